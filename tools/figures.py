@@ -6,18 +6,16 @@ Runs are made once, in runs/figures; the page is made from finished runs alone.
 """
 
 import argparse
-import subprocess
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
 from PIL import Image
 
+from clipbench_command import clipbench
 from clipbench_reports.plots.plots import plots
 
 ROOT = Path(__file__).parents[1]
 RUNS, PAGE, IMAGES = ROOT / "runs" / "figures", ROOT / "docs" / "figures.md", ROOT / "docs" / "figures"
-CLIPBENCH = (sys.executable, "-m", "clipbench")
 STEPS, EVERY = 400, 100
 NEED_DATA = {"robustness", "relevance", "gallery-size", "modalities", "modality-map"}
 """Plots that need ImageNet, judgements, distractors or other modalities: other pages show them."""
@@ -103,22 +101,23 @@ def make_runs() -> None:
     suite = ("--tasks", "all", "--suite", "scenes", "--no-report")
     if not (RUNS / "tiny" / "result.json").exists():
         others = ("--tasks", "few-shot,operating-points,compression,mixed-retrieval,perturbation")
-        clipbench("run", "--model", "tiny", *suite, *others, "--out", "tiny")
+        clipbench(RUNS, "run", "--model", "tiny", *suite, *others, "--out", "tiny")
     if not (RUNS / "training" / f"step-{STEPS}").exists():
         resume = ("--resume",) if (RUNS / "training" / "step-0").exists() else ()
         clipbench(
+            RUNS,
             *("train", "--data", "scenes", "--data-option", "primer=12800", "--arch", "tiny", "--batch-size", "64"),
             *("--steps", str(STEPS), "--lr", "1e-3", "--warmup", "40", "--save-every", str(EVERY), "--eval-every", "20"),
             *("--out", "training", *resume),
         )  # fmt: skip
-    clipbench("run", "--model", "training/step-*", *suite, "--out", "series")
+    clipbench(RUNS, "run", "--model", "training/step-*", *suite, "--out", "series")
 
 
 def draw(entry: Entry) -> str:
     """Draw a figure, and return its part of the page."""
     name = entry.name or entry.plot
     path = RUNS / f"{name}.png"
-    clipbench("plot", entry.plot, *entry.runs, *entry.options, "-o", path.name)
+    clipbench(RUNS, "plot", entry.plot, *entry.runs, *entry.options, "-o", path.name)
     with Image.open(path) as full:  # 256 colours are enough for a page, at a quarter of the size
         full.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(IMAGES / path.name, optimize=True)
     command = " ".join(["clipbench plot", entry.plot, *entry.runs, *entry.options, "-o", f"{name}.pdf"])
@@ -131,14 +130,6 @@ def draw(entry: Entry) -> str:
 
 {shown}<img src="figures/{path.name}" width="{width}" alt="figure {name}">
 """
-
-
-def clipbench(*arguments: str) -> None:
-    """Run a command in the folder of the runs, and exit if it fails."""
-    RUNS.mkdir(parents=True, exist_ok=True)
-    done = subprocess.run([*CLIPBENCH, *arguments], check=False, cwd=RUNS)
-    if done.returncode:
-        sys.exit(done.returncode)
 
 
 if __name__ == "__main__":

@@ -50,11 +50,11 @@ def find(root: Path, settings: Mapping[str, Any]) -> Iterator[str]:
 
 
 def replaced_words(glossary: Path) -> dict[str, str]:
-    """Return the words that the glossary's table replaces, as patterns, with its terms."""
+    """Return the words that the glossary's table replaces, in the singular and plural, as patterns, with its terms."""
     if not glossary.is_file():
         return {}
     rows = TERM.finditer(glossary.read_text(encoding="utf-8"))
-    return {rf"\b{other}\b": row["term"] for row in rows for other in re.findall("`(.+?)`", row["others"])}
+    return {rf"\b{other}s?\b": row["term"] for row in rows for other in re.findall("`(.+?)`", row["others"])}
 
 
 def files(root: Path, patterns: Sequence[str], excluded: Sequence[str]) -> list[Path]:

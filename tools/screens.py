@@ -11,7 +11,6 @@ import io
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,10 +19,10 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 import clipbench as cb
+from clipbench_command import CLIPBENCH, clipbench
 
 ROOT = Path(__file__).parents[1]
 RUNS, SCREENS = ROOT / "runs" / "screens", ROOT / "docs" / "screens"
-CLIPBENCH = (sys.executable, "-m", "clipbench")
 WIDTH, HEIGHT = 1240, 780
 N_PHOTOS, N_QUERIES = 80, 12
 
@@ -37,7 +36,7 @@ def main() -> None:
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         compare_page = RUNS / "compare.html"
-        clipbench("compare", "all/tiny", "all/candidate", "--format", "html", "-o", compare_page.name)
+        clipbench(RUNS, "compare", "all/tiny", "all/candidate", "--format", "html", "-o", compare_page.name)
         shoot(browser, compare_page.as_uri(), "compare")
         with serving("view", "all") as address:
             shoot(browser, address, "view", height=580)
@@ -50,12 +49,12 @@ def make_runs() -> None:
     """Measure the bundled model and two checkpoints of a short training."""
     if not (RUNS / "training").exists():
         training = ("--data", "scenes", "--arch", "tiny", "--batch-size", "64")
-        clipbench("train", *training, "--steps", "60", "--out", "training")
+        clipbench(RUNS, "train", *training, "--steps", "60", "--out", "training")
     suite = ("--tasks", "all", "--suite", "scenes")
     models = {"tiny": "tiny", "step-30": "training/step-30", "candidate": "training/step-60"}
     for name, model in models.items():
         if not (RUNS / "all" / name / "result.json").exists():
-            clipbench("run", "--model", model, *suite, "--out", f"all/{name}")
+            clipbench(RUNS, "run", "--model", model, *suite, "--out", f"all/{name}")
 
 
 def make_pool() -> None:
@@ -71,7 +70,7 @@ def make_pool() -> None:
         (RUNS / "queries.txt").write_text("\n".join(queries), encoding="utf-8")
     if not (RUNS / "pool").exists():
         models = ("--model", "tiny", "--model", "training/step-60")
-        clipbench("pool", *models, "--images", "photos", "--queries", "queries.txt", "--out", "pool")
+        clipbench(RUNS, "pool", *models, "--images", "photos", "--queries", "queries.txt", "--out", "pool")
 
 
 def grade_some(page: Page) -> None:
@@ -117,14 +116,6 @@ def shoot(
     with Image.open(io.BytesIO(page.screenshot())) as picture:
         picture.convert("RGB").save(SCREENS / f"{name}.webp", quality=80, method=6)
     page.close()
-
-
-def clipbench(*arguments: str) -> None:
-    """Run a command in the folder of the runs, and exit if it fails."""
-    RUNS.mkdir(parents=True, exist_ok=True)
-    done = subprocess.run([*CLIPBENCH, *arguments], check=False, cwd=RUNS)
-    if done.returncode:
-        sys.exit(done.returncode)
 
 
 if __name__ == "__main__":
