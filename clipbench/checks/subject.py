@@ -116,7 +116,7 @@ class Subject:
     @property
     def encodes(self) -> bool:
         """True for a model, False for vectors that are given."""
-        return isinstance(self.embedder, ModelEmbedder)
+        return capability(self.embedder, ModelEmbedder) is not None
 
     @cached_property
     def model(self) -> Model:

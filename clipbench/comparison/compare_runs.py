@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from clipbench.comparison import align
-from clipbench.comparison.check_warnings import check_warnings
 from clipbench.comparison.families_of_tests import with_verdicts
 from clipbench.comparison.gate import apply_gate
 from clipbench.comparison.gate_rules import NO_GATE, Gate
@@ -68,6 +67,18 @@ def compare(base: Side, candidate: Side, options: CompareOptions | None = None, 
 def metrics_of(*sides: Run | Values) -> dict[MetricName, Metric]:
     """Return the metrics of all sides by name, of the first side for a name that several have."""
     return {name: metric for side in reversed(sides) for name, metric in side.named_metrics.items()}
+
+
+def check_warnings(*runs: Run) -> list[str]:
+    """Return a line for each warning or fault of the quick checks of these runs, which says whose it is.
+
+    Example:
+        ``runs/candidate: determinism: the same input encoded twice gives vectors 0.67 apart``
+    """
+    labels_by_finding = group_values(
+        (f"{finding.check}: {finding.seen}", run.label) for run in runs for finding in run.result.preflight or ()
+    )
+    return [f"{' and '.join(dict.fromkeys(labels))}: {words}" for words, labels in labels_by_finding.items()]
 
 
 def _compare_runs(base: Run, candidate: Run, options: CompareOptions) -> Comparison:

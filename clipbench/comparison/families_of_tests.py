@@ -32,13 +32,7 @@ def with_verdicts(differences: Sequence[Difference], options: CompareOptions) ->
 
 
 def _verdict(difference: Difference, options: CompareOptions, *, is_claimed: bool) -> Verdict:
-    margin = options.margin_of(difference.base)
-    # An interval without width says that these samples do not differ, not how much others might.
-    if (
-        difference.low is not None
-        and difference.high is not None
-        and -margin <= difference.low < difference.high <= margin
-    ):
+    if difference.is_within(options.margin_of(difference.base)):
         return "equivalent"
     if difference.p_value is None:
         return "not tested"

@@ -192,7 +192,7 @@ def _loss_outcome(
         reason=reason,
         allowed=allowed,
         shift=shift,
-        is_within_limit=is_small or _is_inside(difference, allowed),
+        is_within_limit=is_small or difference.is_within(allowed),
         detectable=_detectable_loss(difference, rule.alpha / max(1, family.n_tests)),
         difference=difference,
         base=difference.base,
@@ -219,12 +219,6 @@ def _limit_status(difference: Difference, sign: int, allowed: float) -> tuple[St
         return "within", "no loss at 95 %"
     words = f"a loss of at most {change(largest_loss, difference.base.unit, is_signed=False)} at 95 %"
     return ("within" if largest_loss <= allowed + ROUNDING else "not decided"), words
-
-
-def _is_inside(difference: Difference, allowed: float) -> bool:
-    """Return whether the whole interval is within a limit on both sides. One without width does not count."""
-    low, high = difference.low, difference.high
-    return low is not None and high is not None and -allowed <= low < high <= allowed
 
 
 def _detectable_loss(difference: Difference, alpha: float) -> float | None:

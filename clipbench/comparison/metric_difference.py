@@ -78,6 +78,13 @@ class Difference:
     power: PairedPower | None = None
     """What the test can show at any level, None without a test."""
 
+    def is_within(self, margin: float) -> bool:
+        """Return whether the whole interval is between minus and plus a margin, in the metric's unit.
+
+        An interval without width does not count: these samples do not differ, and others may.
+        """
+        return self.low is not None and self.high is not None and -margin <= self.low < self.high <= margin
+
     @property
     def title(self) -> str:
         """The metric's title with the title of its subset. Results of other tools have no titles."""

@@ -172,8 +172,7 @@ def _compare_candidates(
     sides: "Sequence[Run | Values | NotMeasured]", arguments: CompareArguments, gate: "Gate"
 ) -> "list[Comparison]":
     """Return a comparison of each candidate with the base, also of one that was not measured or is not comparable."""
-    from clipbench.comparison.check_warnings import check_warnings
-    from clipbench.comparison.compare_runs import compare, metrics_of
+    from clipbench.comparison.compare_runs import check_warnings, compare, metrics_of
     from clipbench.comparison.gate import check_gate
     from clipbench.comparison.gate_rules import Tolerance
     from clipbench.comparison.overall import with_verdict
