@@ -275,13 +275,13 @@ def compare(  # noqa: PLR0913  the options of the command, each by its name
     base: Run | Values | str | os.PathLike[str],
     candidate: Run | Values | str | os.PathLike[str],
     *,
-    max_drop: str | None = None,
+    max_drop: str | float | None = None,
     gate: str | os.PathLike[str] | Mapping[str, Any] | None = None,
     require: Sequence[str] = (),
     strict: bool = False,
     conclusive: bool = False,
     alpha: float = 0.05,
-    equivalence_margin: str = "0",
+    equivalence_margin: str | float = "0",
 ) -> "Comparison":
     """Say of each metric whether the candidate is better than the base, by paired samples, and apply a gate.
 
@@ -328,7 +328,7 @@ def compare(  # noqa: PLR0913  the options of the command, each by its name
         explain: where the candidate got worse.
     """
     rules = Gate.from_options(max_drop, require, file=gate, strict=strict, conclusive=conclusive)
-    margin = Tolerance.parse_option(str(equivalence_margin), "equivalence_margin")
+    margin = Tolerance.parse_option(equivalence_margin, "equivalence_margin")
     options = CompareOptions(alpha=alpha, equivalence_margin=margin)
     sides = open_side(base), open_side(candidate)
     check_gate(rules, metrics_of(*sides))

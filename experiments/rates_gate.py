@@ -148,7 +148,7 @@ def simulate(cell: Cell, n_draws: int) -> Rates:
 def table(rates: Mapping[Cell, Rates], n_draws: int) -> str:
     """Return the table in Markdown."""
     lines = [
-        f"{n_draws:,} draws per row; the standard error of a share is at most {0.5 / math.sqrt(n_draws):.3f}.",
+        f"{n_draws:,} draws per row; the standard error of a rate is at most {0.5 / math.sqrt(n_draws):.3f}.",
         "",
         "| samples | true loss, in limits | status 1 | a metric is not decided | metrics within the limit | *equal* |",
         "|---|--:|--:|--:|--:|--:|",

@@ -253,7 +253,7 @@ def choose_model(
     """
     if scope not in SCOPES:
         raise UsageError(f"{option('scope', scope)}: expected {listed(SCOPES, 'or')}")
-    tolerance = Tolerance.parse_option(str(equivalence_margin), "equivalence_margin")
+    tolerance = Tolerance.parse_option(equivalence_margin, "equivalence_margin")
     if tolerance.kind != "points" or not tolerance.amount:
         raise UsageError(f"{option('equivalence_margin', equivalence_margin)}: expected points of nDCG, such as 3pp")
     margin = 100 * tolerance.amount

@@ -42,7 +42,7 @@ from clipbench.stats.significance import ALPHA
 LEAST_SAMPLES = 100
 """With fewer samples no group is large enough for a test."""
 CERTIFIED_SHARE, LEAST_CERTIFIED = 0.05, 50
-"""Share, and number, of samples from which on groups are certified."""
+"""Fraction, and number, of the samples from which on groups are certified."""
 SHARES = (0.01, 0.05, 0.2)
 """Fractions of the samples whose detectable loss is reported."""
 MOST_CLAIMS = 10

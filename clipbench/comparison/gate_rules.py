@@ -25,7 +25,7 @@ from typing import Any, Literal
 from clipbench.errors import UsageError, option
 from clipbench.results.metric_name import MetricName, base_name, is_of_slice, names_task
 from clipbench.results.numbers import SYMBOLS
-from clipbench.untrusted.reading import read_toml, shown
+from clipbench.untrusted.reading import is_folder, read_toml, shown
 from clipbench.untrusted.schema import check_keys
 
 WILDCARDS = "*?["
@@ -86,19 +86,20 @@ class Tolerance:
         return cls(text=f"{digits} {unit}".rstrip(), amount=amount, kind=kind)
 
     @classmethod
-    def parse_option(cls, text: str, option_name: str) -> "Tolerance":
+    def parse_option(cls, value: str | float, option_name: str) -> "Tolerance":
         """Return the tolerance of an option, which applies to metrics of every unit and so needs one itself.
 
         Args:
-            text: ``0.5pp``, ``1%`` or ``0``.
+            value: ``0.5pp``, ``1%`` or ``0``. A number in Python is as one on the command line.
             option_name: the keyword in Python, such as ``max_drop``.
 
         Raises:
             UsageError: it is none of these.
         """
+        text = str(value)
         tolerance = cls.parse(text, f"{option(option_name)} {shown(text)}")
         if tolerance.lacks_unit:
-            raise UsageError(f"{option(option_name, text)} has no unit: {_spelling(tolerance)}")
+            raise UsageError(f"{option(option_name, value)} has no unit: {_spelling(tolerance)}")
         return tolerance
 
     @property
@@ -248,7 +249,7 @@ class Gate:
     @classmethod
     def from_options(
         cls,
-        max_drop: str | None = None,
+        max_drop: str | float | None = None,
         require: Sequence[str] = (),
         *,
         file: "GateSource | None" = None,
@@ -265,6 +266,8 @@ class Gate:
         Raises:
             UsageError: an option cannot be read, or needs a limit that is not there.
         """
+        if isinstance(require, str):  # its letters are texts too
+            raise UsageError(f"{option('require')} {shown(require)}: expected a list, such as ['acc1 >= 63%']")
         gate = cls(
             rules=[] if max_drop is None else [GateRule("*", Tolerance.parse_option(max_drop, "max_drop"))],
             requirements=[Requirement.parse(text) for text in require],
@@ -363,6 +366,8 @@ def read_gate(source: GateSource) -> Gate:
     """
     if isinstance(source, Mapping):
         data, name = dict(source), "the gate"
+    elif is_folder(source or "."):
+        raise UsageError(f"{option('gate')} {shown(str(source))}: expected a file, such as clipbench-gate.toml")
     else:
         data, name = read_toml(source, UsageError, name=f"the gate file {source}"), str(source)
     patterns = {key: value for key, value in data.items() if names_task(key) or "*" in key}

@@ -24,7 +24,7 @@ Word = Literal["worse", "mixed", "undecided", "equal", "better"]
 WORDS: tuple[Word, ...] = ("worse", "mixed", "undecided", "equal", "better")
 """The words for a whole comparison, the gravest first."""
 NO_MARGIN = Tolerance(text="0", amount=0.0, kind="absolute")
-"""No difference is equivalent to none."""
+"""Without a margin, no two values are equivalent."""
 
 
 @dataclass(frozen=True)

@@ -115,6 +115,7 @@ def with_numbers(record: EvaluationRecord, evaluation: Evaluation, seed: int) ->
             name: finite(measure.metric(evaluation.samples, generator(seed, *names, name)))
             for name, measure in evaluation.measures.items()
         }
+        # The name of the generator is not the name of the part: intervals depend on it.
         baselines = {
             name: finite(measure.metric(evaluation.samples, generator(seed, *names, "control", name)))
             for name, measure in evaluation.baselines.items()

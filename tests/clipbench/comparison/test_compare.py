@@ -543,6 +543,30 @@ def test_an_equivalence_margin_has_a_unit() -> None:
         api.compare(*runs, equivalence_margin="0.5")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"max_drop": 5}, r"^max_drop=5 has no unit: write 5pp \(points\) or 5% \(of the base's value\)$"),
+        ({"max_drop": 0.5}, r"^max_drop=0\.5 has no unit: write 0\.5pp"),
+        ({"max_drop": ""}, r"^max_drop '': expected 0\.5pp"),
+        ({"equivalence_margin": 1}, r"^equivalence_margin=1 has no unit: write 1pp"),
+        ({"gate": ""}, r"^gate '': expected a file, such as clipbench-gate\.toml$"),
+        ({"gate": {}}, r"^the gate gates nothing: add a limit"),
+        ({"require": ""}, r"^require '': expected a list, such as \['acc1 >= 63%'\]$"),
+        ({"require": "acc1 >= 63%"}, r"^require 'acc1 >= 63%': expected a list"),
+    ],
+)
+def test_a_limit_without_unit_and_an_empty_gate_are_refused(arguments: dict[str, Any], words: str) -> None:
+    runs = [of_hits(hits) for hits in flipped(50, gained=5, lost=4)]
+    with pytest.raises(UsageError, match=words):
+        api.compare(*runs, **arguments)
+
+
+def test_zero_as_a_number_is_a_limit() -> None:
+    runs = [of_hits(hits) for hits in flipped(50, gained=0, lost=20)]
+    assert api.compare(*runs, max_drop=0).exit_status == 1
+
+
 def test_a_comparison_is_a_table_with_a_row_for_each_metric() -> None:
     rng = np.random.default_rng(11)
     before = rng.integers(0, 2, 60).astype(float)
