@@ -68,13 +68,15 @@ class Rates(NamedTuple):
     """What the draws of a cell did."""
 
     fails: float
-    """Share with status 1."""
+    """Fraction of the draws with status 1."""
     is_open: float
-    """Share with a metric that is not decided."""
+    """Fraction with a metric that is not decided."""
     within: float
-    """Share of metrics that are within the limit."""
+    """Fraction of the metrics that are within the limit."""
+    inside: float
+    """Fraction of the metrics whose whole interval is within the limit: if all are, the word is *equal*."""
     equal: float
-    """Share with the word *equal*."""
+    """Fraction of the draws with the word *equal*."""
 
 
 def credits(law: Law, n: int, loss: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -135,14 +137,16 @@ def compared(before: np.ndarray, after: np.ndarray, per_cluster: int, rng: np.ra
 def simulate(cell: Cell, n_draws: int) -> Rates:
     """Return the rates of a cell."""
     rng = np.random.default_rng([cell.n, cell.law.per_cluster, cell.law.is_graded, round(10 * cell.times)])
-    n_fails = n_open = n_within = n_equal = 0
+    n_fails = n_open = n_within = n_inside = n_equal = 0
     for _ in range(n_draws):
         found = compared(*credits(cell.law, cell.n, cell.times * LIMIT, rng), cell.law.per_cluster, rng)
         n_fails += found.exit_status == 1
         n_open += bool(found.gate.with_status("not decided"))
         n_within += len(found.gate.with_status("within"))
+        n_inside += sum(outcome.is_within_limit for outcome in found.gate.outcomes)
         n_equal += found.verdict == "equal"
-    return Rates(n_fails / n_draws, n_open / n_draws, n_within / n_draws / len(SHARES), n_equal / n_draws)
+    n_metrics = n_draws * len(SHARES)
+    return Rates(n_fails / n_draws, n_open / n_draws, n_within / n_metrics, n_inside / n_metrics, n_equal / n_draws)
 
 
 def table(rates: Mapping[Cell, Rates], n_draws: int) -> str:
@@ -150,12 +154,15 @@ def table(rates: Mapping[Cell, Rates], n_draws: int) -> str:
     lines = [
         f"{n_draws:,} draws per row; the standard error of a rate is at most {0.5 / math.sqrt(n_draws):.3f}.",
         "",
-        "| samples | true loss, in limits | status 1 | a metric is not decided | metrics within the limit | *equal* |",
-        "|---|--:|--:|--:|--:|--:|",
+        (
+            "| samples | true loss, in limits | status 1 | a metric is not decided | metrics *within* | metrics with the whole"
+            " interval within | *equal* |"
+        ),
+        "|---|--:|--:|--:|--:|--:|--:|",
     ]
     for cell, found in rates.items():
-        shares = " | ".join(f"{share:.3f}" for share in found)
-        lines.append(f"| {cell.n:,}, {cell.law.name} | {cell.times:g} | {shares} |")
+        row = " | ".join(f"{rate:.3f}" for rate in found)
+        lines.append(f"| {cell.n:,}, {cell.law.name} | {cell.times:g} | {row} |")
     return "\n".join(lines) + "\n"
 
 
