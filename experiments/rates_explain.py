@@ -129,7 +129,9 @@ Claims = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 def claims_of(tests: GroupTests) -> Claims:
-    here, elsewhere = tests.p_here <= ALPHA, tests.p_elsewhere <= ALPHA
+    """Return the groups that are claimed: worse, better, and of these the ones that changed more than elsewhere."""
+    here = tests.is_claimed(ALPHA)
+    elsewhere = here & (tests.p_elsewhere <= ALPHA)
     return (
         here & (tests.statistic_here < 0),
         here & (tests.statistic_here > 0),
