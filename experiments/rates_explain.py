@@ -131,7 +131,7 @@ Claims = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 def claims_of(tests: GroupTests) -> Claims:
     """Return the groups that are claimed: worse, better, and of these the ones that changed more than elsewhere."""
     here = tests.is_claimed(ALPHA)
-    elsewhere = here & (tests.p_elsewhere <= ALPHA)
+    elsewhere = tests.exceeds_elsewhere(ALPHA)
     return (
         here & (tests.statistic_here < 0),
         here & (tests.statistic_here > 0),
