@@ -538,8 +538,9 @@ def _again(data: object) -> str:
     command = data.get("command") if isinstance(data, dict) else None
     if not isinstance(command, list) or command[:2] != ["clipbench", "run"]:
         return "make the run again"
-    words = list(map(str, command))
+    words = [str(word) for word in command]
     for index, word in enumerate(words):  # runs are never overwritten
-        if words[index - 1] == "--out" or word.startswith("--out="):
+        flag, _, value = word.partition("=")
+        if words[index - 1] == "--out" or (flag == "--out" and value):
             words[index] = f"{word.rstrip('/')}-again"
     return f"make the run again: {shlex.join(words)}"
