@@ -12,7 +12,7 @@ from clipbench.comparison.paired_tests import difference
 from clipbench.results.record import Metric
 from clipbench.stats.estimators import Estimator
 from clipbench.stats.intervals import STATISTIC_RESAMPLES
-from clipbench.stats.significance import N_DRAWS, N_EXCHANGES
+from clipbench.stats.significance import N_EXCHANGES
 from rows import Reach, Row, in_turns, times
 
 SAMPLES = {"small": 2_000, "default": 50_000, "full": 50_000}
@@ -103,10 +103,7 @@ def measure(size: str) -> Row:
             times("drawing the random numbers alone", timed[slowest], limit, at_most=2.5),
         ],
         notes=[
-            (
-                f"{STATISTIC_RESAMPLES:,} resamples and up to {N_EXCHANGES:,} exchanges of a statistic, "
-                f"{N_DRAWS:,} sign flips of a mean"
-            ),
+            f"{STATISTIC_RESAMPLES:,} resamples and up to {N_EXCHANGES:,} exchanges of a statistic",
             f"slowest: {slowest}; seconds: "
             + ", ".join(f"{name} {rounds.median:.2g}" for name, rounds in timed.items()),
         ],

@@ -356,7 +356,7 @@ def explain(
         columns: a CSV file with more columns of the samples. The first is ``id`` or ``image``.
         model: the base's model, for groups of similar classes and of 550 phrases. The embeddings of the images are
             taken from the store.
-        seed: of sign flips and permutations.
+        seed: of the draws that correct for many groups.
 
     Returns:
         The explanation: ``claims`` with group, difference, interval, p-value and ids of samples. ``frame()`` has all

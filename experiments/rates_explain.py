@@ -133,10 +133,10 @@ def claims_of(tests: GroupTests) -> Claims:
     here = tests.is_claimed(ALPHA)
     elsewhere = tests.exceeds_elsewhere(ALPHA)
     return (
-        here & (tests.statistic_here < 0),
-        here & (tests.statistic_here > 0),
-        elsewhere & (tests.statistic_elsewhere < 0),
-        elsewhere & (tests.statistic_elsewhere > 0),
+        here & (tests.change < 0),
+        here & (tests.change > 0),
+        elsewhere & (tests.contrast < 0),
+        elsewhere & (tests.contrast > 0),
     )
 
 
@@ -187,11 +187,10 @@ def by_top_down(changes: np.ndarray, grouping: Grouping, rng: np.random.Generato
 
     Each node has the level times its share of the groups (Meinshausen, Biometrika 95 (2008)).
     """
-    from clipbench.stats.groups import _flipped, here_statistics
-
     n_groups = len(grouping.sizes)
-    observed = -here_statistics(changes, grouping)
-    drawn = -_flipped(changes, grouping, rng, n_draws)
+    spread = np.sqrt(np.maximum(grouping.sums(changes**2), 1e-12))
+    signs = rng.choice([-1.0, 1.0], (len(changes), n_draws))
+    observed, drawn = -grouping.sums(changes) / spread, -grouping.sums(changes[:, None] * signs) / spread[:, None]
 
     def p_of(groups: np.ndarray) -> float:
         size = np.maximum(observed[groups], 0) ** 2
@@ -218,7 +217,7 @@ OTHERS: Mapping[str, Callable[..., np.ndarray]] = {
 
 def named(claimed: np.ndarray, samples: Samples) -> np.ndarray:
     """Return which planted groups a claimed group is of: half of its samples, and it half of the group's."""
-    members = samples.grouping.members[claimed] > 0
+    members = samples.grouping.members[claimed]
     both = members.astype(float) @ samples.planted.T
     either = members.sum(axis=1)[:, None] + samples.planted.sum(axis=1)[None] - both
     return (both / either > 0.5).any(axis=0) if len(members) else np.zeros(len(samples.planted), bool)
@@ -259,7 +258,7 @@ def simulate(world: World, n: int, seed: int, n_draws: int, *, methods: bool) ->
             "listed, net false": _is_any_false(covering, expected, grouping, is_net=True),
         }
         if len(samples.planted):
-            claimed_rows = (grouping.members[losses] > 0).any(axis=0)
+            claimed_rows = grouping.members[losses].any(axis=0)
             outcome |= {
                 "worse, named": named(worse, samples).mean(),
                 "worse than elsewhere, named": named(worse_than, samples).mean(),
@@ -283,11 +282,11 @@ def _is_any_false(covering: list[Covering], expected: np.ndarray, grouping: Grou
     """
     is_left = np.ones(len(expected), bool)
     for part in covering:
-        rows = (grouping.members[part.group] > 0) & (is_left | (not is_net))
+        rows = (grouping.members[part.group]) & (is_left | (not is_net))
         is_loss = expected[rows].mean() < -1e-9
         if is_loss != (part.net_change < 0):
             return True
-        is_left &= grouping.members[part.group] == 0
+        is_left &= ~grouping.members[part.group]
     return False
 
 

@@ -252,7 +252,7 @@ def _explained(explained: ExplainedMetric, outcomes: Outcomes, groups: SampleGro
         detectable=[
             Detectable(share=share, loss=lost)
             for share in SHARES
-            if (lost := detectable_change(merits, grouping, tests.critical_here, share)) < 1
+            if (lost := detectable_change(merits, grouping, tests.critical_here, share)) is not None
         ],
         unavailable=groups.unavailable,
         changes=changes,
@@ -262,7 +262,7 @@ def _explained(explained: ExplainedMetric, outcomes: Outcomes, groups: SampleGro
 def _group_change(
     index: int, groups: SampleGroups, grouping: Grouping, outcomes: Outcomes, tests: GroupTests, sign: int
 ) -> GroupChange:
-    group, rows = groups.groups[index], grouping.members[index] > 0
+    group, rows = groups.groups[index], grouping.members[index]
     bounds = sorted((sign * float(tests.low[index]), sign * float(tests.high[index])))
     return GroupChange(
         slice=group.name,
@@ -284,7 +284,7 @@ def _claim(
     is_elsewhere = part.exceeds_elsewhere
     is_loss = part.net_change < 0
     kinds: tuple[Kind, Kind] = ("worse", "worse than elsewhere") if is_loss else ("better", "better than elsewhere")
-    rows = np.flatnonzero(grouping.members[part.group] > 0)
+    rows = np.flatnonzero(grouping.members[part.group])
     toward = -merits[rows] if is_loss else merits[rows]
     order = np.argsort(-toward, kind="stable")
     return Claim(

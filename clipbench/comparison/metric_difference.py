@@ -6,7 +6,7 @@ from typing import Literal
 from clipbench.results.metric_name import subset_of
 from clipbench.results.record import Metric
 from clipbench.results.titles import full_title
-from clipbench.stats.significance import PairedPower
+from clipbench.stats.mean_law import Power
 
 Verdict = Literal["better", "worse", "different", "not shown", "not tested", "equivalent"]
 """``different`` is a significant difference of a metric of which neither direction is better. ``not tested`` means that
@@ -75,7 +75,7 @@ class Difference:
     """Samples that changed, for columns of zeros and ones, or of credits between them."""
     is_identical: bool = False
     """True if all samples have the same values in both runs."""
-    power: PairedPower | None = None
+    power: Power | None = None
     """What the test can show at any level, None without a test."""
 
     def is_within(self, margin: float) -> bool:

@@ -4,14 +4,13 @@ The interval is of the differences that are not rejected, 0 by the test of the p
 where p is at most 5 %. design/intervals.md has the test of each kind of metric.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from clipbench.metrics.classification import recall_influence
-from clipbench.metrics.similarity import Labels
 from clipbench.metrics.threads import in_threads
 from clipbench.results.record import Metric
 from clipbench.stats import intervals, significance
@@ -20,7 +19,8 @@ from clipbench.stats.clusters import NEGLIGIBLE, Codes, Values, cluster_sums, sn
 from clipbench.stats.distances import distance_difference_interval
 from clipbench.stats.estimators import CHANGES, Estimator, Samples
 from clipbench.stats.intervals import ONE_SIDED, ONE_SIDED_WILSON, Bounds, Interval, IntervalAt, Range
-from clipbench.stats.significance import PairedPower, is_significant
+from clipbench.stats.mean_law import UNSEEN_OF_ONE_SIDE, LawPower, Power, law_of_mean
+from clipbench.stats.significance import ALPHA, PairedPower, is_significant
 
 RANGES: Mapping[str, Range] = {"fraction": intervals.DIFFERENCES, "difference": (-2.0, 2.0)}
 """Smallest and largest difference of two values of a unit. No other unit has both."""
@@ -51,7 +51,7 @@ class PairedTest:
     """One-sided bounds of the difference at 95 %, by the method of the interval."""
     p_value: float | None = None
     """P-value of this test, uncorrected: the interval excludes 0 exactly if it is at most 5 %."""
-    power: PairedPower | None = None
+    power: Power | None = None
     """What the test can show, None without a test."""
     is_identical: bool = False
     """True if all samples have the same values in both runs."""
@@ -112,11 +112,12 @@ def _paired_test(
     if estimator is not None:
         if estimator.name == "expected_calibration_error":
             return _test_calibration(estimator, (before, after), clusters, within)
-        test_of_kind = _test_parts if estimator.name in CHANGES else _test_statistic
-        return test_of_kind(estimator, value, (before, after), clusters, within, rng)
+        if estimator.name in CHANGES:
+            return _test_parts(estimator, value, (before, after), clusters, within)
+        return _test_statistic(estimator, value, (before, after), clusters, within, rng)
     if base.column is not None and base.column in before:
         credits, candidate_credits = (snap_to_integers(table[base.column]) for table in (before, after))
-        return _test_means(credits, candidate_credits, clusters, within, rng)
+        return _test_means(credits, candidate_credits, clusters, within)
     rows = {name: after[name] - before[name] for name in before}
     squares = [
         None if metric.value is None or metric.chance is None else metric.value**2 - metric.chance**2
@@ -128,46 +129,71 @@ def _paired_test(
     return _test_influences(value, rows[str(base.influence)], clusters, within)
 
 
-def _test_means(before: Values, after: Values, clusters: Codes, within: Range, rng: np.random.Generator) -> PairedTest:
-    """Return McNemar's exact test of independent hits, and sign flips of other means."""
+def _test_means(before: Values, after: Values, clusters: Codes, within: Range) -> PairedTest:
+    """Return McNemar's exact test of independent hits, and the law of the mean of other changes."""
     rows = after - before
     rows[np.abs(rows) < NEGLIGIBLE] = 0.0
-    n, mean, sums = len(rows), float(rows.mean()), cluster_sums(rows, clusters)
-    is_exact = clusters is None and bool(np.isin((before, after), (0.0, 1.0)).all())
-    if is_exact:
-        gained, lost = int((rows > 0).sum()), int((rows < 0).sum())
-        test, name = significance.mcnemar(gained, lost), f"exact McNemar, {gained} gained and {lost} lost"
-    else:
-        test, name = (
-            significance.flip_test(rows, clusters, rng),
-            f"sign flips of {_count_of_units(len(sums), clusters)}",
-        )
-    sizes = np.abs(sums[np.abs(sums) > NEGLIGIBLE])
-    # Where nothing changed, a credit may change by 1, and all captions of an image together. Other values have no size.
-    unit_size = float(sizes.mean()) * len(sums) / n if len(sizes) else None if within is None else 1.0
-    least_p = 2.0 ** (1 - len(sums))  # all units differ in the same direction
-    if not is_exact and len(sums) > significance.EXACT_UNITS:
-        least_p = max(least_p, 1 / (1 + significance.N_DRAWS))
+    if clusters is None and bool(np.isin((before, after), (0.0, 1.0)).all()):
+        return _test_hits(rows, within)
+    mean = float(rows.mean())
+    return _test_law(mean, rows - mean, clusters, within, largest=None if within is None else 1.0)
+
+
+def _test_hits(rows: Values, within: Range) -> PairedTest:
+    """Return McNemar's exact test of independent hits, and the interval of their gains and losses."""
+    n, mean = len(rows), float(rows.mean())
+    gained, lost = int((rows > 0).sum()), int((rows < 0).sum())
+    test = significance.mcnemar(gained, lost)
     power = PairedPower(
-        standard_error=standard_error(rows - mean, clusters),
-        n_units=len(sums),
-        # Half the step between two totals: a flip moves them by twice its unit's size, or more.
-        margin=float(sizes.min()) / n if len(sizes) else 0.0,
-        unit_size=unit_size,
-        least_p=least_p,
+        standard_error=standard_error(rows - mean),
+        n_units=n,
+        margin=1 / n if gained + lost else 0.0,  # half the step between two totals
+        unit_size=1.0,
+        least_p=2.0 ** (1 - n),  # all differ in the same direction
     )
 
     def interval_at(confidence: float) -> Interval:
-        return intervals.mean_interval(rows, clusters=clusters, within=within, confidence=confidence)
+        return intervals.mean_interval(rows, within=within, confidence=confidence)
 
     interval = _with_zero_by_test(interval_at(intervals.CONFIDENCE), mean, test, n)
+    confidence = ONE_SIDED_WILSON if gained + lost else ONE_SIDED
     paired = PairedTest(
         n=n,
         interval=interval,
-        bounds=_one_sided_bounds(interval, interval_at, confidence=ONE_SIDED_WILSON if len(sizes) else ONE_SIDED),
-        test=name,
+        bounds=_one_sided_bounds(interval, interval_at, confidence=confidence),
+        test=f"exact McNemar, {gained} gained and {lost} lost",
         p_value=test.p_value,
         power=power,
+    )
+    return _without_empty_interval(paired)
+
+
+def _test_law(
+    value: float,
+    influence: Values,
+    clusters: Codes,
+    within: Range,
+    *,
+    largest: float | None,
+    weights: Values | None = None,
+) -> PairedTest:
+    """Return interval and test of a mean of changes, or a mean of means, which may be skewed (``stats.mean_law``)."""
+    n_units = len(cluster_sums(influence, clusters))
+    if n_units < 2:
+        interval = intervals.too_few(clusters)
+        return PairedTest(n=len(influence), interval=interval, test=f"no test: {interval.method}")
+    law = law_of_mean(value, influence, clusters, largest=largest, weights=weights)
+    units = _count_of_units(n_units, clusters)
+    low, high = (float(bound[0]) for bound in law.bounds(intervals.TAIL))
+    interval = Interval(low, high, f"Bayesian bootstrap of {units}, with one unseen").clipped(within)
+    bounds = (float(bound[0]) for bound in law.bounds(ALPHA, unseen=UNSEEN_OF_ONE_SIDE))
+    paired = PairedTest(
+        n=len(influence),
+        interval=interval,
+        bounds=OneSidedBounds(*bounds),
+        test=f"interval of {units}, inverted",
+        p_value=float(law.p_values()[0]),
+        power=LawPower(law=law, standard_error=standard_error(influence, clusters), n_units=n_units, largest=largest),
     )
     return _without_empty_interval(paired)
 
@@ -251,60 +277,17 @@ def _test_distances(
 
 
 def _test_parts(
-    estimator: Estimator,
-    value: float,
-    samples: tuple[Samples, Samples],
-    clusters: Codes,
-    within: Range,
-    rng: np.random.Generator,
+    estimator: Estimator, value: float, samples: tuple[Samples, Samples], clusters: Codes, within: Range
 ) -> PairedTest:
-    """Return the interval of a mean over parts, from its gains and losses, and the test that it is when inverted.
-
-    Student's t is too sure where few samples differ, and signs of samples that are flipped do not test that gains of
-    one part make up for losses of another.
-    """
+    """Return interval and test of a mean over parts, in which gains of one part may make up for losses of another."""
     first, second = estimator.columns
     labels = samples[0][second].astype(np.int64)
     changes = CHANGES[estimator.name](np.stack([table[first] for table in samples]), labels)
     _, parts = np.unique(labels, return_inverse=True)
     changes[np.abs(changes) < NEGLIGIBLE] = 0.0
-    influence = recall_influence(changes, parts)
-    error, n_units = standard_error(influence, clusters), len(cluster_sums(influence, clusters))
-    if n_units < 2:
-        interval = intervals.too_few(clusters)
-        return PairedTest(n=len(parts), interval=interval, test=f"no test: {interval.method}")
-    sides = [np.maximum(0.0, side * changes) for side in (1, -1)]
-    sums = [cluster_sums(recall_influence(side, parts), clusters) for side in sides]
-    bounds = [_share_distances(side, parts, clusters) for side in sides]
-
-    def interval_at(confidence: float) -> Interval:
-        below, above = intervals.mover_distances(bounds[0](confidence), bounds[1](confidence), *sums)
-        return Interval(value - below, value + above, f"gains and losses in {parts.max() + 1} parts by Wilson")
-
-    interval = interval_at(intervals.CONFIDENCE).clipped(within)
-    return PairedTest(
-        n=len(parts),
-        interval=interval,
-        bounds=_one_sided_bounds(interval, interval_at, confidence=ONE_SIDED_WILSON),
-        test=f"interval of gains and losses of {n_units} {_unit_noun(clusters)}, inverted",
-        p_value=significance.p_value_by_inversion(interval_at),
-        power=PairedPower(standard_error=error, n_units=n_units, least_p=significance.LEAST_P),
-    )
-
-
-def _share_distances(credits: Values, parts: Labels, clusters: Codes) -> Callable[[float], Bounds]:
-    """Return the distances from a mean over parts to its lower and upper bound, as a function of the confidence."""
-    sizes, influence = np.bincount(parts), recall_influence(credits, parts)
-    means, weights = np.bincount(parts, credits) / sizes, 1 / (len(sizes) * sizes[parts])
-    most = 1 / float((cluster_sums(weights, clusters) ** 2).sum())  # clusters that are all right or all wrong
-    if credits.any():
-        sums = cluster_sums(influence, clusters)
-        design_effect = float(sums @ sums) / max(float(influence @ influence), NEGLIGIBLE)  # 1 without clusters
-        most = intervals.trials_of_means(np.minimum(1.0, means), sizes) / max(1.0, design_effect)
-    value = float(means.mean())
-    return lambda confidence: intervals.share_interval(
-        value, influence, clusters, at_most=most, confidence=confidence
-    ).distances_to_bounds(value)
+    sizes = np.bincount(parts)
+    weights = 1 / (len(sizes) * sizes[parts])
+    return _test_law(value, recall_influence(changes, parts), clusters, within, largest=1.0, weights=weights)
 
 
 def _test_calibration(

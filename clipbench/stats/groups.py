@@ -1,35 +1,32 @@
 """Where a paired change is a loss or a gain, over many overlapping groups of samples at once. All pure.
 
-Two questions have a test each. The null hypothesis of *here* is that the change in the group is as often a gain as a
-loss, and its test flips the signs of whole clusters. The null hypothesis of *than elsewhere* is that the change does
-not depend on the group, and its test permutes the changes of whole clusters among the samples. Both take the largest
-statistic over all groups as their reference (Westfall and Young, Resampling-Based Multiple Testing, 1993, algorithm
-2.8), so that the chance of any false claim among all groups, in either direction, is at most alpha for each question.
+Two questions have a test each. *Here* asks whether the mean change of a group is not 0, and *than elsewhere* whether it
+differs from the mean change of the other samples. Both have the test of a mean that may be skewed (``stats.mean_law``),
+which lets the spread of changes differ between a group and the others. They are corrected by the largest of all groups
+under flipped signs of whole clusters (step down, as Westfall and Young, Resampling-Based Multiple Testing, 1993,
+algorithm 2.8): the chance of any false claim among all groups, in either direction, is about alpha for each question.
 Groups must not depend on the changes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Float64, Int64
+from jaxtyping import Bool, Float, Float64, Int64
 
 from clipbench.stats.clusters import NEGLIGIBLE, Codes, Values, cluster_codes
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
+from clipbench.stats.mean_law import MeanLaws, law_of_mean
+from clipbench.stats.significance import LEAST_P
 
 N_DRAWS = 2_000
-"""Sign flips, and permutations: a p-value has a step of 1 / 2,001."""
-PRIOR_SAMPLES = 20.0
-"""Samples of average variance that a group's variance is averaged with: of few samples, none may have changed."""
-MOST_NUMBERS = 1 << 20
-"""Numbers in memory at once: samples times draws."""
-BISECTIONS = 30
-FEWEST_ALIKE = 20
-"""Fewest clusters that are permuted among each other. Rarer sizes are permuted together with the next size."""
+"""Sign flips: a p-value has a step of 1 / 2,001."""
+MOST_NUMBERS = 1 << 22
+"""Numbers in memory at once: levels times groups, or samples times draws."""
+MOST_LEVELS = 257
+"""Levels that changes are rounded to if they have more, each split over its neighbours so that the mean stays."""
+DETECTABLE_STEPS = 400
 
 OfGroups = Float64[np.ndarray, " n_groups"]
 Drawn = Float[np.ndarray, "n_groups n_draws"]
@@ -39,16 +36,16 @@ Drawn = Float[np.ndarray, "n_groups n_draws"]
 class Grouping:
     """Groups of samples, which may overlap, and the clusters that samples belong to."""
 
-    members: Float32[np.ndarray, "n_groups n"]
-    """1 if a group has a sample, otherwise 0."""
+    members: Bool[np.ndarray, "n_groups n"]
+    """True if a group has a sample."""
     clusters: Codes = None
 
     @classmethod
     def from_rows(cls, rows: Sequence[Int64[np.ndarray, " _"]], n_samples: int, clusters: Codes = None) -> "Grouping":
         """Return the grouping of samples by the row numbers of the members of each group."""
-        members = np.zeros((len(rows), n_samples), np.float32)
+        members = np.zeros((len(rows), n_samples), np.bool)
         for group, members_of_group in enumerate(rows):
-            members[group, members_of_group] = 1.0
+            members[group, members_of_group] = True
         return cls(members, clusters)
 
     @property
@@ -62,58 +59,30 @@ class Grouping:
         return self.members.sum(axis=1, dtype=np.float64)
 
     def sums(self, values: np.ndarray) -> np.ndarray:
-        """Return the sum of the samples' values in each group."""
-        return self.members @ values
-
-    def squared_sums(self, values: np.ndarray) -> np.ndarray:
-        """Return the sum, over a group's clusters, of the squared sum of the values that the group has of a cluster."""
-        if self.clusters is None:
-            return self.members @ values**2
-        has_whole, whole, parts, of_groups = self._cluster_parts
-        sums = np.empty((len(self.members), *values.shape[1:]), values.dtype)
-        sums[has_whole] = whole @ _sums_by_code(values, self.clusters) ** 2
-        sums[~has_whole] = of_groups @ (parts @ values) ** 2
-        return sums
+        """Return the sum of the samples' values in each group, a block of groups at a time."""
+        n_block = max(1, MOST_NUMBERS // max(1, self.n_samples))
+        starts = range(0, len(self.members), n_block)
+        blocks = [self.members[start : start + n_block].astype(values.dtype) @ values for start in starts]
+        return np.concatenate(blocks) if blocks else np.empty((0, *values.shape[1:]), values.dtype)
 
     def take(self, groups: Int64[np.ndarray, " k"], is_kept: Bool[np.ndarray, " n"]) -> "Grouping":
         """Return some groups without the samples that are not kept."""
         clusters = None if self.clusters is None else cluster_codes(self.clusters[is_kept])
         return Grouping(self.members[np.ix_(groups, np.flatnonzero(is_kept))], clusters)
 
-    @cached_property
-    def _cluster_parts(self) -> "tuple[Bool[np.ndarray, ' n_groups'], np.ndarray, csr_array, csr_array]":
-        """Which groups have whole clusters only, their clusters, and of the others the samples of each pair of a group
-        and a cluster, and the pairs of each group.
-        """
-        from scipy.sparse import csr_array
-
-        assert self.clusters is not None
-        n_clusters = int(self.clusters.max()) + 1
-        counts = _sums_by_code(self.members.T, self.clusters).T
-        has_whole = ((counts == 0) | (counts == np.bincount(self.clusters))).all(axis=1)
-        group, sample = np.nonzero(self.members[~has_whole])
-        pairs, first, code = np.unique(
-            group * n_clusters + self.clusters[sample], return_index=True, return_inverse=True
-        )
-        ones = np.ones(len(code), np.float32)
-        parts = csr_array((ones, (code, sample)), shape=(len(pairs), self.n_samples))
-        shape = (int((~has_whole).sum()), len(pairs))
-        of_groups = csr_array((ones[: len(pairs)], (group[first], np.arange(len(pairs)))), shape=shape)
-        return has_whole, (counts[has_whole] > 0).astype(np.float32), parts, of_groups
-
 
 class GroupTests(NamedTuple):
-    """The tests of all groups. Statistics have the sign of the change: below 0 is a loss."""
+    """The tests of all groups. Below 0 is a loss."""
 
     change: OfGroups
     """Mean change of each group's samples."""
-    statistic_here: OfGroups
-    statistic_elsewhere: OfGroups
+    contrast: OfGroups
+    """The same less the mean change of the samples elsewhere."""
     p_here: OfGroups
     """Two-sided, corrected over all groups."""
     p_elsewhere: OfGroups
     critical_here: float
-    """Size of the statistic that the largest of all groups exceeds with a chance of alpha."""
+    """Size that the largest of all groups exceeds with a chance of alpha."""
     critical_elsewhere: float
     low: OfGroups
     """Bounds that hold the true change of all groups at once, at 1 - alpha."""
@@ -128,7 +97,7 @@ class GroupTests(NamedTuple):
 
     def exceeds_elsewhere(self, alpha: float) -> Bool[np.ndarray, " n_groups"]:
         """Return which groups changed, and more than elsewhere in the same direction."""
-        differs = (self.p_elsewhere <= alpha) & (self.statistic_elsewhere * self.change > 0)
+        differs = (self.p_elsewhere <= alpha) & (self.contrast * self.change > 0)
         return self.is_claimed(alpha) & differs
 
 
@@ -142,37 +111,26 @@ def judge_groups(
         grouping: made without the changes.
         rng: equal results need an equal order of samples and groups.
     """
-    n_blocks = max(1, MOST_NUMBERS // max(1, len(changes)))
-    parts = [min(n_blocks, n_draws - start) for start in range(0, n_draws, n_blocks)]
-    flips, permutations = rng.spawn(2)
-    statistic_here = here_statistics(changes, grouping)
-    flipped = np.concatenate([_flipped(changes, grouping, flips, n) for n in parts], axis=1)
-    statistic_elsewhere = elsewhere_statistics(changes, grouping)
-    permute = _Permuter(len(changes), grouping.clusters)
-    permuted = np.concatenate([_permuted(changes, grouping, permute, permutations, n) for n in parts], axis=1)
-    critical_here, critical_elsewhere = (
-        _critical_size(null_statistics, alpha) for null_statistics in (flipped, permuted)
-    )
-    p_here = step_down_p_values(np.abs(statistic_here), np.abs(flipped))
-    low, high = simultaneous_bounds(changes, grouping, critical_here)
-    # The test decides on 0: with clusters, or after the first step down, the bounds differ from it a little.
-    is_claimed = p_here <= alpha
-    low = np.where(
-        is_claimed & (statistic_here > 0), np.maximum(low, 0.0), np.where(is_claimed, low, np.minimum(low, 0.0))
-    )
-    high = np.where(
-        is_claimed & (statistic_here < 0), np.minimum(high, 0.0), np.where(is_claimed, high, np.maximum(high, 0.0))
-    )
+    from scipy.special import ndtr
+
+    here, elsewhere = _flipped(changes, grouping, rng, n_draws)
+    critical_here, critical_elsewhere = _critical_size(here.drawn, alpha), _critical_size(elsewhere.drawn, alpha)
+    laws = [*_laws_here(changes, grouping)]
+    low, high = np.concatenate([part.bounds(float(ndtr(-critical_here))) for part in laws], axis=1)
+    p_here = here.corrected(_p_values(laws))
+    sums = grouping.sums(changes)
+    change = sums / grouping.sizes
+    # The test decides on 0: after the first step down, the bounds differ from it a little.
+    is_worse, is_better = ((p_here <= alpha) & (side * change > 0) for side in (-1, 1))
     return GroupTests(
-        change=grouping.sums(changes) / grouping.sizes,
-        statistic_here=statistic_here,
-        statistic_elsewhere=statistic_elsewhere,
+        change=change,
+        contrast=change - (changes.sum() - sums) / np.maximum(1, grouping.n_samples - grouping.sizes),
         p_here=p_here,
-        p_elsewhere=step_down_p_values(np.abs(statistic_elsewhere), np.abs(permuted)),
+        p_elsewhere=elsewhere.corrected(_p_values(_laws_elsewhere(changes, grouping))),
         critical_here=critical_here,
         critical_elsewhere=critical_elsewhere,
-        low=low,
-        high=high,
+        low=np.where(is_better, np.maximum(low, 0.0), np.where(is_worse, low, np.minimum(low, 0.0))),
+        high=np.where(is_worse, np.minimum(high, 0.0), np.where(is_better, high, np.maximum(high, 0.0))),
     )
 
 
@@ -198,192 +156,203 @@ def cover_changes(changes: Values, grouping: Grouping, tests: GroupTests, alpha:
     is_left = np.ones(grouping.n_samples, bool)
     signs, exceeds_elsewhere = np.sign(tests.change), tests.exceeds_elsewhere(alpha)
     questions = (
-        (elsewhere_statistics, exceeds_elsewhere, tests.critical_elsewhere),
-        (here_statistics, tests.is_claimed(alpha), tests.critical_here),
+        (_laws_elsewhere, exceeds_elsewhere, tests.critical_elsewhere),
+        (_laws_here, tests.is_claimed(alpha), tests.critical_here),
     )
-    for statistic, is_claimed, critical in questions:
+    for laws_of, is_claimed, critical in questions:
         claimed = np.flatnonzero(is_claimed)
-        while len(claimed) and is_left.any():
+        while len(claimed := claimed[grouping.members[np.ix_(claimed, is_left)].any(axis=1)]):
             left = grouping.take(claimed, is_left)
             net_changes = left.sums(changes[is_left])
-            sizes = np.where(net_changes * signs[claimed] > 0, signs[claimed] * statistic(changes[is_left], left), 0.0)
+            is_same_way = net_changes * signs[claimed] > 0
+            sizes = np.where(is_same_way, sizes_of(_p_values(laws_of(changes[is_left], left))), 0.0)
             best = int(np.argmax(sizes))
             # The first passed by its step-down p-value, which may ask for less than the critical size of all groups.
             if sizes[best] < (NEGLIGIBLE if is_left.all() else critical):
                 break
             group = int(claimed[best])
             covering.append(Covering(group, float(net_changes[best]), bool(exceeds_elsewhere[group])))
-            is_left &= grouping.members[group] == 0
+            is_left &= ~grouping.members[group]
             claimed = np.delete(claimed, best)
     return covering
 
 
-def here_statistics(changes: Values, grouping: Grouping) -> OfGroups:
-    """Return the sum of each group's changes over its spread under flipped signs: the root of the squared clusters."""
-    return grouping.sums(changes) / np.sqrt(np.maximum(grouping.squared_sums(changes), NEGLIGIBLE))
-
-
-def elsewhere_statistics(changes: Values, grouping: Grouping) -> OfGroups:
-    """Return the distance of each group's mean change from the mean of all samples, over its standard error.
-
-    The group's samples give the variance (White), averaged with ``PRIOR_SAMPLES`` samples of average variance.
-    """
-    deviations = changes - changes.mean()
-    return _score(deviations[:, None], _of_clusters(deviations, grouping.clusters)[:, None], grouping)[:, 0]
-
-
-def simultaneous_bounds(changes: Values, grouping: Grouping, critical: float) -> tuple[OfGroups, OfGroups]:
-    """Return bounds of all groups' true changes, by the size that a statistic must exceed.
-
-    Tango's score interval (Statistics in Medicine 17 (1998)): the changes that the group's mean does not differ from by
-    more than the critical number of standard errors. Gains and losses are estimated under the change in question. Where
-    their skewness makes that number too small (nearly all changes are losses, and the bound is a small loss), it is
-    raised (Gart and Nam, Biometrics 44 (1988)). It is not lowered on the other side: of few samples without a change
-    the correction is too large.
-    With clusters, their variance is multiplied by the design effect. Without them, the bounds exclude 0 exactly where
-    the statistic of ``here_statistics`` exceeds the critical size.
-    """
-    gains, losses = (grouping.sums(np.maximum(0.0, side * changes) ** 2) for side in (1, -1))
-    squares, clustered = gains + losses, grouping.squared_sums(changes)
-    # Of few changes a design effect is a guess: it is averaged with that of all samples.
-    of_all = [
-        float(part) for part in ((changes * _of_clusters(changes, grouping.clusters)).mean(), (changes**2).mean())
-    ]
-    effect = (clustered + PRIOR_SAMPLES * of_all[0] + NEGLIGIBLE) / (squares + PRIOR_SAMPLES * of_all[1] + NEGLIGIBLE)
-    effect, sums = np.maximum(effect, 1.0), grouping.sums(changes)
-    low = -_score_bound(-sums, losses, gains, grouping.sizes, effect, critical)
-    return low, _score_bound(sums, gains, losses, grouping.sizes, effect, critical)
-
-
 def detectable_change(
     changes: Values, grouping: Grouping, critical: float, share: float, *, power: float = 0.8
-) -> float:
-    """Return the loss that a group of a fraction of the samples needs to exceed the critical size with some power.
+) -> float | None:
+    """Return the loss that a group of a fraction of the samples needs to be claimed with some power, None if it cannot.
 
-    A loss adds to the variance as much as it is itself.
+    Apart from the loss, the group changes as all samples do. A loss adds to the variance as much as it is itself.
     """
+    from scipy.special import ndtr, ndtri
+
+    n = share * grouping.n_samples / _design_effect(changes, grouping.clusters)
+    varied = min(1.0, float((changes**2).mean()))
+    losses = np.linspace(0, 1 - varied / 2, DETECTABLE_STEPS)
+    lost, gained = n * (varied / 2 + losses), np.full_like(losses, n * varied / 2)
+    counts = np.stack([lost, np.maximum(0.0, n - lost - gained), gained], axis=1)
+    laws = MeanLaws(np.tile([-1.0, 0.0, 1.0], (len(losses), 1)), counts, np.ones(len(losses)))
+    _, high = laws.bounds(float(ndtr(-critical)))
+    is_found = high + float(ndtri(power)) * np.sqrt((varied + losses - losses**2) / n) < 0
+    return float(losses[np.argmax(is_found)]) if is_found.any() else None
+
+
+def sizes_of(p_values: OfGroups) -> OfGroups:
+    """Return the standard normal sizes that have two-sided p-values."""
     from scipy.special import ndtri
 
-    variance = float((changes * _of_clusters(changes, grouping.clusters)).mean())
-    needed = (critical + float(ndtri(power))) ** 2 / (share * grouping.n_samples)
-    return (needed + float(np.sqrt(needed**2 + 4 * needed * variance))) / 2
+    return np.abs(ndtri(np.clip(p_values, LEAST_P, 1.0) / 2))
 
 
-def _score_bound(
-    sums: OfGroups, gains: OfGroups, losses: OfGroups, n: OfGroups, effect: OfGroups, critical: float
-) -> OfGroups:
-    """Return the largest change t up to 1 that n t - sum does not exceed by the critical size, by bisection."""
-    inside, outside = sums / n, np.ones(len(n))
-    for _ in range(BISECTIONS):
-        t = (inside + outside) / 2
-        # The fraction of losses under the change t, and from it the variance, as Tango has them.
-        linear = (2 * n - gains + losses) * t - gains - losses
-        share = (np.sqrt(np.maximum(0.0, linear**2 + 8 * n * losses * t * (1 - t))) - linear) / (4 * n)
-        variance = np.maximum(0.0, 2 * share + t * (1 - t))
-        third_moment = t * (1 - 3 * variance - t**2)
-        skew = np.maximum(0.0, -third_moment) / np.maximum(variance, NEGLIGIBLE)
-        reach = critical * np.sqrt(effect * n * variance) + (critical**2 - 1) / 6 * effect * skew
-        is_inside = n * t - sums <= reach
-        inside, outside = np.where(is_inside, t, inside), np.where(is_inside, outside, t)
-    return outside
+class _Flipped(NamedTuple):
+    """Sizes of the groups' sums, and of the same sums under signs that are flipped at random."""
+
+    observed: OfGroups
+    drawn: Drawn
+
+    def corrected(self, p_values: OfGroups) -> OfGroups:
+        """Return p-values corrected over all groups, by the smaller of two sizes of each.
+
+        The sum is exact if changes are symmetric, where few changes count for less than their law says. The law holds
+        if they are skewed.
+        """
+        sizes = np.minimum(self.observed, sizes_of(p_values))
+        return np.maximum(p_values, step_down_p_values(sizes, self.drawn))
 
 
-def _flipped(changes: Values, grouping: Grouping, rng: np.random.Generator, n_draws: int) -> Drawn:
-    """Return the statistics of *here* when the signs of whole clusters are flipped at random."""
+def _flipped(changes: Values, grouping: Grouping, rng: np.random.Generator, n_draws: int) -> tuple[_Flipped, _Flipped]:
+    """Return the sums of changes, and of deviations from the mean of all, under flipped signs of whole clusters."""
     n_units = len(changes) if grouping.clusters is None else int(grouping.clusters.max()) + 1
-    signs = rng.integers(2, size=(n_units, n_draws), dtype=np.int8) * 2 - 1
-    signs = signs if grouping.clusters is None else signs[grouping.clusters]
-    spread = np.sqrt(np.maximum(grouping.squared_sums(changes[:, None]), NEGLIGIBLE))  # flips do not change it
-    return grouping.sums(changes.astype(np.float32)[:, None] * signs) / spread.astype(np.float32)
+    share = (grouping.sizes / grouping.n_samples)[:, None].astype(np.float32)
+    here, deviations = changes.astype(np.float32)[:, None], (changes - changes.mean()).astype(np.float32)[:, None]
+    n_block = max(1, MOST_NUMBERS // max(1, len(changes)))
+    sums_here, sums_elsewhere = [grouping.sums(here)], [grouping.sums(deviations)]
+    for start in range(0, n_draws, n_block):
+        signs = 1 - 2 * rng.integers(2, size=(n_units, min(n_block, n_draws - start)), dtype=np.int8)
+        signs = signs if grouping.clusters is None else signs[grouping.clusters]
+        sums_here.append(grouping.sums(here * signs))
+        flipped = deviations * signs
+        sums_elsewhere.append(grouping.sums(flipped) - share * flipped.sum(axis=0))
+    return _scaled(np.concatenate(sums_here, axis=1)), _scaled(np.concatenate(sums_elsewhere, axis=1))
 
 
-def _permuted(
-    changes: Values, grouping: Grouping, permute: "_Permuter", rng: np.random.Generator, n_draws: int
-) -> Drawn:
-    deviations = (changes - changes.mean()).astype(np.float32)
-    rows = permute(rng, n_draws)
-    return _score(deviations[rows], _of_clusters(deviations, grouping.clusters)[rows], grouping)
+def _scaled(sums: Drawn) -> _Flipped:
+    """Return the sizes of sums, the first of which are the observed ones, over the spread of the others."""
+    spread = np.sqrt(np.maximum((sums[:, 1:] ** 2).mean(axis=1, keepdims=True), NEGLIGIBLE))
+    sizes = np.abs(sums) / spread
+    return _Flipped(sizes[:, 0].astype(np.float64), sizes[:, 1:])
 
 
-def _score(deviations: np.ndarray, of_clusters: np.ndarray, grouping: Grouping) -> Drawn:
-    """Return the sums of groups over their standard errors.
-
-    A cluster counts in a group of share s by its deviations in the group, minus s times all deviations of the cluster.
-
-    Args:
-        deviations: from the mean of all samples, by sample and draw.
-        of_clusters: the sum of the deviations of each sample's cluster.
-    """
-    n = grouping.sizes[:, None].astype(deviations.dtype)
-    share, variance = n / grouping.n_samples, (deviations * of_clusters).mean(axis=0)
-    weight = n / (n + PRIOR_SAMPLES)
-    squares = grouping.squared_sums(deviations)
-    shared = squares if grouping.clusters is None else grouping.sums(deviations * of_clusters)
-    of_group, of_both = (weight * (total + PRIOR_SAMPLES * variance) for total in (squares, shared))
-    squared = of_group - 2 * share * of_both + share**2 * grouping.n_samples * variance
-    min_variance = np.maximum(1e-6 * n * variance, NEGLIGIBLE)
-    return grouping.sums(deviations) / np.sqrt(np.maximum(squared, min_variance))
+def _p_values(laws: Iterable[MeanLaws]) -> OfGroups:
+    return np.concatenate([part.p_values() for part in laws])
 
 
-def _of_clusters(values: Float[np.ndarray, " n"], clusters: Codes) -> Float[np.ndarray, " n"]:
-    return values if clusters is None else np.bincount(clusters, values)[clusters].astype(values.dtype)
+def _laws_here(changes: Values, grouping: Grouping) -> Iterator[MeanLaws]:
+    """Yield the laws of the groups' mean changes, some groups at a time."""
+    if grouping.clusters is not None:
+        yield from _stacked(
+            _law_of_contrast(changes[rows], np.ones(int(rows.sum())), grouping.clusters[rows])
+            for rows in grouping.members
+        )
+        return
+    levels, codes, weights = _levels(changes)
+    for counts in _counts(grouping, codes, weights, len(levels)):
+        yield MeanLaws(np.tile(levels, (len(counts), 1)), counts, np.ones(len(counts)))
 
 
-def _sums_by_code(values: np.ndarray, codes: Int64[np.ndarray, " n"]) -> np.ndarray:
-    order = np.argsort(codes, kind="stable")
-    return np.add.reduceat(values[order], np.searchsorted(codes[order], np.arange(codes.max() + 1)), axis=0)
+def _laws_elsewhere(changes: Values, grouping: Grouping) -> Iterator[MeanLaws]:
+    """Yield the laws of the groups' mean changes less the mean change elsewhere, some groups at a time."""
+    if grouping.clusters is not None:
+        yield from _stacked(
+            _law_of_contrast(changes, np.where(rows, 1.0, -1.0), grouping.clusters) for rows in grouping.members
+        )
+        return
+    levels, codes, weights = _levels(changes)
+    of_all = np.bincount(codes.ravel(), weights.ravel(), len(levels))
+    for counts in _counts(grouping, codes, weights, len(levels)):
+        sides, value = [], np.zeros(len(counts))
+        for side, part in ((1, counts), (-1, of_all - counts)):
+            size = np.maximum(part.sum(axis=1), 1.0)
+            mean = part @ levels / size
+            sides.append((side * len(changes) / size)[:, None] * (levels - mean[:, None]))
+            value = value + side * mean
+        sizes = np.maximum(counts.sum(axis=1), 1.0)
+        far = len(changes) * (1 / sizes + 1 / np.maximum(len(changes) - sizes, 1.0))
+        both = np.concatenate([counts, np.maximum(of_all - counts, 0.0)], axis=1)
+        yield MeanLaws(value[:, None] + np.concatenate(sides, axis=1), both, far)
 
 
-class _Permuter:
-    """Rows of samples when clusters are permuted among clusters of the same size, or of a near one if few have it.
-
-    Inside each cluster, rows are shifted by a random number: a group may have one sample of every cluster, such as the
-    copies of all images with one disturbance, and would keep its samples otherwise.
-    """
-
-    def __init__(self, n: int, clusters: Codes) -> None:
-        codes = np.arange(n) if clusters is None else clusters
-        sizes = np.bincount(codes)
-        self._order = np.argsort(codes, kind="stable")  # samples, cluster by cluster
-        self._starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-        self._sizes = sizes
-        self._cluster = codes
-        rank = np.empty(n, np.int64)
-        rank[self._order] = np.arange(n)
-        self._position = rank - self._starts[codes]  # of each sample in its cluster
-        self._bins = [*_size_bins(sizes)]
-
-    def __call__(self, rng: np.random.Generator, n_draws: int) -> Int64[np.ndarray, "n n_draws"]:
-        donors = np.empty((n_draws, len(self._sizes)), np.int64)
-        for bin_clusters in self._bins:
-            donors[:, bin_clusters] = rng.permuted(np.tile(bin_clusters, (n_draws, 1)), axis=1)
-        donor = donors.T[self._cluster]
-        position = self._position[:, None]
-        if len(self._sizes) < len(self._order):
-            position = position + (rng.random(donors.T.shape) * self._sizes[:, None]).astype(np.int64)[self._cluster]
-        return self._order[self._starts[donor] + position % self._sizes[donor]]
+def _law_of_contrast(changes: Values, sides: Values, clusters: Codes) -> MeanLaws:
+    """Return the law of the mean change of samples on the side of 1, less the mean change on the side of -1."""
+    assert clusters is not None
+    weights, deviations = np.zeros(len(changes)), np.zeros(len(changes))
+    value = 0.0
+    for side in (1.0, -1.0):
+        rows = sides == side
+        if rows.any():
+            weights[rows], mean = 1 / rows.sum(), float(changes[rows].mean())
+            deviations[rows], value = side * (changes[rows] - mean), value + side * mean
+    influence = len(changes) * weights * deviations
+    codes = cluster_codes(clusters)
+    return law_of_mean(value, influence, codes, largest=1.0, weights=weights, terms=sides * weights * changes)
 
 
-def _size_bins(sizes: Int64[np.ndarray, " n_clusters"]) -> list[Int64[np.ndarray, " _"]]:
-    """Return bins of clusters of one size. A size with fewer than 20 clusters shares a bin with the next."""
-    bins: list[np.ndarray] = []
-    for size in np.unique(sizes):
-        clusters = np.flatnonzero(sizes == size)
-        if bins and (len(bins[-1]) < FEWEST_ALIKE or len(clusters) < FEWEST_ALIKE):
-            bins[-1] = np.concatenate([bins[-1], clusters])
-        else:
-            bins.append(clusters)
-    return bins
+def _stacked(laws: Iterable[MeanLaws]) -> Iterator[MeanLaws]:
+    """Yield laws together, in parts that fit into memory."""
+    part: list[MeanLaws] = []
+    widest = 0
+    for law in laws:
+        widest = max(widest, law.levels.shape[1])
+        if part and widest * (len(part) + 1) > MOST_NUMBERS // 4:
+            yield MeanLaws.stack(part)
+            part, widest = [], law.levels.shape[1]
+        part.append(law)
+    if part:
+        yield MeanLaws.stack(part)
 
 
-def _critical_size(null_statistics: Drawn, alpha: float) -> float:
-    """Return the size that the largest statistic exceeds with a chance of alpha, at least as for one group.
+def _levels(
+    changes: Values,
+) -> tuple[Float64[np.ndarray, " levels"], Int64[np.ndarray, "two n"], Float64[np.ndarray, "two n"]]:
+    """Return the levels of changes, and for each sample two of them with their weights, which sum to 1."""
+    levels, codes = np.unique(changes, return_inverse=True)
+    if len(levels) <= MOST_LEVELS:
+        return levels, np.stack([codes, codes]), np.stack([np.ones(len(changes)), np.zeros(len(changes))])
+    levels = np.union1d(np.linspace(levels[0], levels[-1], MOST_LEVELS - 1), [0.0])
+    above = np.clip(np.searchsorted(levels, changes, side="right"), 1, len(levels) - 1)
+    part = (changes - levels[above - 1]) / (levels[above] - levels[above - 1])
+    return levels, np.stack([above - 1, above]), np.stack([1 - part, part])
 
-    Where next to nothing changed, no flip is large, which says nothing of changes that other samples might have.
-    """
+
+def _counts(
+    grouping: Grouping, codes: Int64[np.ndarray, "two n"], weights: Float64[np.ndarray, "two n"], n_levels: int
+) -> Iterator[Float64[np.ndarray, "n_groups levels"]]:
+    """Yield how many samples of each group have each level, some groups at a time."""
+    n_block = max(1, MOST_NUMBERS // (4 * n_levels))
+    for start in range(0, len(grouping.members), n_block):
+        yield np.array(
+            [
+                np.bincount(codes[:, rows].ravel(), weights[:, rows].ravel(), n_levels)
+                for rows in grouping.members[start : start + n_block]
+            ]
+        )
+
+
+def _design_effect(changes: Values, clusters: Codes) -> float:
+    """Return by how much clusters make the variance of a mean larger, 1 without them."""
+    deviations = changes - changes.mean()
+    alone = float(deviations @ deviations)
+    if clusters is None or alone < NEGLIGIBLE:
+        return 1.0
+    sums = np.bincount(clusters, deviations)
+    return max(1.0, float(sums @ sums) / alone)
+
+
+def _critical_size(drawn_sizes: Drawn, alpha: float) -> float:
+    """Return the size that the largest of all groups exceeds with a chance of alpha, at least the size of one group."""
     from scipy.special import ndtri
 
-    largest = np.abs(null_statistics).max(axis=0, initial=0.0)
+    largest = drawn_sizes.max(axis=0, initial=0.0)
     return float(max(ndtri(1 - alpha / 2), np.quantile(largest, 1 - alpha, method="higher")))
 
 

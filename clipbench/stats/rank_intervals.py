@@ -5,28 +5,31 @@ is at best one rank below those that are shown to be better, and at worst one ab
 The intervals contain all true ranks if no test makes a false claim, so that the tests of all pairs are one family
 (Mogstad, Romano, Shaikh and Wilhelm, Review of Economic Studies 91 (2024)).
 
-The tests flip the signs of whole samples, or clusters, the same for all pairs, and take the largest statistic of all
-pairs as their reference, step by step from the surest pair down. So models that are nearly copies of each other cost no
-power, as they do with a correction for the number of pairs. experiments/coverage.md has simulated rates.
+Each pair has the test of a mean that may be skewed (``stats.mean_law``). Its correction takes the largest of all pairs,
+step by step from the surest pair down, under normal laws with the correlations of the pairs. So models that are nearly
+copies of each other cost no power, as they do with a correction for the number of pairs. experiments/coverage.md has
+simulated rates.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float64, Int64
 
 from clipbench.metrics.similarity import Pairs
-from clipbench.stats.clusters import NEGLIGIBLE, Clusters, cluster_sums
-from clipbench.stats.groups import step_down_p_values
-from clipbench.stats.intervals import Interval, mean_interval
+from clipbench.stats.clusters import NEGLIGIBLE, Clusters, Values, cluster_codes, cluster_sums
+from clipbench.stats.groups import sizes_of, step_down_p_values
+from clipbench.stats.intervals import SHARES, Interval, applicable_range, mean_interval
+from clipbench.stats.mean_law import MeanLaws, law_of_mean
 from clipbench.stats.significance import ALPHA
 
 N_DRAWS = 5_000
-"""Sign flips: a p-value has a step of 1 / 5,001, enough for 20 tasks together."""
+"""Draws of the largest of all pairs: a p-value has a step of 1 / 5,001, enough for 20 tasks together."""
+_MAX_NUMBERS = 1 << 20
+"""Levels in memory at once."""
 MIN_NEW_TASKS = 6
 """Tasks that a statement about new tasks needs."""
-_MAX_NUMBERS = 1 << 23
-"""Signs in memory at once."""
 
 
 class RankBounds(NamedTuple):
@@ -53,7 +56,7 @@ def pair_p_values(
     Args:
         credits: of each sample and model.
         clusters: the cluster of each sample, None if each sample is its own.
-        rng: draws the signs.
+        rng: draws the largest of all pairs.
 
     Example:
         >>> credits = np.repeat([[1.0, 1.0, 0.0], [0.0, 0.0, 0.0]], [12, 8], axis=0)
@@ -61,16 +64,40 @@ def pair_p_values(
         >>> (p_values < 0.01).tolist()  # the first two models are equal, both are better than the third
         [False, True, True]
     """
-    sums = np.column_stack([cluster_sums(column, clusters) for column in credits.T])
-    first, second = model_pairs(sums.shape[1])
+    first, second = model_pairs(credits.shape[1])
+    largest = None if applicable_range(SHARES, credits.ravel()) is None else 1.0
+    changes = credits[:, first] - credits[:, second]
+    p_values = _p_values([_law(column, clusters, largest) for column in changes.T])
+    drawn = np.abs(_drawn_pairs(credits, clusters, rng, n_draws))
+    return np.maximum(p_values, step_down_p_values(sizes_of(p_values), drawn))
+
+
+def _law(changes: Values, clusters: Clusters, largest: float | None) -> MeanLaws:
+    mean = float(changes.mean())
+    return law_of_mean(mean, changes - mean, cluster_codes(clusters), largest=largest)
+
+
+def _p_values(laws: Sequence[MeanLaws]) -> Float64[np.ndarray, " n_laws"]:
+    """Return the p-values of laws, computed in parts that fit into memory."""
+    widths = np.array([law.levels.shape[1] for law in laws])
+    order, p_values = np.argsort(widths, kind="stable"), np.empty(len(laws))
+    n_at_once = max(1, _MAX_NUMBERS // int(widths.max()))
+    for part in np.split(order, range(n_at_once, len(order), n_at_once)):
+        p_values[part] = MeanLaws.stack([laws[index] for index in part]).p_values()
+    return p_values
+
+
+def _drawn_pairs(
+    credits: Float64[np.ndarray, "n n_models"], clusters: Clusters, rng: np.random.Generator, n_draws: int
+) -> Float[np.ndarray, "n_pairs n_draws"]:
+    """Return normal differences of all pairs, each with a variance of 1, that correlate as the models' do."""
+    sums = np.column_stack([cluster_sums(column - column.mean(), clusters) for column in credits.T])
+    spread, directions = np.linalg.eigh(sums.T @ sums)
+    totals = directions * np.sqrt(np.maximum(spread, 0.0)) @ rng.standard_normal((len(spread), n_draws))
+    first, second = model_pairs(len(spread))
     products = sums.T @ sums
-    squares = products[first, first] + products[second, second] - 2 * products[first, second]
-    spread = np.sqrt(np.maximum(squares, NEGLIGIBLE))
-    totals = sums.sum(axis=0)
-    observed = np.where(squares > NEGLIGIBLE, np.abs(totals[first] - totals[second]) / spread, 0.0)
-    flipped = _flipped_totals(sums.astype(np.float32), rng, n_draws)
-    flipped_statistics = np.abs(flipped[first] - flipped[second]) / spread[:, None].astype(np.float32)
-    return step_down_p_values(observed, flipped_statistics)
+    variances = products[first, first] + products[second, second] - 2 * products[first, second]
+    return (totals[first] - totals[second]) / np.sqrt(np.maximum(variances, NEGLIGIBLE))[:, None]
 
 
 def rank_bounds(
@@ -116,13 +143,3 @@ def new_task_interval(ranks: Float64[np.ndarray, " n_tasks"], n_models: int, *, 
     low, high, method = mean_interval((ranks - 1) / (n_models - 1), confidence=1 - alpha / n_models)
     assert low is not None and high is not None, ranks
     return Interval(1 + (n_models - 1) * low, 1 + (n_models - 1) * high, method)
-
-
-def _flipped_totals(
-    sums: Float[np.ndarray, "n_units n_models"], rng: np.random.Generator, n_draws: int
-) -> Float[np.ndarray, "n_models n_draws"]:
-    """Return the total of each model when the signs of whole units are flipped at random."""
-    n_block = max(1, _MAX_NUMBERS // len(sums))
-    n_drawn = [min(n_block, n_draws - start) for start in range(0, n_draws, n_block)]
-    signs = (rng.integers(2, size=(n, len(sums)), dtype=np.int8) * 2 - 1 for n in n_drawn)
-    return np.concatenate([block.astype(np.float32) @ sums for block in signs]).T

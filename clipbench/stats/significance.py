@@ -1,45 +1,31 @@
 """Significance of a paired difference, and the smallest difference that could have been found. All pure.
 
-Under the null hypothesis that the models are exchangeable, each sample's difference (with clusters, each cluster's) has
-either sign with equal probability. For independent zeros and ones that is McNemar's test; other means are tested by
-flipping signs; a statistic such as a median by its differences when the models' samples are exchanged. A smooth
-function of means is tested by Student's t.
+Independent zeros and ones have McNemar's test, other means the one of ``stats.mean_law``. A statistic such as a median
+is tested by its differences when the models' samples are exchanged, and a smooth function of means by Student's t.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from jaxtyping import Bool, Float64, UInt8
+from jaxtyping import Bool, Float64
 
-from clipbench.stats.clusters import NEGLIGIBLE, Clusters, Values, cluster_sums, student
+from clipbench.stats.clusters import student
 from clipbench.stats.intervals import Interval
 
 ALPHA = 0.05
 """Highest p-value at which a difference is significant."""
-N_DRAWS = 20_000
-"""Sign flips of a test: p-values go down to 1 / 20,000, enough for Holm's correction of a few hundred metrics."""
 N_EXCHANGES = 5_000
 """Exchanges of the two models' rows of a statistic that may be significant: each computes the statistic twice."""
 N_FIRST_EXCHANGES = 500
 """Exchanges that show whether it may be, and the spread of the statistic under the null hypothesis to 3 %."""
-EXACT_UNITS = 12
-"""Up to this many clusters (or samples) that differ, all sign flips are counted instead of drawn."""
 
 LEAST_P = 1e-12
 """The least p-value of an interval that is inverted: quantiles farther out have no digits left."""
-_BLOCK_BYTES = 1 << 18
-"""Random bytes of one call: the generator leaves some unused at its end, so that p-values depend on it."""
-_CALLS = 16
-"""Calls whose bytes are looked up together: one reading of the sums serves them all."""
 _BLOCK_EXCHANGES = 1 << 21
 """Units times draws that are looked at at once."""
-_BITS = ((np.arange(256)[:, None] >> np.arange(8)) & 1).astype(np.float64)
-"""The eight bits of each value of a byte, the lowest first."""
-_EIGHTS = 64
-"""Bytes that are looked up at once: their 64 x 256 sums stay in the processor's cache."""
 
 PValue = TypeVar("PValue", float, float | None)
 Draws = Float64[np.ndarray, " draws"]
@@ -81,39 +67,6 @@ def mcnemar(gained: int, lost: int) -> NullTest:
     tails = bdtr(np.arange(n // 2 + 1), n, 0.5)
     fewest = int(np.searchsorted(tails, ALPHA / 2, side="right"))
     return NullTest(min(1.0, 2 * float(tails[min(gained, lost)])), float(max(0, n - 2 * fewest)))
-
-
-def flip_test(differences: Values, clusters: Clusters, rng: np.random.Generator, *, n_draws: int = N_DRAWS) -> NullTest:
-    """Return the test of a mean difference by its total: the p-value is the fraction of sign flips that reach its size.
-
-    The signs of whole clusters are flipped together. Clusters without a difference have none to flip; with at most
-    ``EXACT_UNITS`` others, all flips are counted. Otherwise ``n_draws`` are drawn, and the observed difference counts
-    as one of them, so that the p-value is never 0 (Phipson and Smyth, Stat. Appl. Genet. Mol. Biol. 9 (2010)).
-
-    Args:
-        differences: one for each sample.
-        clusters: of the samples, None when each is its own.
-        rng: used when flips are drawn.
-
-    Example:
-        >>> rng = np.random.default_rng(0)
-        >>> flip_test(np.array([0.5, 1.0, 1.0, 0.0]), None, rng).p_value  # two of the eight flips: all plus, all minus
-        0.25
-        >>> flip_test(
-        ...     np.array([0.5, 1.0, 1.0, 0.0]), np.array(["a", "a", "b", "b"]), rng
-        ... ).p_value  # 1.5 and 1: two of four
-        0.5
-    """
-    sums = cluster_sums(differences, clusters)
-    sums = sums[np.abs(sums) > NEGLIGIBLE]
-    if not len(sums):
-        return NullTest(1.0, 0.0)
-    # A flip that gives the same size in another order of summation must count.
-    reached = float(abs(sums.sum()) - 1e-9 * np.abs(sums).sum())
-    if len(sums) <= EXACT_UNITS:
-        flips = 1.0 - 2.0 * ((np.arange(1 << len(sums))[:, None] >> np.arange(len(sums))) & 1)
-        return _by_sizes(np.abs(flips @ sums), reached, n_more=0)
-    return _by_sizes(np.abs(np.concatenate([*_flipped_totals(sums, rng, n_draws)])), reached, n_more=1)
 
 
 def _by_sizes(sizes: Draws, reached: float, *, n_more: int) -> NullTest:
@@ -260,32 +213,3 @@ class PairedPower:
             n_needed = math.ceil(math.log2(2 / alpha) - 1e-9)
             sizes.append(self.unit_size * float(betaincinv(n_needed, self.n_units - n_needed + 1, power)))
         return max(sizes, default=None)
-
-
-def _flipped_totals(sums: Values, rng: np.random.Generator, n_draws: int) -> Iterator[Draws]:
-    """Yield the totals under random signs, a block of draws at a time.
-
-    Units of equal size are drawn together, as the number of them that are plus (a binomial). Where sizes differ, units
-    are drawn eight at a time: the bits of a random byte say which are minus.
-    """
-    sizes, repeats = np.unique(np.abs(sums), return_counts=True)
-    if len(sizes) < min(len(sums) / 8, 100):
-        yield (2 * rng.binomial(repeats, 0.5, size=(n_draws, len(sizes))) - repeats) @ sizes
-        return
-    eights = np.zeros((-(-len(sums) // 8), 8))
-    eights.flat[: len(sums)] = sums
-    table, n_bytes = (eights @ _BITS.T).ravel(), len(eights)
-    n_block = max(1, _BLOCK_BYTES // n_bytes)
-    n_drawn = [min(n_block, n_draws - start) for start in range(0, n_draws, n_block)]
-    for start in range(0, len(n_drawn), _CALLS):
-        random_bytes = [rng.integers(256, size=(n, n_bytes), dtype=np.uint8) for n in n_drawn[start : start + _CALLS]]
-        yield sums.sum() - 2 * _sums_of_bits(table, np.concatenate(random_bytes))
-
-
-def _sums_of_bits(table: Float64[np.ndarray, " sums"], rows: UInt8[np.ndarray, "draws n_bytes"]) -> Draws:
-    """Return the sum of the units whose bits are set in each row of bytes, from the 256 possible sums of each byte."""
-    sums, first = np.zeros(len(rows)), 256 * np.arange(_EIGHTS)[:, None]
-    for start in range(0, rows.shape[1], _EIGHTS):
-        part = rows[:, start : start + _EIGHTS].T  # byte after byte: the 256 sums of one are at hand for all rows
-        sums += table[256 * start : 256 * (start + _EIGHTS)].take(part + first[: len(part)]).sum(axis=0)
-    return sums

@@ -79,18 +79,6 @@ def test_a_mean_s_difference_is_the_mean_of_the_differences_with_their_interval(
     assert found.method == "gains and losses by Wilson"
 
 
-def test_of_few_clusters_the_detectable_difference_of_a_mean_has_a_t_of_so_many() -> None:
-    rng = np.random.default_rng(5)
-    clusters = np.repeat(np.arange(11), 6)
-    columns = [(rng.normal(size=11) + shift)[clusters] for shift in (0.0, 0.1)]
-    runs = [held(evaluation({"x": mean_of(column)}, {"hit": column, "cluster": clusters})) for column in columns]
-    (found,) = differences(*runs)
-    moved, law = (columns[1] - columns[0])[::6], scipy.stats.t(10)
-    error = moved.std(ddof=1) / np.sqrt(11)
-    step = np.abs(moved).min() / 11  # half of what a flip of the smallest moves the mean by
-    assert found.detectable == pytest.approx((law.ppf(0.975) + law.ppf(0.8)) * error + step)
-
-
 def test_samples_are_paired_by_name_whatever_the_order_of_the_rows() -> None:
     rng = np.random.default_rng(3)
     before, after = rng.random(200), rng.random(200)
@@ -110,8 +98,8 @@ def test_whole_clusters_are_drawn_together() -> None:
     (found,) = differences(*runs)
     half = Z * shift[::5].std(ddof=1) / np.sqrt(80)
     low, high = bounds(found)
-    assert (high - low) / 2 == pytest.approx(half, rel=0.1)
-    assert found.method.endswith("over 80 clusters")
+    assert half <= (high - low) / 2 <= 1.2 * half
+    assert found.method == "Bayesian bootstrap of 80 clusters, with one unseen"
 
 
 def test_values_of_other_samples_are_not_paired() -> None:
@@ -202,19 +190,20 @@ def test_clustered_hits_are_as_many_as_their_clusters() -> None:
     clusters = {"cluster": np.repeat(np.arange(6), 10)}  # all that was gained lies in three of them
     runs = [held(evaluation({"acc": mean_of(each)}, {"hit": each, **clusters})) for each in (before, after)]
     (found,) = differences(*runs)
-    assert (found.test, found.p_value) == ("sign flips of 6 clusters", 2 / 8)
+    assert found.test == "interval of 6 clusters, inverted"
+    assert found.p_value == pytest.approx(2 * scipy.stats.beta(3, 0.75).cdf(0.5), rel=0.05)
     assert found.verdict == "not shown"
 
 
-def test_credits_are_tested_by_flips_of_signs() -> None:
+def test_credits_that_change_alike_are_tested_more_carefully_than_the_throws_of_a_coin() -> None:
     rng = np.random.default_rng(8)
     before = rng.choice([0, 0.5, 1], 200)
     after = np.clip(before + rng.choice([-0.5, 0, 0.5], 200, p=[0.1, 0.7, 0.2]), 0, 1)
     (found,) = differences(of_hits(before), of_hits(after))
-    gained, changed = int((after > before).sum()), int((after != before).sum())  # all by a half: a coin's throws
-    expected = scipy.stats.binomtest(gained, changed).pvalue
-    assert found.test == "sign flips of 200 samples"
-    assert found.p_value == pytest.approx(expected, abs=4 * np.sqrt(expected / significance.N_DRAWS))
+    gained, changed = int((after > before).sum()), int((after != before).sum())
+    assert found.test == "interval of 200 samples, inverted"
+    p_of_coin = scipy.stats.binomtest(gained, changed).pvalue
+    assert found.p_value is not None and p_of_coin <= found.p_value <= 2 * p_of_coin  # others may change by 1
     assert differences(of_hits(before), of_hits(after))[0].p_value == found.p_value
 
 
@@ -505,19 +494,17 @@ def test_tables_that_are_missing_or_damaged_are_one_line(tmp_path: Path) -> None
         compare(run, run)
 
 
-def test_the_test_is_seeded_apart_from_the_interval() -> None:
+def test_the_test_of_a_mean_draws_nothing() -> None:
     rng = np.random.default_rng(10)
     before, after = rng.random(60), rng.random(60)
     metric = {"unit": "cosine"}
-    found = [
+    first, other = (
         differences(
             *(held(evaluation({"m": mean_of(each, **metric)}, {"hit": each}), seed=seed) for each in (before, after))
-        )[0]
-        for seed in (0, 0, 1)
-    ]
-    assert found[0] == found[1]
-    assert found[0].p_value != found[2].p_value
-    assert found[0].p_value == pytest.approx(found[2].p_value, abs=0.02)
+        )
+        for seed in (0, 1)
+    )
+    assert first == other
 
 
 @pytest.mark.parametrize("alpha", [0.0, 1e-300, 0.51, 1.0, -0.1, float("nan")])

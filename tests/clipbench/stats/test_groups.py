@@ -1,22 +1,18 @@
-"""Groups in which a change is a loss: statistics against their naive versions, error rates, bounds, and the cover."""
-
-from itertools import product
+"""Groups in which a change is a loss: laws against those of each group alone, error rates, bounds, and the cover."""
 
 import numpy as np
 import pytest
-from scipy.stats import multinomial, norm
 
 from clipbench.stats.groups import (
     Grouping,
-    _Permuter,
+    _laws_elsewhere,
+    _laws_here,
     cover_changes,
     detectable_change,
-    elsewhere_statistics,
-    here_statistics,
     judge_groups,
-    simultaneous_bounds,
     step_down_p_values,
 )
+from clipbench.stats.mean_law import law_of_mean
 
 
 def grouping_of(*masks: np.ndarray, clusters: np.ndarray | None = None) -> Grouping:
@@ -27,34 +23,47 @@ def random_masks(n: int, n_groups: int, rng: np.random.Generator) -> list[np.nda
     return [rng.random(n) < share for share in rng.uniform(0.05, 0.4, n_groups)]
 
 
-def test_three_losses_among_four_changes_are_one_standard_error() -> None:
-    changes = np.array([-1.0, -1, -1, 1, 0, 0, 0, 0])
-
-    found = here_statistics(changes, grouping_of(np.arange(8) < 6))
-
-    assert found[0] == pytest.approx(-2 / np.sqrt(4))
-
-
-@pytest.mark.parametrize("clustered", [False, True])
-def test_statistics_are_those_of_the_naive_version(clustered: bool) -> None:
+@pytest.mark.parametrize("is_graded", [False, True])
+def test_laws_of_groups_are_those_of_their_samples_alone(is_graded: bool) -> None:
     rng = np.random.default_rng(3)
-    changes, masks = rng.choice([-1.0, -0.5, 0, 1], 60), random_masks(60, 5, rng)
-    clusters = np.repeat(np.arange(20), 3) if clustered else np.arange(60)
-    grouping = grouping_of(*masks, clusters=clusters if clustered else None)
+    changes = rng.choice([-1.0, -0.5, 0, 1], 60) if not is_graded else rng.uniform(-0.3, 0.6, 60).round(2)
+    masks = random_masks(60, 5, rng)
 
-    here, elsewhere = here_statistics(changes, grouping), elsewhere_statistics(changes, grouping)
+    (here,), (elsewhere,) = (list(laws(changes, grouping_of(*masks))) for laws in (_laws_here, _laws_elsewhere))
 
     for index, mask in enumerate(masks):
-        sums = [changes[mask & (clusters == cluster)].sum() for cluster in set(clusters)]
-        assert here[index] == pytest.approx(sum(sums) / np.sqrt(sum(np.square(sums))), rel=1e-5)
-        deviations, share, n = changes - changes.mean(), mask.mean(), mask.sum()
-        own = np.array([deviations[mask & (clusters == cluster)].sum() for cluster in set(clusters)])
-        whole = np.array([deviations[clusters == cluster].sum() for cluster in set(clusters)])
-        prior = 20 * (whole**2).sum() / 60
-        weight = n / (n + 20)
-        squared = weight * ((own**2).sum() + prior) - 2 * share * weight * ((own * whole).sum() + prior)
-        squared += share**2 * (whole**2).sum()
-        assert elsewhere[index] == pytest.approx(own.sum() / np.sqrt(squared), rel=1e-5)
+        own, other = changes[mask], changes[~mask]
+        alone = law_of_mean(own.mean(), own - own.mean(), None, largest=1.0)
+        assert here.p_values()[index] == pytest.approx(alone.p_values()[0])
+        assert np.array(here.bounds(0.001))[:, index] == pytest.approx(np.ravel(alone.bounds(0.001)))
+        influence = np.where(mask, (changes - own.mean()) / mask.mean(), (other.mean() - changes) / (~mask).mean())
+        weights = np.where(mask, 1 / mask.sum(), 1 / (~mask).sum())
+        contrast = law_of_mean(own.mean() - other.mean(), influence, None, largest=1.0, weights=weights)
+        assert elsewhere.p_values()[index] == pytest.approx(contrast.p_values()[0])
+
+
+def test_many_levels_are_rounded_without_a_change_of_the_mean() -> None:
+    rng = np.random.default_rng(4)
+    changes = rng.normal(0, 0.1, 2000)
+    mask = rng.random(2000) < 0.3
+
+    (law,) = _laws_here(changes, grouping_of(mask))
+
+    own = changes[mask]
+    exact = law_of_mean(own.mean(), own - own.mean(), None, largest=1.0)
+    assert law.levels.shape[1] < 300
+    assert (law.counts * law.levels).sum() / law.counts.sum() == pytest.approx(own.mean())
+    assert np.ravel(law.bounds(1e-4)) == pytest.approx(np.ravel(exact.bounds(1e-4)), rel=1e-3)
+
+
+def test_clusters_of_one_sample_are_samples() -> None:
+    rng = np.random.default_rng(5)
+    changes, masks = rng.choice([-1.0, 0, 1], 80, p=[0.2, 0.7, 0.1]), random_masks(80, 4, rng)
+
+    for laws in (_laws_here, _laws_elsewhere):
+        (plain,) = laws(changes, grouping_of(*masks))
+        (clustered,) = laws(changes, grouping_of(*masks, clusters=np.arange(80)))
+        assert clustered.p_values() == pytest.approx(plain.p_values(), rel=1e-6)
 
 
 def test_step_down_p_values_are_those_of_the_naive_version() -> None:
@@ -72,64 +81,13 @@ def test_step_down_p_values_are_those_of_the_naive_version() -> None:
     assert found == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("sizes", [[1] * 30, [5] * 12, [3] * 25 + [4] * 25 + [9]])
-def test_permuted_rows_keep_clusters_together(sizes: list[int]) -> None:
-    clusters = np.random.default_rng(0).permutation(np.repeat(np.arange(len(sizes)), sizes))
-
-    rows = _Permuter(len(clusters), clusters)(np.random.default_rng(1), 40)
-
-    for draw, cluster in product(range(40), range(len(sizes))):
-        assert len(set(clusters[rows[clusters == cluster, draw]])) == 1
-    assert len({tuple(draw) for draw in rows.T}) == 40
-    if len(set(sizes)) == 1:  # clusters of one size change places whole
-        assert all(sorted(draw) == list(range(len(clusters))) for draw in rows.T)
-
-
-def test_bounds_exclude_no_change_exactly_where_the_statistic_is_beyond_the_critical_size() -> None:
-    rng = np.random.default_rng(5)
-    for _ in range(20):
-        n = int(rng.integers(20, 80))
-        changes = rng.choice([-1.0, 0, 1], n, p=[0.2, 0.7, 0.1])
-        grouping = grouping_of(np.ones(n, bool))
-        size = abs(here_statistics(changes, grouping)[0])
-        for factor, is_inside in ((0.999, False), (1.001, True)):
-            low, high = simultaneous_bounds(changes, grouping, size * factor)
-            assert bool(low[0] <= 0 <= high[0]) is is_inside or size == 0
-
-
-def test_bounds_of_changes_that_are_all_none_are_those_of_so_few_samples() -> None:
-    low, high = simultaneous_bounds(np.zeros(40), grouping_of(np.arange(40) < 30), critical=3.0)
-
-    assert high[0] == pytest.approx(9 / (30 + 9), abs=1e-6)  # Wilson's bound of no loss among 30
-    assert low[0] == pytest.approx(-high[0])
-
-
-def bounds_by_counts(n: int, critical: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return losses and gains of all outcomes of n samples, and the bounds that go with them."""
-    counts = np.array([(losses, gains) for losses in range(n + 1) for gains in range(n + 1 - losses)])
-    whole = grouping_of(np.ones(n, bool))
-    changes = [np.repeat([-1.0, 1.0, 0.0], [losses, gains, n - losses - gains]) for losses, gains in counts]
-    return counts, np.ravel([simultaneous_bounds(values, whole, critical) for values in changes]).reshape(-1, 2)
-
-
-@pytest.mark.parametrize(("n", "critical"), [(20, 3.5), (40, 3.0), (40, 3.5)])
-def test_bounds_miss_a_true_change_little_more_often_than_the_normal_tail_says(n: int, critical: float) -> None:
-    """By the exact law of losses and gains, at most 1.31 times. Without a correction for skewness, it was 1.9 to 2.4."""
-    counts, bounds = bounds_by_counts(n, critical)
-    outcomes = np.column_stack([counts, n - counts.sum(axis=1)])
-    for loss, gain in ((0.18, 0.03), (0.05, 0.05), (0.05, 0.0), (0.3, 0.1), (0.8, 0.0), (0.5, 0.3)):
-        chances = multinomial.pmf(outcomes, n, [loss, gain, 1 - loss - gain])
-        is_above, is_below = bounds[:, 0] > gain - loss, bounds[:, 1] < gain - loss
-        assert max(chances[is_above].sum(), chances[is_below].sum()) <= 1.4 * norm.sf(critical)
-
-
 def test_bounds_never_contradict_the_test() -> None:
     rng = np.random.default_rng(2)
     clusters = np.arange(300) // 3
     for _ in range(30):
         changes = rng.choice([-1.0, 0, 1], 100, p=[0.3, 0.55, 0.15])[clusters] * (rng.random(300) < 0.8)
         tests = judge_groups(changes, grouping_of(*random_masks(300, 8, rng), clusters=clusters), rng, n_draws=99)
-        is_claimed, is_loss = tests.p_here <= 0.05, tests.statistic_here < 0
+        is_claimed, is_loss = tests.p_here <= 0.05, tests.change < 0
         assert (tests.high[is_claimed & is_loss] <= 0).all() and (tests.low[is_claimed & ~is_loss] >= 0).all()
         assert ((tests.low <= 0) & (tests.high >= 0))[~is_claimed].all()
 
@@ -161,7 +119,7 @@ def test_groups_are_no_better_than_elsewhere_because_elsewhere_lost() -> None:
 
     tests = judge_groups(changes, grouping, np.random.default_rng(0))
 
-    assert tests.p_elsewhere[1] < 0.05 and tests.statistic_elsewhere[1] > 0
+    assert tests.p_elsewhere[1] < 0.05 and tests.contrast[1] > 0
     assert [part.group for part in cover_changes(changes, grouping, tests) if part.net_change > 0] == []
 
 
@@ -177,11 +135,23 @@ def test_results_are_equal_for_an_equal_seed() -> None:
 def test_a_group_of_a_larger_share_needs_a_smaller_loss() -> None:
     changes, grouping = planted()
 
-    needed = [detectable_change(changes, grouping, 3.5, share) for share in (0.01, 0.05, 0.2)]
+    needed = [detectable_change(changes, grouping, 3.5, share) or 0.0 for share in (0.05, 0.1, 0.2)]
 
-    assert needed == sorted(needed, reverse=True)
-    # The loss is as many standard errors as are needed, of changes with its own variance added.
-    assert needed[2] / np.sqrt(((changes**2).mean() + needed[2]) / 120) == pytest.approx(3.5 + 0.8416, rel=1e-3)
+    assert needed == sorted(needed, reverse=True) and needed[-1] > 0
+    assert detectable_change(changes, grouping, 3.5, 0.005) is None
+
+
+def test_the_detectable_loss_is_claimed_four_times_in_five() -> None:
+    rng, n_found, n_draws = np.random.default_rng(1), 0, 200
+    grouping = grouping_of(np.arange(600) < 60, *random_masks(600, 12, rng))
+    changes = [rng.choice([-1.0, 0, 1], 600, p=[0.05, 0.9, 0.05]) for _ in range(n_draws)]
+    critical = judge_groups(changes[0], grouping, rng).critical_here
+    loss = detectable_change(changes[0], grouping, critical, 0.1)
+    assert loss is not None
+    for each in changes:
+        each[:60] = np.where(rng.random(60) < loss, np.maximum(-1.0, each[:60] - 1), each[:60])
+        n_found += bool(judge_groups(each, grouping, rng, n_draws=199).p_here[0] <= 0.05)
+    assert 0.7 <= n_found / n_draws <= 0.9
 
 
 def test_models_without_a_change_have_no_certificate_of_none() -> None:
@@ -210,7 +180,7 @@ def test_false_claims_are_as_rare_as_alpha(world: str) -> None:
         changes = np.where(chance < rate + loss, -1.0, np.where(chance > 1 - rate, 1.0, 0.0))
         masks = [hard > 0.8, hard < 0.3, *random_masks(n, 30, rng)]
         tests = judge_groups(changes, grouping_of(*masks, clusters=clusters), rng, n_draws=199)
-        is_false = (tests.p_here <= 0.05) & ((tests.statistic_here > 0) | (not loss))
+        is_false = (tests.p_here <= 0.05) & ((tests.change > 0) | (not loss))
         n_here += bool(is_false.any())
         n_elsewhere += bool((tests.p_elsewhere <= 0.05).any())
         n_missed += bool(((tests.low > -loss) | (tests.high < -loss)).any())
@@ -233,7 +203,7 @@ def test_a_group_of_one_sample_of_every_cluster_is_worse_than_elsewhere() -> Non
     rng = np.random.default_rng(0)
     changes, grouping = copies_of_images(150, 0.4, rng)
     tests = judge_groups(changes, grouping, rng)
-    assert tests.p_elsewhere[2] < 0.01 and tests.statistic_elsewhere[2] < 0
+    assert tests.p_elsewhere[2] < 0.01 and tests.contrast[2] < 0
     assert tests.p_elsewhere[5] > 0.05
 
 

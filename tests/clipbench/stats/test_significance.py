@@ -1,7 +1,5 @@
 """Tests of a paired difference: against other libraries, naive versions and values worked by hand."""
 
-import itertools
-
 import numpy as np
 import pytest
 import scipy.stats
@@ -21,94 +19,6 @@ def test_mcnemar_is_the_binomial_test_of_a_fair_coin(gained: int, lost: int) -> 
 def test_mcnemar_holds_for_as_many_samples_as_there_are(gained: int, lost: int) -> None:
     expected = scipy.stats.binomtest(gained, gained + lost).pvalue
     assert significance.mcnemar(gained, lost).p_value == pytest.approx(expected, rel=1e-8, abs=0)
-
-
-def test_flips_of_zeros_and_ones_are_mcnemar_s() -> None:
-    rng = np.random.default_rng(0)
-    rows = np.array([1.0] * 7 + [-1.0] * 2 + [0.0] * 40)
-    assert significance.flip_test(rows, None, rng).p_value == pytest.approx(significance.mcnemar(7, 2).p_value)
-    many = np.array([1.0] * 60 + [-1.0] * 37 + [0.0] * 400)
-    expected = significance.mcnemar(60, 37).p_value
-    error = np.sqrt(expected / significance.N_DRAWS)
-    assert significance.flip_test(many, None, rng).p_value == pytest.approx(expected, abs=4 * error)
-
-
-def naive_permutation_p(sums: np.ndarray) -> float:
-    totals = [abs(sum(sign * each for sign, each in zip(signs, sums, strict=True))) for signs in flips(len(sums))]
-    return float(np.mean(np.array(totals) >= abs(sums.sum()) - 1e-9))
-
-
-def flips(n: int) -> itertools.product:  # type: ignore[type-arg]
-    return itertools.product((1, -1), repeat=n)
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_few_units_are_counted_not_drawn(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    rows, clusters = rng.normal(0.3, 1, 30), rng.integers(0, 9, 30)
-    sums = np.array([rows[clusters == each].sum() for each in np.unique(clusters)])
-    found = significance.flip_test(rows, clusters, rng).p_value
-    assert found == pytest.approx(naive_permutation_p(sums))
-    assert found == significance.flip_test(rows, clusters, np.random.default_rng(99)).p_value
-
-
-@pytest.mark.parametrize("values", [(-1.5, -1, -0.5, 0.5, 1, 1.5), None])
-def test_drawn_flips_approach_the_counted_ones(
-    values: tuple[float, ...] | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rng = np.random.default_rng(1)
-    rows = rng.normal(0.4, 1, 60) if values is None else rng.choice(values, 60) + 0.5 * (rng.random(60) < 0.3)
-    clusters = np.arange(60) % 11
-    expected = significance.flip_test(rows, clusters, rng).p_value
-    monkeypatch.setattr(significance, "EXACT_UNITS", 0)
-    found = significance.flip_test(rows, clusters, rng, n_draws=100_000).p_value
-    assert 0.02 < expected < 0.9
-    assert found == pytest.approx(expected, abs=4 * np.sqrt(expected * (1 - expected) / 100_000))
-
-
-def test_units_of_one_size_are_drawn_as_those_of_many_are() -> None:
-    rng = np.random.default_rng(2)
-    rows = rng.choice([-1.0, -0.5, 0.5, 1.0], 400, p=[0.2, 0.25, 0.25, 0.3])
-    alike = significance.flip_test(rows, None, rng).p_value
-    apart = significance.flip_test(rows + rng.normal(0, 1e-6, 400), None, rng).p_value  # 400 sizes: byte by byte
-    assert alike == pytest.approx(apart, abs=4 * np.sqrt(2 * alike / significance.N_DRAWS))
-
-
-def test_blocks_are_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = np.random.default_rng(3).normal(0.1, 1, 203)
-    whole = significance.flip_test(rows, None, np.random.default_rng(0), n_draws=5001).p_value
-    monkeypatch.setattr(significance, "_BLOCK_BYTES", 100)
-    parts = significance.flip_test(rows, None, np.random.default_rng(0), n_draws=5001).p_value
-    assert parts == pytest.approx(whole, abs=0.02)
-    expected = scipy.stats.norm.sf(abs(rows.sum()) / np.linalg.norm(rows)) * 2
-    assert parts == pytest.approx(expected, abs=0.025)
-
-
-def test_no_p_value_is_zero_however_large_the_difference() -> None:
-    rng = np.random.default_rng(4)
-    assert significance.flip_test(rng.normal(9, 1, 500), None, rng, n_draws=999).p_value == pytest.approx(1 / 1000)
-
-
-def test_clusters_without_a_difference_and_equal_columns_say_nothing() -> None:
-    rng = np.random.default_rng(5)
-    assert significance.flip_test(np.zeros(20), None, rng).p_value == 1
-    assert significance.flip_test(np.array([0.3, -0.3, 0.1, -0.1]), np.array([0, 0, 1, 1]), rng).p_value == 1
-    rows = np.array([0.5, 0.4, 0.7, 0.2, 0.9])
-    padded = np.concatenate([rows, np.zeros(100)])
-    assert (
-        significance.flip_test(padded, None, rng).p_value == significance.flip_test(rows, None, rng).p_value == 2 / 32
-    )
-
-
-def test_sums_in_another_order_are_the_same_size() -> None:
-    rows = np.array([0.1, 0.2, 0.3, -0.6])  # 0.1 + 0.2 + 0.3 - 0.6 is 1e-16 in floating point
-    assert significance.flip_test(rows, None, np.random.default_rng(0)).p_value == 1
-
-
-def test_the_sign_and_the_scale_of_a_difference_do_not_matter() -> None:
-    rows = np.random.default_rng(6).normal(0.2, 1, 300)
-    found = [significance.flip_test(factor * rows, None, np.random.default_rng(0)).p_value for factor in (1, -1, 8)]
-    assert found[0] == found[2] == pytest.approx(found[1], abs=0.01)
 
 
 @pytest.mark.parametrize("n", [2, 11, 400])
