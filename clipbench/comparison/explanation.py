@@ -36,7 +36,15 @@ from clipbench.results.titles import first_headline, full_title
 from clipbench.seeding import generator
 from clipbench.stats.clusters import Codes, snap_to_integers
 from clipbench.stats.clusters import Values as Numbers
-from clipbench.stats.groups import Covering, Grouping, GroupTests, cover_changes, detectable_change, judge_groups
+from clipbench.stats.groups import (
+    Covering,
+    Grouping,
+    GroupTests,
+    change_p_value,
+    cover_changes,
+    detectable_change,
+    judge_groups,
+)
 from clipbench.stats.significance import ALPHA
 
 LEAST_SAMPLES = 100
@@ -228,7 +236,7 @@ def _explained(explained: ExplainedMetric, outcomes: Outcomes, groups: SampleGro
     changes = [_group_change(index, groups, grouping, outcomes, tests, sign) for index in range(len(groups.groups))]
     loss = -float(merits.sum())
     covering = cover_changes(merits, grouping, tests, ALPHA)[:MOST_CLAIMS]
-    claims = [_claim(part, loss, merits, outcomes, grouping, changes[part.group]) for part in covering]
+    claims = [_claim(part, loss, sign, outcomes, grouping, changes[part.group]) for part in covering]
     is_claimed = tests.is_claimed(ALPHA)
     shares = [claim.share_of_loss for claim in claims if claim.share_of_loss is not None]
     return Explanation(
@@ -242,6 +250,7 @@ def _explained(explained: ExplainedMetric, outcomes: Outcomes, groups: SampleGro
         candidate_value=float(outcomes.candidate.mean()),
         seed=seed,
         alpha=ALPHA,
+        p_overall=change_p_value(merits, outcomes.clusters),
         uneven=Uneven(p=float(tests.p_elsewhere.min())),
         n_slices=groups.n_by_source,
         groups_hash=explained.digest,
@@ -279,18 +288,20 @@ def _group_change(
 
 
 def _claim(
-    part: Covering, loss: float, merits: Numbers, outcomes: Outcomes, grouping: Grouping, change: GroupChange
+    part: Covering, loss: float, sign: int, outcomes: Outcomes, grouping: Grouping, change: GroupChange
 ) -> Claim:
     is_elsewhere = part.exceeds_elsewhere
     is_loss = part.net_change < 0
     kinds: tuple[Kind, Kind] = ("worse", "worse than elsewhere") if is_loss else ("better", "better than elsewhere")
     rows = np.flatnonzero(grouping.members[part.group])
-    toward = -merits[rows] if is_loss else merits[rows]
+    toward = (-sign if is_loss else sign) * outcomes.changes[rows]
     order = np.argsort(-toward, kind="stable")
     return Claim(
         **vars(change),
         claim=kinds[is_elsewhere],
         p=change.p_elsewhere if is_elsewhere else change.p_here,
+        net_n=part.n_net,
+        net_difference=sign * part.net_change / part.n_net,
         share_of_loss=-part.net_change / loss if loss > 0 and is_loss and is_elsewhere else None,
         samples=[outcomes.ids[rows[index]] for index in order[:SAMPLE_IDS] if toward[index] > 0],
     )

@@ -22,6 +22,8 @@ SAMPLE_IDS = 50
 """Samples of a claim that are named."""
 WIDTH = 100
 NUMBERS = ("n", "base", "candidate", "difference", "95 % interval", "p", "loss share")
+NET = "net of rows above"
+"""Column of the change of samples that no row above has, where rows overlap."""
 FRAME = {
     **dict.fromkeys(("slice", "source"), "str"),
     "n": "int64",
@@ -59,6 +61,10 @@ class Claim(GroupChange):
     claim: Kind
     p: float
     """The p-value of the claim."""
+    net_n: int
+    """Number of samples that no group listed before it has."""
+    net_difference: float
+    """Change of these samples."""
     share_of_loss: float | None
     """The loss of the samples that no group before it has, as a fraction of the loss of all samples.
 
@@ -112,6 +118,8 @@ class Explanation:
     seed: int
     alpha: float
     """The chance of any false claim among all groups, for each of the two questions."""
+    p_overall: float
+    """p-value of no change over all samples."""
     uneven: Uneven
     n_slices: Mapping[str, int]
     """Number of groups that were tested, by source."""
@@ -148,7 +156,10 @@ class Explanation:
 
     @property
     def verdict(self) -> str:
-        """The answer in one sentence: the losses of one kind, worse than elsewhere if there are any."""
+        """The answer in one sentence: the losses of one kind, by name if the candidate changed over all samples."""
+        if self.losses and not is_significant(self.p_overall, self.alpha):
+            groups = counted(len(self.losses), "group")
+            return f"no difference is shown over all samples, but a loss in {groups}"
         if self.losses:
             kind = self.losses[0].claim
             names = [claim.slice for claim in self.losses if claim.claim == kind]
@@ -194,6 +205,8 @@ class Explanation:
             return ""
         if all(claim.share_of_loss is None for claim in self.claims):
             return "The loss is spread evenly, as far as these groups show."
+        if self.spread_evenly == 0:
+            return "The whole loss is in the groups that lost more than elsewhere."
         share = percent(self.spread_evenly)
         return f"Spread evenly: {share} % of the loss is outside the groups that lost more than elsewhere."
 
@@ -240,9 +253,13 @@ class Explanation:
     def claim_table(self) -> Table:
         """Return the claims, with a heading for each kind."""
         rows: list[Row | str] = []
+        overlaps = any(claim.net_n < claim.n for claim in self.claims)
         for kind, claims in group_values((claim.claim, claim) for claim in self.claims).items():
-            rows += [kind[:1].upper() + kind[1:], *map(_claim_row, claims)]
-        return Table(columns=columns("group", numbers=NUMBERS), rows=rows)
+            rows += [
+                kind[:1].upper() + kind[1:],
+                *([*_claim_row(claim), *_net_cell(claim, overlaps)] for claim in claims),
+            ]
+        return Table(columns=columns("group", numbers=(*NUMBERS, NET) if overlaps else NUMBERS), rows=rows)
 
 
 def _claim_row(claim: Claim) -> Row:
@@ -254,8 +271,26 @@ def _claim_row(claim: Claim) -> Row:
         change(claim.difference, "fraction"),
         change_interval(claim.low, claim.high, "fraction"),
         p_value(claim.p),
-        "–" if claim.share_of_loss is None else f"{percent(claim.share_of_loss)} %",
+        share_text(claim.share_of_loss),
     ]
+
+
+def _net_cell(claim: Claim, overlaps: bool) -> Row:
+    if not overlaps:
+        return []
+    return [net_change(claim) if claim.net_n < claim.n else "the same"]
+
+
+def net_change(claim: Claim) -> str:
+    """Return the change of the samples of a claim that no group before it has, and their number."""
+    return f"{change(claim.net_difference, 'fraction')} of {claim.net_n:,}"
+
+
+def share_text(share: float | None) -> str:
+    """Return a fraction of the whole loss in words. It is above 1 if the other samples gained."""
+    if share is None:
+        return "–"
+    return "> 100 %" if share > 1 else f"{percent(share)} %"
 
 
 def _points(loss: float) -> str:

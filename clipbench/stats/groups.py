@@ -18,7 +18,6 @@ from jaxtyping import Bool, Float, Float64, Int64
 
 from clipbench.stats.clusters import NEGLIGIBLE, Codes, Values, cluster_codes
 from clipbench.stats.mean_law import MeanLaws, law_of_mean
-from clipbench.stats.significance import LEAST_P
 
 N_DRAWS = 2_000
 """Sign flips: a p-value has a step of 1 / 2,001."""
@@ -117,7 +116,7 @@ def judge_groups(
     critical_here, critical_elsewhere = _critical_size(here.drawn, alpha), _critical_size(elsewhere.drawn, alpha)
     laws = [*_laws_here(changes, grouping)]
     low, high = np.concatenate([part.bounds(float(ndtr(-critical_here))) for part in laws], axis=1)
-    p_here = here.corrected(_p_values(laws))
+    p_here = here.corrected(_sizes(laws))
     sums = grouping.sums(changes)
     change = sums / grouping.sizes
     # The test decides on 0: after the first step down, the bounds differ from it a little.
@@ -126,7 +125,7 @@ def judge_groups(
         change=change,
         contrast=change - (changes.sum() - sums) / np.maximum(1, grouping.n_samples - grouping.sizes),
         p_here=p_here,
-        p_elsewhere=elsewhere.corrected(_p_values(_laws_elsewhere(changes, grouping))),
+        p_elsewhere=elsewhere.corrected(_sizes(_laws_elsewhere(changes, grouping))),
         critical_here=critical_here,
         critical_elsewhere=critical_elsewhere,
         low=np.where(is_better, np.maximum(low, 0.0), np.where(is_worse, low, np.minimum(low, 0.0))),
@@ -141,6 +140,8 @@ class Covering(NamedTuple):
     """Its row in the grouping."""
     net_change: float
     """Sum of the changes of the samples that no group before it has."""
+    n_net: int
+    """Number of these samples."""
     exceeds_elsewhere: bool
     """True if the test shows that the group lost, or gained, more than elsewhere."""
 
@@ -165,16 +166,24 @@ def cover_changes(changes: Values, grouping: Grouping, tests: GroupTests, alpha:
             left = grouping.take(claimed, is_left)
             net_changes = left.sums(changes[is_left])
             is_same_way = net_changes * signs[claimed] > 0
-            sizes = np.where(is_same_way, sizes_of(_p_values(laws_of(changes[is_left], left))), 0.0)
+            sizes = np.where(is_same_way, _sizes(laws_of(changes[is_left], left)), 0.0)
             best = int(np.argmax(sizes))
             # The first passed by its step-down p-value, which may ask for less than the critical size of all groups.
             if sizes[best] < (NEGLIGIBLE if is_left.all() else critical):
                 break
             group = int(claimed[best])
-            covering.append(Covering(group, float(net_changes[best]), bool(exceeds_elsewhere[group])))
+            covering.append(
+                Covering(group, float(net_changes[best]), int(left.sizes[best]), bool(exceeds_elsewhere[group]))
+            )
             is_left &= ~grouping.members[group]
             claimed = np.delete(claimed, best)
     return covering
+
+
+def change_p_value(changes: Values, clusters: Codes) -> float:
+    """Return the two-sided p-value of no mean change of all samples."""
+    mean = float(changes.mean())
+    return float(law_of_mean(mean, changes - mean, clusters, largest=1.0).p_values()[0])
 
 
 def detectable_change(
@@ -197,27 +206,21 @@ def detectable_change(
     return float(losses[np.argmax(is_found)]) if is_found.any() else None
 
 
-def sizes_of(p_values: OfGroups) -> OfGroups:
-    """Return the standard normal sizes that have two-sided p-values."""
-    from scipy.special import ndtri
-
-    return np.abs(ndtri(np.clip(p_values, LEAST_P, 1.0) / 2))
-
-
 class _Flipped(NamedTuple):
     """Sizes of the groups' sums, and of the same sums under signs that are flipped at random."""
 
     observed: OfGroups
     drawn: Drawn
 
-    def corrected(self, p_values: OfGroups) -> OfGroups:
+    def corrected(self, sizes: OfGroups) -> OfGroups:
         """Return p-values corrected over all groups, by the smaller of two sizes of each.
 
         The sum is exact if changes are symmetric, where few changes count for less than their law says. The law holds
         if they are skewed.
         """
-        sizes = np.minimum(self.observed, sizes_of(p_values))
-        return np.maximum(p_values, step_down_p_values(sizes, self.drawn))
+        from scipy.special import ndtr
+
+        return np.maximum(2 * ndtr(-sizes), step_down_p_values(np.minimum(self.observed, sizes), self.drawn))
 
 
 def _flipped(changes: Values, grouping: Grouping, rng: np.random.Generator, n_draws: int) -> tuple[_Flipped, _Flipped]:
@@ -243,8 +246,8 @@ def _scaled(sums: Drawn) -> _Flipped:
     return _Flipped(sizes[:, 0].astype(np.float64), sizes[:, 1:])
 
 
-def _p_values(laws: Iterable[MeanLaws]) -> OfGroups:
-    return np.concatenate([part.p_values() for part in laws])
+def _sizes(laws: Iterable[MeanLaws]) -> OfGroups:
+    return np.concatenate([part.sizes() for part in laws])
 
 
 def _laws_here(changes: Values, grouping: Grouping) -> Iterator[MeanLaws]:

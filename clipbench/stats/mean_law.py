@@ -62,8 +62,14 @@ class MeanLaws:
 
     def p_values(self) -> OfMeans:
         """Return the two-sided p-values of no change: twice the smaller chance, at most 1."""
-        below, above = (self._side(side, UNSEEN).chance_below_zero() for side in (1, -1))
-        return np.minimum(1.0, 2 * np.minimum(below, above))
+        from scipy.special import ndtr
+
+        return np.asarray(2 * ndtr(-self.sizes()))
+
+    def sizes(self) -> OfMeans:
+        """Return the standard normal size of each two-sided p-value. It tells apart what is far below any p-value."""
+        below, above = (self._side(side, UNSEEN).distance_of_zero() for side in (1, -1))
+        return np.maximum(0.0, -np.minimum(below, above))
 
     def bounds(self, tail: float, *, unseen: float = UNSEEN) -> tuple[OfMeans, OfMeans]:
         """Return the lower and the upper bounds, each missed with a chance of ``tail``."""
@@ -191,13 +197,13 @@ class _Weighted:
     levels: Levels
     counts: Levels
 
-    def chance_below_zero(self) -> OfMeans:
-        """Return the chance that each mean is below 0."""
+    def distance_of_zero(self) -> OfMeans:
+        """Return the standard normal quantile of the chance that each mean is below 0."""
         lowest, highest = self._ends()
         is_between = (lowest < 0) & (highest > 0)
         values = np.where(is_between, 0.0, self._centre)
         tilt = _root(lambda tilt: self._means(tilt) - values, self._most_tilted())
-        return np.where(is_between, _normal(self._distance(tilt, values)), highest <= 0)
+        return np.where(is_between, self._distance(tilt, values), np.where(highest <= 0, np.inf, -np.inf))
 
     def quantiles(self, chance: float) -> OfMeans:
         """Return the value that each mean is below with a chance."""
@@ -272,9 +278,3 @@ def _root(function: Callable[[OfMeans], OfMeans], ends: tuple[OfMeans, OfMeans])
         if (high - low <= _NEAR * (ends[1] - ends[0])).all() or not side.any():
             break
     return np.where(last == 0, middle, np.where(-at_low < at_high, low, high))
-
-
-def _normal(quantiles: OfMeans) -> OfMeans:
-    from scipy.special import ndtr
-
-    return np.asarray(ndtr(quantiles))

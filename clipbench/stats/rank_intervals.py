@@ -19,7 +19,7 @@ from jaxtyping import Float, Float64, Int64
 
 from clipbench.metrics.similarity import Pairs
 from clipbench.stats.clusters import NEGLIGIBLE, Clusters, Values, cluster_codes, cluster_sums
-from clipbench.stats.groups import sizes_of, step_down_p_values
+from clipbench.stats.groups import step_down_p_values
 from clipbench.stats.intervals import SHARES, Interval, applicable_range, mean_interval
 from clipbench.stats.mean_law import MeanLaws, law_of_mean
 from clipbench.stats.significance import ALPHA
@@ -64,12 +64,14 @@ def pair_p_values(
         >>> (p_values < 0.01).tolist()  # the first two models are equal, both are better than the third
         [False, True, True]
     """
+    from scipy.special import ndtr
+
     first, second = model_pairs(credits.shape[1])
     largest = None if applicable_range(SHARES, credits.ravel()) is None else 1.0
     changes = credits[:, first] - credits[:, second]
-    p_values = _p_values([_law(column, clusters, largest) for column in changes.T])
+    sizes = _sizes([_law(column, clusters, largest) for column in changes.T])
     drawn = np.abs(_drawn_pairs(credits, clusters, rng, n_draws))
-    return np.maximum(p_values, step_down_p_values(sizes_of(p_values), drawn))
+    return np.maximum(2 * ndtr(-sizes), step_down_p_values(sizes, drawn))
 
 
 def _law(changes: Values, clusters: Clusters, largest: float | None) -> MeanLaws:
@@ -77,14 +79,14 @@ def _law(changes: Values, clusters: Clusters, largest: float | None) -> MeanLaws
     return law_of_mean(mean, changes - mean, cluster_codes(clusters), largest=largest)
 
 
-def _p_values(laws: Sequence[MeanLaws]) -> Float64[np.ndarray, " n_laws"]:
-    """Return the p-values of laws, computed in parts that fit into memory."""
+def _sizes(laws: Sequence[MeanLaws]) -> Float64[np.ndarray, " n_laws"]:
+    """Return the sizes of laws, computed in parts that fit into memory."""
     widths = np.array([law.levels.shape[1] for law in laws])
-    order, p_values = np.argsort(widths, kind="stable"), np.empty(len(laws))
+    order, sizes = np.argsort(widths, kind="stable"), np.empty(len(laws))
     n_at_once = max(1, _MAX_NUMBERS // int(widths.max()))
     for part in np.split(order, range(n_at_once, len(order), n_at_once)):
-        p_values[part] = MeanLaws.stack([laws[index] for index in part]).p_values()
-    return p_values
+        sizes[part] = MeanLaws.stack([laws[index] for index in part]).sizes()
+    return sizes
 
 
 def _drawn_pairs(

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from clipbench.comparison.explanation_records import Claim, Explanation
+from clipbench.comparison.explanation_records import Claim, Explanation, net_change, share_text
 from clipbench.results.metric_name import metric_of
 from clipbench.results.numbers import change, percent
 from clipbench.results.run import Run, read_run
@@ -63,6 +63,7 @@ def _gallery(claim: Claim, metric: str, tables: PairedTables, budget: PageBudget
 def _sentence(claim: Claim) -> str:
     """Return a claim in a sentence."""
     values = f"{percent(claim.base)} % in the base, {percent(claim.candidate)} % in the candidate"
-    share = "" if claim.share_of_loss is None else f", {percent(claim.share_of_loss)} % of the whole loss"
+    share = "" if claim.share_of_loss is None else f", {share_text(claim.share_of_loss)} of the whole loss"
+    net = f"; net of the groups above {net_change(claim)}" if claim.net_n < claim.n else ""
     kind, difference = sentence_case(claim.claim), change(claim.difference, "fraction")
-    return f"{kind}: {difference} of {claim.n:,} samples ({values}){share}."
+    return f"{kind}: {difference} of {claim.n:,} samples ({values}){share}{net}."
