@@ -22,6 +22,7 @@ import numpy as np
 
 from clipbench.stats.groups import Covering, Grouping, GroupTests, cover_changes, judge_groups
 from clipbench.stats.significance import holm
+from rates_skewed import rises, share_of_falls
 
 ALPHA = 0.05
 N_PROPERTIES = 12
@@ -46,6 +47,12 @@ class World:
     """Samples of a cluster."""
     alike: float = 0.6
     """Chance of a sample to change as its cluster does."""
+    shape: str = "hits"
+    """``hits``; ``ranks``, of which many rise a little and few fall far; or ``trainings``, hits of two models of equal
+    accuracy on each sample, which is between 0.2 and 1.
+    """
+    harder: float = 0.0
+    """Loss of the hardest samples, along a hidden property that groups correlate with."""
 
 
 WORLDS = (
@@ -55,6 +62,10 @@ WORLDS = (
     World(name="uniform", uniform=0.05),
     World(name="uniform, large", flips=0.03, uniform=0.15),
     World(name="uniform, where it is hard", flips=0.02, hard=0.2, uniform=0.05),
+    World(name="null, two trainings", shape="trainings"),
+    World(name="null, ranks", shape="ranks"),
+    World(name="uniform, ranks", shape="ranks", uniform=0.05),
+    World(name="by difficulty", flips=0.02, harder=0.2),
     World(name="null, clusters", n_each=5),
     World(name="uniform, clusters", uniform=0.05, n_each=5),
     *(
@@ -112,8 +123,15 @@ def draw_samples(world: World, n: int, rng: np.random.Generator) -> Samples:
 def draw_changes(world: World, samples: Samples, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Return the change of each sample, and its expectation."""
     n = len(samples.hidden)
+    if world.shape == "ranks":
+        loss = 2 * world.uniform * (rng.random(n) < 0.5)
+        return np.maximum(rises(rng, n) - loss, -1.0), np.full(n, -world.uniform * (1 - share_of_falls()))
+    if world.shape == "trainings":
+        accuracy = 0.2 + 0.8 / (1 + np.exp(2 * samples.hidden))
+        before, after = (rng.random((2, n)) < accuracy) * 1.0
+        return after - before, np.zeros(n)
     rate = world.flips + world.hard * np.clip(samples.hidden - 0.5, 0, 1)
-    loss = np.full(n, world.uniform)
+    loss = np.maximum(world.uniform, world.harder * np.clip(samples.hidden, 0, 1))
     for mask, (_, planted) in zip(samples.planted, world.planted, strict=True):
         loss = np.where(mask, np.maximum(loss, planted), loss)
     chance = rng.random(n)

@@ -31,13 +31,17 @@ def discounted(rank: np.ndarray) -> np.ndarray:
     return np.where(rank <= 10, 1 / np.log2(rank + 1), 0.0)
 
 
+def share_of_falls() -> float:
+    """Return the share that falls from the first rank to none, so that 30 % may rise by a rank."""
+    every = np.arange(3, 8)
+    return 0.3 * float((discounted(every - 1) - discounted(every)).mean())
+
+
 def rises(rng: np.random.Generator, n: int) -> np.ndarray:
     """Return changes of nDCG: 30 % rise by a rank, and a few fall from the first rank to none."""
-    every = np.arange(3, 8)
-    balance = 0.3 * float((discounted(every - 1) - discounted(every)).mean())
     ranks, chance = rng.integers(3, 8, n), rng.random(n)
     gains = discounted(ranks - 1) - discounted(ranks)
-    return np.where(chance < 0.3, gains, np.where(chance > 1 - balance, -1.0, 0.0))
+    return np.where(chance < 0.3, gains, np.where(chance > 1 - share_of_falls(), -1.0, 0.0))
 
 
 def falls(rng: np.random.Generator, n: int) -> np.ndarray:

@@ -186,11 +186,11 @@ def _test_law(
     units = _count_of_units(n_units, clusters)
     low, high = (float(bound[0]) for bound in law.bounds(intervals.TAIL))
     interval = Interval(low, high, f"Bayesian bootstrap of {units}, with one unseen").clipped(within)
-    bounds = (float(bound[0]) for bound in law.bounds(ALPHA, unseen=UNSEEN_OF_ONE_SIDE))
+    least, most = (float(bound[0]) for bound in law.bounds(ALPHA, unseen=UNSEEN_OF_ONE_SIDE))
     paired = PairedTest(
         n=len(influence),
         interval=interval,
-        bounds=OneSidedBounds(*bounds),
+        bounds=OneSidedBounds(max(low, least), min(high, most)),
         test=f"interval of {units}, inverted",
         p_value=float(law.p_values()[0]),
         power=LawPower(law=law, standard_error=standard_error(influence, clusters), n_units=n_units, largest=largest),

@@ -11,7 +11,7 @@ no unit shows is missed in 5 %. design/skewed-changes.md has the rates. Chances 
 Rice, Adv. Appl. Prob. 12 (1980), in the form of Barndorff-Nielsen): nothing is drawn.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import sqrt
@@ -19,17 +19,29 @@ from math import sqrt
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from clipbench.stats.clusters import NEGLIGIBLE, Codes, Values, cluster_sums, student
+from clipbench.stats.clusters import (
+    NEGLIGIBLE,
+    Codes,
+    Values,
+    cluster_sums,
+    design_effect,
+    student,
+    sums_of_squares,
+)
 from clipbench.stats.significance import PairedPower
 
 UNSEEN = 0.75
 """Weight of the unseen unit in a two-sided test, or interval."""
 UNSEEN_OF_ONE_SIDE = 1.0
 """Its weight for a bound that is used by itself: for a loss that none of n shows, the bound is the exact 3 / n."""
+_MOST_AT_ONCE = 1 << 20
+"""Levels in memory at once."""
 _STEPS = 60
+"""Most steps to a root: as many halvings as a double has bits, and a few."""
 _NEAR = 1e-12
 """Fraction of its range to which a root is found."""
 _ITERATIONS = 8
+"""Steps to the least significant change: each is ten times as near."""
 _LEAST = 1e-100
 """Smallest number whose inverse has a square."""
 _FLAT = 1e-4
@@ -59,6 +71,20 @@ class MeanLaws:
             for parts in ([law.levels for law in laws], [law.counts for law in laws])
         )
         return cls(levels, counts, np.concatenate([law.far for law in laws]))
+
+    @classmethod
+    def stacks(cls, laws: Iterable["MeanLaws"]) -> Iterator["MeanLaws"]:
+        """Yield the laws of all means in their order, in stacks that fit into memory."""
+        part: list[MeanLaws] = []
+        widest = 0
+        for law in laws:
+            widest = max(widest, law.levels.shape[1])
+            if part and widest * (len(part) + 1) > _MOST_AT_ONCE:
+                yield cls.stack(part)
+                part, widest = [], law.levels.shape[1]
+            part.append(law)
+        if part:
+            yield cls.stack(part)
 
     def p_values(self) -> OfMeans:
         """Return the two-sided p-values of no change: twice the smaller chance, at most 1."""
@@ -113,19 +139,11 @@ def law_of_mean(
     else:
         weights = np.full(len(parts), 1 / len(parts)) if weights is None else weights
         terms = parts + value * weights if terms is None else terms
-        of_samples, of_units = _sums_of_squares(weights, codes)
-        alone, together = _sums_of_squares(terms, codes)
-        largest_effect = of_units / of_samples
-        design_effect = min(max(together / alone, 1.0), largest_effect) if alone > NEGLIGIBLE**2 else largest_effect
-        far = largest * n_units * sqrt(of_samples * design_effect * of_units)
+        of_samples, of_units = sums_of_squares(weights, codes)
+        effect = design_effect(terms, codes, largest=of_units / of_samples)
+        far = largest * n_units * sqrt(of_samples * effect * of_units)
     distinct, counts = np.unique(levels, return_counts=True)
     return MeanLaws(distinct[None], counts[None].astype(np.float64), np.array([far]))
-
-
-def _sums_of_squares(values: Values, codes: Codes) -> tuple[float, float]:
-    """Return the sum of the squares of all samples, and of the sums of all clusters."""
-    sums = cluster_sums(values, codes)
-    return float(values @ values), float(sums @ sums)
 
 
 @dataclass(frozen=True, kw_only=True)
