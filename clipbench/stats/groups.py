@@ -214,7 +214,7 @@ def detectable_change(
     losses = np.linspace(0, 1 - varied / 2, DETECTABLE_STEPS)
     lost, gained = n * (varied / 2 + losses), np.full_like(losses, n * varied / 2)
     counts = np.stack([lost, np.maximum(0.0, n - lost - gained), gained], axis=1)
-    laws = MeanLaws(np.tile([-1.0, 0.0, 1.0], (len(losses), 1)), counts, np.ones(len(losses)))
+    laws = MeanLaws(np.tile([-1.0, 0.0, 1.0], (len(losses), 1)), counts, *_ends(np.ones(len(losses))))
     _, high = laws.bounds(float(ndtr(-critical)))
     is_found = high + float(ndtri(power)) * np.sqrt((varied + losses - losses**2) / n) < 0
     return float(losses[np.argmax(is_found)]) if is_found.any() else None
@@ -274,7 +274,7 @@ def _laws_here(changes: Values, grouping: Grouping) -> Iterator[MeanLaws]:
         return
     levels, codes, weights = _levels(changes)
     for counts in _counts(grouping, codes, weights, len(levels)):
-        yield MeanLaws(np.tile(levels, (len(counts), 1)), counts, np.ones(len(counts)))
+        yield MeanLaws(np.tile(levels, (len(counts), 1)), counts, *_ends(np.ones(len(counts))))
 
 
 def _laws_elsewhere(changes: Values, grouping: Grouping) -> Iterator[MeanLaws]:
@@ -296,7 +296,11 @@ def _laws_elsewhere(changes: Values, grouping: Grouping) -> Iterator[MeanLaws]:
         sizes = np.maximum(counts.sum(axis=1), 1.0)
         far = len(changes) * (1 / sizes + 1 / np.maximum(len(changes) - sizes, 1.0))
         both = np.concatenate([counts, np.maximum(of_all - counts, 0.0)], axis=1)
-        yield MeanLaws(value[:, None] + np.concatenate(sides, axis=1), both, far)
+        yield MeanLaws(value[:, None] + np.concatenate(sides, axis=1), both, *_ends(far))
+
+
+def _ends(far: OfGroups) -> tuple[OfGroups, OfGroups]:
+    return -far, far
 
 
 def _law_of_contrast(changes: Values, sides: Values, clusters: Codes) -> MeanLaws:
