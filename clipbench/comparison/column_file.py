@@ -3,13 +3,13 @@
 import csv
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from itertools import islice
+from math import isfinite
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Float64, Int64
 
 from clipbench.comparison.explanation_groups import InputColumn
 from clipbench.errors import UsageError
@@ -149,16 +149,30 @@ def _find_row(row_of_key: dict[str, int], names: Sequence[str], key: str) -> int
     return next((row_of_key[name] for name in names if name in row_of_key), -1)
 
 
-def _parse_column(name: str, texts: Sequence[str], row_of_sample: Shaped[np.ndarray, " n"]) -> InputColumn:
+def _parse_column(name: str, texts: Sequence[str], row_of_sample: Int64[np.ndarray, " n"]) -> InputColumn:
     """Return a column as numbers if its texts are more than ten different numbers, otherwise as texts."""
     texts = [*map(str.strip, texts), ""]  # the last is of samples without a row
     distinct = {text: text for text in texts}
-    values = np.array([distinct[text] for text in texts], object)  # equal texts are one object
-    if len(distinct) - 1 > MOST_CODES:
-        with suppress(ValueError):
-            numbers = np.array([float(text) if text else np.nan for text in values])
-            values = numbers if np.isfinite(numbers[values != ""]).all() else values
-    return InputColumn(name, "columns", values[row_of_sample])
+    has_many = len(distinct) - 1 > MOST_CODES
+    numbers = _parse_numbers(texts) if has_many else None
+    if numbers is None:
+        values = np.array([distinct[text] for text in texts], object)  # equal texts are one object
+        return InputColumn(name, "columns", values[row_of_sample])
+    return InputColumn(name, "columns", numbers[row_of_sample])
+
+
+def _parse_numbers(texts: Sequence[str]) -> Float64[np.ndarray, " n"] | None:
+    """Return texts as numbers, NaN where a text is empty, or None if another is not a finite number."""
+    numbers = []
+    for text in texts:
+        try:
+            number = float(text) if text else np.nan
+        except ValueError:
+            return None
+        if text and not isfinite(number):
+            return None
+        numbers.append(number)
+    return np.array(numbers)
 
 
 def _n_values(column: InputColumn) -> int:

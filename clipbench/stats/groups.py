@@ -227,13 +227,15 @@ def _flipped(changes: Values, grouping: Grouping, rng: np.random.Generator, n_dr
     """Return the sums of changes, and of deviations from the mean of all, under flipped signs of whole clusters."""
     n_units = len(changes) if grouping.clusters is None else int(grouping.clusters.max()) + 1
     share = (grouping.sizes / grouping.n_samples)[:, None].astype(np.float32)
+    has_changed = changes != 0  # the others add nothing to sums of changes, and most samples are others
+    changed = Grouping(grouping.members[:, has_changed])
     here, deviations = changes.astype(np.float32)[:, None], (changes - changes.mean()).astype(np.float32)[:, None]
     n_block = max(1, MOST_NUMBERS // max(1, len(changes)))
-    sums_here, sums_elsewhere = [grouping.sums(here)], [grouping.sums(deviations)]
+    sums_here, sums_elsewhere = [changed.sums(here[has_changed])], [grouping.sums(deviations)]
     for start in range(0, n_draws, n_block):
         signs = 1 - 2 * rng.integers(2, size=(n_units, min(n_block, n_draws - start)), dtype=np.int8)
         signs = signs if grouping.clusters is None else signs[grouping.clusters]
-        sums_here.append(grouping.sums(here * signs))
+        sums_here.append(changed.sums(here[has_changed] * signs[has_changed]))
         flipped = deviations * signs
         sums_elsewhere.append(grouping.sums(flipped) - share * flipped.sum(axis=0))
     return _scaled(np.concatenate(sums_here, axis=1)), _scaled(np.concatenate(sums_elsewhere, axis=1))
