@@ -4,7 +4,6 @@ import csv
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from math import isfinite
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -163,16 +162,12 @@ def _parse_column(name: str, texts: Sequence[str], row_of_sample: Int64[np.ndarr
 
 def _parse_numbers(texts: Sequence[str]) -> Float64[np.ndarray, " n"] | None:
     """Return texts as numbers, NaN where a text is empty, or None if another is not a finite number."""
-    numbers = []
-    for text in texts:
-        try:
-            number = float(text) if text else np.nan
-        except ValueError:
-            return None
-        if text and not isfinite(number):
-            return None
-        numbers.append(number)
-    return np.array(numbers)
+    try:
+        numbers = np.array([float(text) if text else np.nan for text in texts])
+    except ValueError:
+        return None
+    n_finite = int(np.isfinite(numbers).sum())
+    return numbers if n_finite == len(texts) - texts.count("") else None
 
 
 def _n_values(column: InputColumn) -> int:
