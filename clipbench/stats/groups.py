@@ -143,7 +143,7 @@ class Covering(NamedTuple):
     n_net: int
     """Number of these samples."""
     exceeds_elsewhere: bool
-    """True if the test shows that the group lost, or gained, more than elsewhere."""
+    """True if its samples that no group before it has show that they lost, or gained, more than elsewhere."""
 
 
 def cover_changes(changes: Values, grouping: Grouping, tests: GroupTests, alpha: float = 0.05) -> list[Covering]:
@@ -155,12 +155,12 @@ def cover_changes(changes: Values, grouping: Grouping, tests: GroupTests, alpha:
     """
     covering: list[Covering] = []
     is_left = np.ones(grouping.n_samples, bool)
-    signs, exceeds_elsewhere = np.sign(tests.change), tests.exceeds_elsewhere(alpha)
+    signs = np.sign(tests.change)
     questions = (
-        (_laws_elsewhere, exceeds_elsewhere, tests.critical_elsewhere),
-        (_laws_here, tests.is_claimed(alpha), tests.critical_here),
+        (True, _laws_elsewhere, tests.exceeds_elsewhere(alpha), tests.critical_elsewhere),
+        (False, _laws_here, tests.is_claimed(alpha), tests.critical_here),
     )
-    for laws_of, is_claimed, critical in questions:
+    for is_elsewhere, laws_of, is_claimed, critical in questions:
         claimed = np.flatnonzero(is_claimed)
         while len(claimed := claimed[grouping.members[np.ix_(claimed, is_left)].any(axis=1)]):
             left = grouping.take(claimed, is_left)
@@ -172,9 +172,7 @@ def cover_changes(changes: Values, grouping: Grouping, tests: GroupTests, alpha:
             if sizes[best] < (NEGLIGIBLE if is_left.all() else critical):
                 break
             group = int(claimed[best])
-            covering.append(
-                Covering(group, float(net_changes[best]), int(left.sizes[best]), bool(exceeds_elsewhere[group]))
-            )
+            covering.append(Covering(group, float(net_changes[best]), int(left.sizes[best]), is_elsewhere))
             is_left &= ~grouping.members[group]
             claimed = np.delete(claimed, best)
     return covering
