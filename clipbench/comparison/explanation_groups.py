@@ -32,7 +32,7 @@ MOST_ALIKE = 0.9
 """Jaccard similarity above which two groups count as one."""
 TAILS = (0.1, 0.25, 0.5)
 """Fractions of the samples with the lowest, and with the highest values of a number, that are a group."""
-FINE_TAILS = (0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.125, 0.15, 0.175, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
+FINE_TAILS = (0.03, 0.06, 0.1, 0.13, 0.16, 0.2, 0.25, 0.3, 0.36, 0.43, 0.5)
 """The same for a number that is cut finely. All cuts are groups from the start: none is chosen by its change."""
 MOST_FINELY_CUT = 20
 """Numbers of the data, and of a file of columns, that are cut finely, the first ones. Measured inputs and lengths are
@@ -45,7 +45,7 @@ MOST_PAIRED = 12
 """Columns that pairs are made of."""
 SCREENED = 5
 """One in this number of samples shows that two groups differ, for nearly all pairs of groups."""
-MOST_NUMBERS = 1 << 24
+MOST_NUMBERS = 1 << 22
 """Numbers in memory at once when the samples of groups are counted."""
 _Members = Bool[np.ndarray, "n_groups n"]
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
@@ -244,7 +244,7 @@ def _may_be_alike(groups: Sequence[SampleGroup]) -> Bool[np.ndarray, "n_groups n
     return np.asarray(n_of_one <= most_of_one + 1)
 
 
-def _n_in_both(members: _Members, other: _Members) -> Float32[np.ndarray, "n_groups n_others"]:
+def _n_in_both(members: _Members, other: Bool[np.ndarray, "n_others n"]) -> Float32[np.ndarray, "n_groups n_others"]:
     """Return how many samples each group shares with each other group. Counts are exact below 2 ** 24 samples."""
     n_both = np.zeros((len(members), len(other)), np.float32)
     n_block = max(1, MOST_NUMBERS // max(1, len(members), len(other)))
