@@ -5,9 +5,9 @@
     python experiments/rates_explain.py runs/methods.jsonl --worlds planted --methods           # next to other methods
     python experiments/rates_explain.py runs/explain.jsonl --summary
 
-Each simulation draws samples with hidden properties, groups made of these (columns and their pairs, words, clusters),
-and a paired change of each sample. A line has the share of simulations with a false claim of each kind, with bounds
-that miss a true change, and of planted groups that are named.
+Each simulation draws samples with hidden properties, groups made of these (columns and their pairs, words, clusters,
+cuts of measured inputs), and a paired change of each sample. A line has the share of simulations with a false claim of
+each kind, with bounds that miss a true change, and of planted groups that are named.
 """
 
 import argparse
@@ -20,12 +20,15 @@ from typing import Any
 
 import numpy as np
 
+from clipbench.comparison.explanation_groups import FINE_TAILS
 from clipbench.stats.groups import Covering, Grouping, GroupTests, cover_changes, judge_groups
 from clipbench.stats.significance import holm
 from rates_skewed import rises, share_of_falls
 
 ALPHA = 0.05
 N_PROPERTIES = 12
+N_MEASURED = 8
+"""Properties that are measured inputs: six of images, and two lengths."""
 CHUNK = 20
 """Simulations with the same samples."""
 
@@ -87,7 +90,7 @@ class Samples:
 
 
 def draw_samples(world: World, n: int, rng: np.random.Generator) -> Samples:
-    """Return samples with columns of 2 to 20 values, pairs of columns, words, clusters, and what is planted."""
+    """Return samples with columns of 2 to 20 values, pairs of columns, words, clusters, cuts of numbers, and what is planted."""
     clusters = None if world.n_each == 1 else np.arange(n) // world.n_each
     of_unit = rng.normal(size=(n, N_PROPERTIES))
     if clusters is not None:
@@ -111,6 +114,10 @@ def draw_samples(world: World, n: int, rng: np.random.Generator) -> Samples:
     for k in (5, 10, 20, 40):
         nearest = (of_unit @ rng.normal(size=(N_PROPERTIES, k))).argmax(axis=1)
         masks += [nearest == index for index in range(k)]
+    # Cuts of measured inputs, as many as ``clipbench explain`` makes.
+    for number in of_unit[:, -N_MEASURED:].T:
+        for share in FINE_TAILS:
+            masks += [number <= np.quantile(number, share), number >= np.quantile(number, 1 - share)]
     planted = [
         of_unit[:, index] > np.quantile(of_unit[:, index], 1 - share) for index, (share, _) in enumerate(world.planted)
     ]

@@ -155,7 +155,7 @@ class Covering(NamedTuple):
     n_net: int
     """Number of these samples."""
     exceeds_elsewhere: bool
-    """True if the test shows that the group lost, or gained, more than elsewhere."""
+    """True if its samples that no group before it has show that they lost, or gained, more than elsewhere."""
 
 
 def cover_changes(changes: Values, grouping: Grouping, tests: GroupTests, alpha: float = 0.05) -> list[Covering]:
@@ -167,12 +167,12 @@ def cover_changes(changes: Values, grouping: Grouping, tests: GroupTests, alpha:
     """
     covering: list[Covering] = []
     is_left = np.ones(grouping.n_samples, bool)
-    signs, exceeds_elsewhere = np.sign(tests.change), tests.exceeds_elsewhere(alpha)
+    signs = np.sign(tests.change)
     questions = (
-        (_laws_elsewhere, exceeds_elsewhere, tests.critical_elsewhere),
-        (_laws_here, tests.is_claimed(alpha), tests.critical_here),
+        (True, _laws_elsewhere, tests.exceeds_elsewhere(alpha), tests.critical_elsewhere),
+        (False, _laws_here, tests.is_claimed(alpha), tests.critical_here),
     )
-    for laws_of, is_claimed, critical in questions:
+    for is_elsewhere, laws_of, is_claimed, critical in questions:
         claimed = np.flatnonzero(is_claimed)
         while len(claimed := claimed[grouping.members[np.ix_(claimed, is_left)].any(axis=1)]):
             left = grouping.take(claimed, is_left)
@@ -184,9 +184,7 @@ def cover_changes(changes: Values, grouping: Grouping, tests: GroupTests, alpha:
             if sizes[best] < (NEGLIGIBLE if is_left.all() else critical):
                 break
             group = int(claimed[best])
-            covering.append(
-                Covering(group, float(net_changes[best]), int(left.sizes[best]), bool(exceeds_elsewhere[group]))
-            )
+            covering.append(Covering(group, float(net_changes[best]), int(left.sizes[best]), is_elsewhere))
             is_left &= ~grouping.members[group]
             claimed = np.delete(claimed, best)
     return covering
@@ -241,13 +239,15 @@ def _flipped(changes: Values, grouping: Grouping, rng: np.random.Generator, n_dr
     """Return the sums of changes, and of deviations from the mean of all, under flipped signs of whole clusters."""
     n_units = len(changes) if grouping.clusters is None else int(grouping.clusters.max()) + 1
     share = (grouping.sizes / grouping.n_samples)[:, None].astype(np.float32)
+    has_changed = changes != 0  # the others add nothing to sums of changes, and most samples are others
+    changed = Grouping(grouping.members[:, has_changed])
     here, deviations = changes.astype(np.float32)[:, None], (changes - changes.mean()).astype(np.float32)[:, None]
     n_block = max(1, MOST_NUMBERS // max(1, len(changes)))
-    sums_here, sums_elsewhere = [grouping.sums(here)], [grouping.sums(deviations)]
+    sums_here, sums_elsewhere = [changed.sums(here[has_changed])], [grouping.sums(deviations)]
     for start in range(0, n_draws, n_block):
         signs = 1 - 2 * rng.integers(2, size=(n_units, min(n_block, n_draws - start)), dtype=np.int8)
         signs = signs if grouping.clusters is None else signs[grouping.clusters]
-        sums_here.append(grouping.sums(here * signs))
+        sums_here.append(changed.sums(here[has_changed] * signs[has_changed]))
         flipped = deviations * signs
         sums_elsewhere.append(grouping.sums(flipped) - share * flipped.sum(axis=0))
     return _scaled(np.concatenate(sums_here, axis=1)), _scaled(np.concatenate(sums_elsewhere, axis=1))
