@@ -223,18 +223,18 @@ TREC = "q1 Q0 b.png 2 0.5 x\nq1 Q0 a.png 1 0.9 x\nq2 Q0 a.png 7 3 x\n"
 )
 def test_both_forms_are_read(tmp_path: Path, text: str, expected: list[list[str]]) -> None:
     (tmp_path / "run").write_text(text)
-    assert [query.files for query in read_ranking(tmp_path / "run", ["one", "two"])] == expected
+    assert [query.results for query in read_ranking(tmp_path / "run", ["one", "two"])] == expected
 
 
 def test_a_text_counts_before_the_number_of_another_query(tmp_path: Path) -> None:
     (tmp_path / "run").write_text('{"query": "q1", "results": ["x"]}\n{"query": "one", "results": ["y"]}')
-    assert [query.files for query in read_ranking(tmp_path / "run", ["one", "q1"])] == [["y"], ["x"]]
+    assert [query.results for query in read_ranking(tmp_path / "run", ["one", "q1"])] == [["y"], ["x"]]
 
 
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("", "run has results of 0 of 2 queries: the first without any is 'one'"),
+        ("", "run is empty: expected lines of QUERY Q0 FILE RANK SCORE TAG, or"),
         (
             TREC.replace("q2", "q9"),
             "query q9: got the query 'q9', expected a line of the queries, or q1 to q2",
@@ -334,7 +334,7 @@ def test_the_scripts_of_the_guide_write_files_that_are_read(tmp_path: Path, monk
             address = f"127.0.0.1:{server.server_port}"
             exec(re.sub(r"localhost:\d+", address, script), {})  # noqa: S102  the page's own code
             results = read_ranking(tmp_path / "engine.jsonl", QUERIES)
-            assert [query.files[:2] for query in results[:2]] == [
+            assert [query.results[:2] for query in results[:2]] == [
                 [f"query {q} {n}.png" for n in (0, 1)] for q in (0, 1)
             ]
             (tmp_path / "engine.jsonl").unlink()
