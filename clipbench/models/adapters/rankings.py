@@ -43,7 +43,9 @@ class Names(NamedTuple):
         row = self.rows.get(name)
         if row is None:
             expected = f"the id of one of its {count(self.n_items)} {self.noun}s, such as {shown(self.first)}"
-            raise DataError(f"{source}: got the {self.noun} {shown(name)}, which {dataset.id} lacks: expected {expected}")
+            raise DataError(
+                f"{source}: got the {self.noun} {shown(name)}, which {dataset.id} lacks: expected {expected}"
+            )
         if row == AMBIGUOUS:
             fault = f"the {self.noun} {shown(name)}, which several {self.noun}s of {dataset.id} match"
             raise DataError(f"{source}: got {fault}: expected an id, such as {shown(self.first)}")
@@ -98,13 +100,21 @@ class FinishedRankings(SearchEmbedder):
             names = result_list.results[: len(groups)]
             rows = [sides.items.row(name, result_list.source, dataset) for name in names]
             if len(set(rows)) < len(rows):
-                raise DataError(f"{result_list.source}: two names are one {sides.items.noun}: expected each result once")
+                raise DataError(
+                    f"{result_list.source}: two names are one {sides.items.noun}: expected each result once"
+                )
             first_group = group[-1] + 1 if group else 0
             query += [row] * len(rows)
             item += rows
             group += [first_group + number for number in groups]
-        arrays = (np.array(numbers, np.int64) for numbers in (query, item, group))
-        return SearchResults(sides.side, *arrays, depth=self.depth, n_without=n_without)
+        return SearchResults(
+            side=sides.side,
+            query=np.array(query, np.int64),
+            item=np.array(item, np.int64),
+            group=np.array(group, np.int64),
+            depth=self.depth,
+            n_without=n_without,
+        )
 
     def _sides(self, dataset: Dataset) -> Sides:
         """Return the direction in which the file searches the data."""
@@ -113,8 +123,8 @@ class FinishedRankings(SearchEmbedder):
         if dataset.judgements is not None:
             if self.direction is not None:
                 raise UsageError(
-                    f"{model_option(direction=self.direction)} has no effect on {dataset.id}, whose queries are those of"
-                    " its judgements: remove it"
+                    f"{model_option(direction=self.direction)} has no effect on {dataset.id}, whose judgements"
+                    " have the queries: remove it"
                 )
             queries, documents = dataset.judgements.queries, dataset.judgements.documents
             return Sides(
@@ -171,8 +181,9 @@ class FinishedRankings(SearchEmbedder):
             noun = sides.queries.noun
             plural = "queries" if noun == "query" else f"{noun}s"
             n = f"{count(len(needed) - len(missing))} of {counted(len(needed), noun, plural)}"
+            first = shown(_query_name(dataset, sides.side, missing[0]))
             raise DataError(
-                f"{self.file} has lists of {n}: the first without one is {shown(_query_name(dataset, sides.side, missing[0]))}."
+                f"{self.file} has lists of {n}: the first without one is {first}."
                 f" Add an empty list for each that found nothing, or set {model_option(missing='empty')}"
             )
         return len(missing)
