@@ -13,8 +13,8 @@ from clipbench_reports.text import two_lines
 
 NAME_LENGTH = 12
 """Characters per line of the name of a run, which has two lines."""
-STEP_WIDTH = 0.4
-"""Half of the width of a step, where the distance of two runs is 1."""
+HALF_STEP, MARGIN = 0.5, 0.1
+"""Half of the width of a step, where the distance of two runs is 1, and what the first and the last are shorter."""
 
 
 def staircases(chain: Chain) -> list[Chart]:
@@ -43,15 +43,17 @@ def _staircase(headline: Difference, steps: Sequence[Difference], names: Sequenc
     stairs_x: list[float] = []
     stairs_y: list[float] = []
     for column, value in enumerate(values):
-        stairs_x += [column - STEP_WIDTH, column + STEP_WIDTH]
+        stairs_x += [column - HALF_STEP, column + HALF_STEP]
         stairs_y += [value, value]
+    stairs_x[0] += MARGIN
+    stairs_x[-1] -= MARGIN
     change = fmt.change(headline.value, headline.base.unit)
     verdict = headline.verdict
     panel = Panel(
         x=columns_axis([two_lines(name, NAME_LENGTH) for name in names]),
         y=nice_axis([*values, *lows, *highs], f"{headline.title}, percent"),
         marks=[
-            Line(xs=stairs_x, ys=stairs_y, role="ink", name="steps", is_dashed=True),
+            Line(xs=stairs_x, ys=stairs_y, role="ink", name="steps"),
             Ranges(
                 xs=list(range(len(values))),
                 ys=values,

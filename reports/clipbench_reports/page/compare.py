@@ -100,12 +100,14 @@ def compare_html(
         for explanation, candidate in zip(explanations, runs[1:], strict=False)
         if explanation is not None and runs[0] is not None and candidate is not None
     ]
-    steps = None if chain is None else {"figures": staircases(chain), "table": as_html(chain.table())}
+    steps = None if chain is None else {"figures": staircases(chain), "table": Markup(as_html(chain.table()))}
     context = _context(comparisons, runs)
+    if chain is not None:
+        context["contents"] = [SUMMARY, Heading("chain", "Step by step"), *context["contents"][1:]]
     return render_template("compare.html.j2", **context, swap=swap, explanations=explained, chain=steps)
 
 
-def _context(comparisons: Sequence[Comparison], runs: Sequence[Run | None]) -> dict[str, object]:
+def _context(comparisons: Sequence[Comparison], runs: Sequence[Run | None]) -> dict[str, Any]:
     names = last_parts([comparisons[0].base, *(comparison.candidate for comparison in comparisons)])
     budget = PageBudget(MAX_BYTES)
     clipbench_runs = [run for run in runs if run is not None]

@@ -63,7 +63,7 @@ def test_the_command_prints_a_row_per_step_and_writes_json_and_a_page(
     assert len(content["steps"]) == 2 and content["verdict"] == "worse"
     assert content["last_against_first"]["exit_status"] == 0
     page = (tmp_path / "chain.html").read_text()
-    assert "Step by step" in page and "from run-0 to run-2" in page
+    assert "Step by step" in page and "from run-0 to run-2" in page and "&lt;table" not in page
 
 
 @pytest.mark.parametrize(
