@@ -30,7 +30,7 @@ class ListedItems(NamedTuple):
 
 
 class ListAnswers(NamedTuple):
-    """What the lists say of each query. The order is that of ``Answers``."""
+    """The results of each query by its list."""
 
     levels: Levels
     ranks: Ranks

@@ -212,7 +212,7 @@ def draws_of(dataset: Dataset, draw: Draw) -> dict[str, Rows]:
 def unanswered_queries(dataset: Dataset, name: str, rows: Rows) -> Table:
     """Return the samples of the queries of a direction that finished result lists do not answer: ids without values.
 
-    They are there so that the samples of a run of lists are those of a run of vectors.
+    They are there so that runs of lists and of vectors have the same samples.
     """
     _, owner = captions_of(dataset)
     is_of_captions = DIRECTIONS[name][1] == "captions"

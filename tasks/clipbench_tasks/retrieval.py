@@ -352,7 +352,7 @@ def _table(direction: Direction, ks: Cutoffs) -> Table:
 
 
 def _measured_ks(direction: Direction, ks: Cutoffs) -> list[int]:
-    """Return the k at which some query may miss, and lists have so many results."""
+    """Return the k at which some query may miss, and that the lists reach."""
     return [k for k in ks if k < direction.n_gallery and (direction.lists is None or direction.lists.reaches(k))]
 
 

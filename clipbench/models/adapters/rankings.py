@@ -52,7 +52,7 @@ class Names(NamedTuple):
         return row
 
 
-class Sides(NamedTuple):
+class SearchDirection(NamedTuple):
     """The queries and the items that one direction of a search has."""
 
     side: Side
@@ -116,7 +116,7 @@ class FinishedRankings(SearchEmbedder):
             n_without=n_without,
         )
 
-    def _sides(self, dataset: Dataset) -> Sides:
+    def _sides(self, dataset: Dataset) -> SearchDirection:
         """Return the direction in which the file searches the data."""
         query_names = {result_list.query.strip() for result_list in self.result_lists}
         result_names = {name for result_list in self.result_lists for name in result_list.results}
@@ -127,7 +127,7 @@ class FinishedRankings(SearchEmbedder):
                     " have the queries: remove it"
                 )
             queries, documents = dataset.judgements.queries, dataset.judgements.documents
-            return Sides(
+            return SearchDirection(
                 "query",
                 _names("query", query_names, queries.ids, queries.texts),
                 _names("document", result_names, documents.ids),
@@ -136,19 +136,21 @@ class FinishedRankings(SearchEmbedder):
             raise MissingPart(dataset.id, "captions")
         captions = dataset.caption_names()
         gallery_ids = [*dataset.image_ids, *(() if dataset.distractors is None else dataset.distractors.image_ids)]
-        by_text = Sides(
+        by_text = SearchDirection(
             "text",
             _names("caption", query_names, captions, dataset.captions),
             _names("image", result_names, gallery_ids, _last_parts(gallery_ids)),
         )
-        by_image = Sides(
+        by_image = SearchDirection(
             "image",
             _names("image", query_names, dataset.image_ids, _last_parts(dataset.image_ids)),
             _names("caption", result_names, captions, dataset.captions),
         )
         return self._choose_side(dataset, query_names, by_text, by_image)
 
-    def _choose_side(self, dataset: Dataset, query_names: Iterable[str], by_text: Sides, by_image: Sides) -> Sides:
+    def _choose_side(
+        self, dataset: Dataset, query_names: Iterable[str], by_text: SearchDirection, by_image: SearchDirection
+    ) -> SearchDirection:
         """Return the side of the queries: the one that the option says, or the one that has them all.
 
         If neither has them all, the side that has more is returned, and the first unknown query is an error later.
@@ -171,7 +173,7 @@ class FinishedRankings(SearchEmbedder):
             )
         return by_text if sum(is_caption) >= sum(is_image) else by_image
 
-    def _check_missing(self, dataset: Dataset, sides: Sides, list_of: Mapping[int, ResultList]) -> int:
+    def _check_missing(self, dataset: Dataset, sides: SearchDirection, list_of: Mapping[int, ResultList]) -> int:
         """Return the number of queries without a list, or raise DataError unless they have an empty one."""
         needed = np.arange(sides.queries.n_items)
         if dataset.judgements is not None:  # no list is needed of a query that is left out
@@ -254,10 +256,10 @@ def _groups(result_list: ResultList, depth: int) -> list[int]:
     return groups
 
 
-def _names(noun: str, used: set[str], ids: Sequence[str], others: Iterable[str] = ()) -> Names:
+def _names(noun: str, used: set[str], ids: Sequence[str], other_names: Iterable[str] = ()) -> Names:
     """Return the rows of the names in use. Ids come before other names, which several items may have."""
     rows: dict[str, int] = {}
-    for row, name in enumerate(others):
+    for row, name in enumerate(other_names):
         if name in used:
             rows[name] = AMBIGUOUS if name in rows else row
     rows |= {id: row for row, id in enumerate(ids) if id in used}
