@@ -9,12 +9,9 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-from jaxtyping import Int64, Shaped
-
 from clipbench.data.images import content_digest
 from clipbench.data.readers.result_lists import ResultList, read_result_lists
-from clipbench.errors import DataError, option
+from clipbench.errors import DataError
 from clipbench.results.numbers import counted
 from clipbench.untrusted.reading import shown
 
@@ -65,27 +62,34 @@ def photograph_names(results: Sequence[ResultList], names: Sequence[str], folder
     return [[full_names[file][0] for file in result.results] for result in results]
 
 
-def first_rows(
-    results: Sequence[ResultList], names: Sequence[Sequence[str]], rows: Mapping[str, int], k: int
-) -> Int64[np.ndarray, "n_queries k"]:
-    """Return the rows of the first k photographs of each query, photographs with equal content once.
+def first_rows(names: Sequence[Sequence[str]], rows: Mapping[str, int], k: int) -> list[list[int]]:
+    """Return the rows of the first k photographs of each query, or fewer, photographs with equal content once.
 
     Args:
         names: of the results of each query.
         rows: row of each readable photograph, by its name.
 
-    Raises:
-        DataError: a query has fewer than k.
+    Example:
+        >>> first_rows([["a", "copy of a", "b"], []], {"a": 0, "copy of a": 0, "b": 1}, k=3)
+        [[0, 1], []]
     """
-    firsts = [[*dict.fromkeys(rows[name] for name in query_names if name in rows)][:k] for query_names in names]
-    for result, first in zip(results, firsts, strict=True):
-        if len(first) < k:
-            n = f"{counted(len(first), 'result')} without copies and unreadable images"
-            advice = f"Write more results, or set {option('k', max(1, len(first)))}."
-            raise DataError(f"{result.source}: got {n}, expected at least {k}. {advice}")
-    return np.array(firsts, np.int64)
+    return [[*dict.fromkeys(rows[name] for name in query_names if name in rows)][:k] for query_names in names]
 
 
-def ranking_fingerprint(names: Shaped[np.ndarray, "n_queries k"]) -> str:
+def short_lists_note(name: str, firsts: Sequence[Sequence[int]], k: int) -> str:
+    """Return a note on the short lists of a ranking, empty if there are none.
+
+    Example:
+        >>> short_lists_note("engine", [[0, 1], []], k=2)
+        'engine: 1 of 2 lists has fewer than 2 photographs, without copies and unreadable images'
+    """
+    n_short = sum(len(first) < k for first in firsts)
+    if not n_short:
+        return ""
+    n = f"{n_short} of {len(firsts)} lists {'has' if n_short == 1 else 'have'}"
+    return f"{name}: {n} fewer than {k} photographs, without copies and unreadable images"
+
+
+def ranking_fingerprint(names: Sequence[Sequence[str]]) -> str:
     """Return the fingerprint of the names of the first photographs of some queries."""
-    return content_digest(json.dumps(names.tolist(), ensure_ascii=False).encode())
+    return content_digest(json.dumps(names, ensure_ascii=False).encode())
