@@ -18,6 +18,9 @@ SCHEMA_VERSION = "1.0"
 (docs/runs.md).
 """
 
+UNDEFINED_BY_LISTS = "finished result lists do not define it"
+"""Beginning of the reason why a metric of vectors is undefined for result lists. A pattern of a gate leaves it out."""
+
 GROUP_COLUMN = "group:"
 """Beginning of the sample columns that say which group of the data a sample is in."""
 
