@@ -39,6 +39,9 @@ import clipbench
 from clipbench import plugins
 from clipbench.cli.main import cli, main
 from clipbench.data.catalogue.entries import read_entry
+from clipbench.stats.clusters import standard_error
+from clipbench.stats.intervals import wilson
+from clipbench.stats.significance import PairedPower
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -544,3 +547,18 @@ def test_the_page_of_statistics_promises_ranks_that_were_simulated() -> None:
     promised = re.search(r"\(simultaneous coverage\) in at least (\d\d) %", read("docs/statistics.md"))
     assert promised is not None and len(rates) > 60
     assert 0 <= min(rates) - int(promised[1]) / 100 < 0.01, min(rates)
+
+
+def test_half_widths_and_the_detectable_difference_of_the_page_are_computed() -> None:
+    page = read("docs/statistics.md")
+    rows = re.findall(r"^\| ([\d,]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", page, re.MULTILINE)
+    assert len(rows) == 5
+    for n_text, *cells in rows:
+        n = int(n_text.replace(",", ""))
+        halves = [np.diff(wilson(share * n, n).bounds)[0] / 2 for share in (0.5, 0.9, 0.99)]
+        assert cells == [f"{100 * half:.1f}" for half in halves]
+    changes = np.repeat([1.0, -1.0, 0.0], [20, 20, 960])
+    power = PairedPower(standard_error=standard_error(changes), n_units=1_000, margin=1e-3, unit_size=1.0)
+    detectable = power.at(0.05)
+    assert detectable is not None
+    assert f"of which 4 % change, about {100 * detectable:.1f} points" in page
