@@ -39,9 +39,9 @@ import clipbench
 from clipbench import plugins
 from clipbench.cli.main import cli, main
 from clipbench.data.catalogue.entries import read_entry
-from clipbench.stats.clusters import standard_error
+from clipbench.results.record import Metric
+from clipbench.stats.differences import paired_difference
 from clipbench.stats.intervals import wilson
-from clipbench.stats.significance import PairedPower
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -557,8 +557,11 @@ def test_half_widths_and_the_detectable_difference_of_the_page_are_computed() ->
         n = int(n_text.replace(",", ""))
         halves = [np.diff(wilson(share * n, n).bounds)[0] / 2 for share in (0.5, 0.9, 0.99)]
         assert cells == [f"{100 * half:.1f}" for half in halves]
-    changes = np.repeat([1.0, -1.0, 0.0], [20, 20, 960])
-    power = PairedPower(standard_error=standard_error(changes), n_units=1_000, margin=1e-3, unit_size=1.0)
-    detectable = power.at(0.05)
+    before, after = np.repeat([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], [20, 20, 960], axis=0).T
+    metric = Metric(value=0.98, n=1_000, column="hit")
+    rng = np.random.default_rng(0)
+    paired = paired_difference(metric, metric, before={"hit": before}, after={"hit": after}, clusters=None, rng=rng)
+    assert paired.power is not None
+    detectable = paired.power.at(0.05)
     assert detectable is not None
     assert f"of which 4 % change, about {100 * detectable:.1f} points" in page
