@@ -114,8 +114,7 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
         return []
     noise = "" if gap.chance is None else f". Without a gap, noise puts them {fmt.number(gap.chance, gap.unit)} apart"
     text = f"The mean image embedding and the mean text embedding are {fmt.bounded(gap)} apart{noise}."
-    is_apart = gap.low is not None and gap.low > (gap.chance or 0)
-    sentences = [Finding("plain", text, weakness=APART if is_apart else "")]
+    sentences = [Finding("plain", text, weakness=APART if (gap.low or 0) > 0 else "")]
     if separability is not None and separability.value is not None:
         finding = claim(
             "A linear classifier separates images from texts in {value} of cases, over {n} held-out pairs", separability
