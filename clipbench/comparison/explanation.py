@@ -358,7 +358,7 @@ class _Judged(NamedTuple):
 
 
 def _spread_evenly(claims: Sequence[Claim], loss: float) -> float | None:
-    """Return the fraction of the loss outside the groups with a share of it, None without a loss."""
+    """Return the fraction of the loss outside the groups that it is attributed to, None without a loss."""
     shares = [claim.share_of_loss for claim in claims if claim.share_of_loss is not None]
     return None if loss <= 0 else max(0.0, 1 - sum(shares))
 

@@ -148,7 +148,7 @@ def _column_groups(column: InputColumn, min_samples: int, tails: Sequence[float]
     """Yield the samples with each text of a column that enough have, or those with the lowest and highest numbers.
 
     Args:
-        min_samples: groups of texts have at least so many. A column may have a text per sample.
+        min_samples: least size of groups of texts. A column may have a text per sample.
         tails: fractions of the samples in groups of numbers.
     """
     if column.is_number:
@@ -231,7 +231,7 @@ def _is_alike(group: SampleGroup, other: SampleGroup) -> bool:
 def _may_be_alike(groups: Sequence[SampleGroup]) -> Bool[np.ndarray, "n_groups n_groups"]:
     """Return which pairs of groups can be alike, by one in ``SCREENED`` samples.
 
-    Groups are alike if the samples that only one of them has are few. Those of one part of the samples are fewer still.
+    Groups are alike if the samples that only one of them has are few. In one part of the samples they are fewer.
     """
     sizes = np.array([group.n for group in groups], np.float32)
     if not groups:

@@ -38,7 +38,7 @@ UNSEEN_OF_ONE_SIDE = 1.0
 _MOST_AT_ONCE = 1 << 20
 """Levels in memory at once."""
 _STEPS = 60
-"""Most steps to a root: as many halvings as a double has bits, and a few."""
+"""Most steps to a root: halvings of a double reach its last bit in fewer."""
 _NEAR = 1e-12
 """Fraction of its range to which a root is found."""
 _ITERATIONS = 8
@@ -162,7 +162,7 @@ def interval_over_parts(
 
     A part of few samples that are alike may have others. The law of the mean allows for one of a weight that is typical
     of what the mean depends on, and the interval of effective samples for some in each part: the wider one on each side
-    holds the mean. The first alone is too narrow where many parts have one sample, the second where two of three parts
+    holds the mean. The first is too narrow where many parts have one sample, the second where two of three parts
     have few.
 
     Args:

@@ -170,7 +170,7 @@ TEMPLATES = ("a photo of {}", "an image of {}", "a picture showing {}", "this is
 
 
 def _count(share: float, n: int, sampler: Sampler) -> int:
-    """Return a count whose mean over texts is a share of n: rounded up in as many texts as its fraction says.
+    """Return a count whose mean over texts is this fraction of n, rounded up or down at random.
 
     The first draw of a text decides, so that a larger share never has a smaller count.
     """
