@@ -113,10 +113,7 @@ def diagnose(
     Raises:
         ClipbenchError: the model, the data or the expectation is wrong or not here.
     """
-    if options.expectation is not None:
-        options.expectation.check()
-        if options.data is None:
-            raise UsageError(f"{option('expect')} needs the data of the score: add {option('data', 'DATA')}")
+    _check_expectation(options)
     if isinstance(model, str):
         check_references([model], load)
     tasks = plugins.names(plugins.TASKS)
@@ -135,12 +132,10 @@ def diagnose(
     for finding in examine(embedder, dataset, seed=options.seed, raise_bugs=options.raise_bugs):
         findings.append(finding)
         on_finding(finding)
-    tries = None
-    if dataset is not None:
-        tries, tried_findings = _try(dataset, embedder, options.seed)
-        for finding in tried_findings:
-            findings.append(finding)
-            on_finding(finding)
+    tries, tried_findings = (None, []) if dataset is None else _try(dataset, embedder, options.seed)
+    findings += tried_findings
+    for finding in tried_findings:
+        on_finding(finding)
     explanation = None
     if inquiry is not None and score is not None:
         reloads = _reloads(model, load, embedder.info) if isinstance(model, str) else ()
@@ -150,6 +145,14 @@ def diagnose(
     return Diagnosis(
         model=embedder.info, findings=findings, explanation=explanation, tries=tries.changes if tries else ()
     )
+
+
+def _check_expectation(options: DoctorOptions) -> None:
+    """Raise UsageError if the expected score is none, or has no data."""
+    if options.expectation is not None:
+        options.expectation.check()
+        if options.data is None:
+            raise UsageError(f"{option('expect')} needs the data of the score: add {option('data', 'DATA')}")
 
 
 def _try(dataset: Dataset, embedder: Embedder, seed: int) -> tuple[Tries | None, list[CheckFinding]]:

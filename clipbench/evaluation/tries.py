@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from clipbench.checks.behaviour import SERVED
 from clipbench.checks.subject import WatchedModel
 from clipbench.comparison.align import Tables
 from clipbench.comparison.paired_tests import paired_test, sample_clusters
@@ -15,6 +16,7 @@ from clipbench.data.dataset import Dataset
 from clipbench.data.prompts import DEFAULT_TEMPLATES, Prompts
 from clipbench.data.subset import random_subset
 from clipbench.errors import FOREIGN, ClipbenchError, error_summary, is_machine_error
+from clipbench.evaluation.datasets import Datasets
 from clipbench.evaluation.mixed_embedder import MixedEmbedder
 from clipbench.evaluation.plan import Request, build_task
 from clipbench.evaluation.task import Task, evaluate
@@ -28,8 +30,9 @@ from clipbench.models.introspection.input_changes import (
 )
 from clipbench.models.protocol import Embedder, ModelEmbedder, capability
 from clipbench.results.numbers import change as change_text
-from clipbench.results.numbers import change_interval, counted, quantity
+from clipbench.results.numbers import change_interval, counted
 from clipbench.results.record import CheckFinding, Metric, TriedChange
+from clipbench.results.tried_changes import best_change, gain_sentence
 from clipbench.seeding import generator
 from clipbench.stats.intervals import DIFFERENCES, mean_interval
 from clipbench.stats.significance import ALPHA, holm, is_significant
@@ -56,12 +59,6 @@ class Tries:
     metric: Metric
     """The score without a change."""
     changes: Sequence[TriedChange]
-
-    @property
-    def best(self) -> TriedChange | None:
-        """The named change of the highest score, None if none is named."""
-        named = [change for change in self.changes if change.is_named]
-        return max(named, key=lambda change: change.score or 0.0, default=None)
 
 
 def task_to_try(dataset: Dataset) -> Task | None:
@@ -102,8 +99,27 @@ def try_changes(
         metric_name=f"{task.name}/{METRICS[task.name]}",
         title="top-1" if task.name == "zero-shot" else "recall@1 of images",
         metric=base[1],
-        changes=tested_changes(base, list(zip(changes, scores, strict=True)), seed=seed),
+        changes=compare_changes(base, list(zip(changes, scores, strict=True)), seed=seed),
     )
+
+
+def tried_texts(request: Request, embedder: Embedder, datasets: Datasets, seed: int) -> list[TriedChange]:
+    """Return the changes of the texts that were tried for a finished evaluation, none where nothing can be tried.
+
+    The images are embedded already, so each change costs the encoding of a sample's texts. A model behind a server is
+    left out, because each request to it may cost money, and so are bad samples: the evaluation itself has its number.
+    """
+    if request.task not in METRICS or embedder.info.family == SERVED:
+        return []
+    task, dataset = build_task(request), datasets.dataset_for(request, embedder)
+    may_choose = dataset.labels is not None and len(dataset.class_names or ()) > 1 and dataset.label_sets is None
+    if not (may_choose if request.task == "zero-shot" else dataset.captions is not None):
+        return []
+    try:
+        tries = try_changes(task, dataset, embedder, with_images=False, seed=seed)
+    except ClipbenchError:
+        return []
+    return [] if tries is None else list(tries.changes)
 
 
 def input_changes(task: Task, dataset: Dataset, side: int | None, with_images: bool) -> list[InputChange]:
@@ -119,7 +135,7 @@ def input_changes(task: Task, dataset: Dataset, side: int | None, with_images: b
 _Score = tuple["pandas.DataFrame", Metric]
 
 
-def tested_changes(
+def compare_changes(
     base: _Score, scores: Sequence[tuple[InputChange, _Score | str]], *, seed: int = 0
 ) -> list[TriedChange]:
     """Return each change with its paired test, corrected over all that were tried.
@@ -142,7 +158,9 @@ def tested_changes(
         value, gain = score[1].value, (score[1].value or 0.0) - (base[1].value or 0.0)
         low, high = _simultaneous_bounds(base, score, 1 - ALPHA / n_tried)
         is_named = gain >= LEAST_GAIN and is_significant(p_value) and low is not None and low > 0
-        tried.append(replace(record, score=value, change=gain, low=low, high=high, p=p_value, is_named=is_named))
+        tried.append(
+            replace(record, score=value, change=gain, low=low, high=high, p=p_value, is_named=is_named, n=score[1].n)
+        )
     return tried
 
 
@@ -160,7 +178,7 @@ def tries_finding(tries: Tries | None, kind: str, reason: str = "") -> CheckFind
     tried = [change for change in changes if change.score is not None]
     if not tried:
         return replace(finding, seen=changes[0].reason or "no change fits" if changes else "no change fits")
-    best = replace(tries, changes=changes).best
+    best = best_change(changes)
     n_failed = len(changes) - len(tried)
     failed = f" ({counted(n_failed, 'change')} not examined: {_first_reason(changes)})" if n_failed else ""
     if best is None:
@@ -169,14 +187,8 @@ def tries_finding(tries: Tries | None, kind: str, reason: str = "") -> CheckFind
         )
     bounds = change_interval(best.low, best.high, "fraction")
     assert best.change is not None
-    seen = f"{gain_sentence(tries, best)}: {change_text(best.change, 'fraction')} {bounds} on a sample{failed}"
+    seen = f"{gain_sentence(best, tries.title)}: {change_text(best.change, 'fraction')} {bounds}{failed}"
     return replace(finding, status="warning", seen=seen, fix=best.fix)
-
-
-def gain_sentence(tries: Tries, best: TriedChange) -> str:
-    """Return what a named change does to the score, such as ``with class names without a template, top-1 is ...``."""
-    now = quantity(tries.metric.value, tries.metric.unit)
-    return f"with {best.setting}, {tries.title} is {quantity(best.score, tries.metric.unit)} instead of {now}"
 
 
 def _first_reason(changes: Sequence[TriedChange]) -> str:
@@ -192,7 +204,8 @@ def _try(change: InputChange, task: Task, dataset: Dataset, embedder: Embedder, 
             if "prompts" not in {part.name for part in fields(task)}:  # type: ignore[arg-type]
                 return f"{task.name} takes no prompts"
             prompted = replace(task, prompts=Prompts(templates=change.templates))  # type: ignore[type-var]
-            return _score(prompted, dataset, embedder, seed)
+            texts_only = StoreEmbedder(encoder.model, root, workers=0)  # apart from the store and the costs of the run
+            return _score(prompted, dataset, MixedEmbedder(embedder, texts_only), seed)
         variant = changed_model(WatchedModel(encoder.model), change)
         other = StoreEmbedder(variant, root, workers=0)
         images, texts = (other if part in variant.changes else embedder for part in ("images", "texts"))

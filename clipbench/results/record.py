@@ -63,6 +63,8 @@ class TriedChange:
     """True if the score is higher by 2 points or more and the test supports it."""
     fix: str = ""
     """The option or the line of code that makes the change for good."""
+    n: int = 0
+    """Samples that it was tried on."""
     reason: str | None = None
     """The reason why the change could not be tried."""
 
@@ -300,6 +302,8 @@ class EvaluationRecord:
     vectors: list[str] = field(default_factory=list)
     """Names of the arrays in ``arrays`` that hold a row per item. Representational similarity is computed from
     ``images``, ``texts`` and their ``pair_id``."""
+    tries: list[TriedChange] = field(default_factory=list)
+    """Changes of the texts that were tried on a sample, with the effect of each, empty if none were."""
     has_all_rows: bool | None = None
     """False where ``arrays`` holds a sample of the rows of vectors, None if nothing was measured."""
 
