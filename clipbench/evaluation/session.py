@@ -43,6 +43,7 @@ from clipbench.evaluation.targets import (
     slug,
 )
 from clipbench.evaluation.task import OF_UNIT_VECTORS, supports_similarity
+from clipbench.evaluation.tries import tried_texts
 from clipbench.files import check_writable, folder_lock
 from clipbench.models.encoding.image_hashes import ImageHashes
 from clipbench.models.encoding.loading import load_embedder
@@ -294,6 +295,9 @@ class Session:
             if request.may_be_left_out and record.status == "unavailable":
                 left_out[request.task] = record.reason or ""
                 continue
+            if self.options.checks_model and record.status == "ok" and current_rounds().n == 1:
+                tries = tried_texts(request, embedder, self.datasets, self.options.run.seed)
+                record = replace(record, tries=tries)
             self.progress.evaluation(record)
             records.append((request, record))
         if not records:

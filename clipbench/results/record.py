@@ -47,6 +47,32 @@ class CheckFinding:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TriedChange:
+    """The score with one change of the input, compared with the score without it on the same samples."""
+
+    kind: str
+    """``prompts``, ``captions`` or ``images``."""
+    setting: str
+    """The change, such as ``class names without a template``."""
+    score: float | None = None
+    """None if the change could not be tried, see ``reason``."""
+    change: float | None = None
+    low: float | None = None
+    """Bounds of the change that hold at 95 % for all tried changes at once, so also for the best of them."""
+    high: float | None = None
+    p: float | None = None
+    """P-value of the paired test, corrected over all tried changes."""
+    is_named: bool = False
+    """True if the score is higher by 2 points or more and the test supports it."""
+    fix: str = ""
+    """The option or the line of code that makes the change for good."""
+    n: int = 0
+    """Samples that it was tried on."""
+    reason: str | None = None
+    """The reason why the change could not be tried."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PublishedValue:
     """A value that was published for the same model, data and protocol."""
 
@@ -279,6 +305,8 @@ class EvaluationRecord:
     vectors: list[str] = field(default_factory=list)
     """Names of the arrays in ``arrays`` that hold a row per item. Representational similarity is computed from
     ``images``, ``texts`` and their ``pair_id``."""
+    tries: list[TriedChange] = field(default_factory=list)
+    """Changes of the texts that were tried on a sample, with the effect of each, empty if none were."""
     has_all_rows: bool | None = None
     """False where ``arrays`` holds a sample of the rows of vectors, None if nothing was measured."""
 
