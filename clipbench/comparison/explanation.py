@@ -211,8 +211,8 @@ def _first_headline(pairs: Sequence[align.EvaluationPair], explainable: Named) -
     return next(iter(explainable.values()))
 
 
-def _metric_asked_for(metric: str, named: Named, explainable: Named) -> tuple[align.EvaluationPair, str]:
-    matches = [full_name for full_name, (_, name) in named.items() if metric in (full_name, name)]
+def _metric_asked_for(metric: str, metrics: Named, explainable: Named) -> tuple[align.EvaluationPair, str]:
+    matches = [full_name for full_name, (_, name) in metrics.items() if metric in (full_name, name)]
     if len(matches) > 1:
         raise UsageError(
             f"{option('metric', metric)} is a metric of several evaluations: expected one, such as {matches[0]}"

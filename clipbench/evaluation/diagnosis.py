@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from clipbench import plugins
+from clipbench.checks.behaviour import SERVED
 from clipbench.checks.examination import examine
 from clipbench.checks.subject import GIVEN
 from clipbench.data import DataOptions, Dataset
@@ -162,6 +163,9 @@ def _try(dataset: Dataset, embedder: Embedder, seed: int) -> tuple[Tries | None,
         reason = "the data set has neither two classes nor captions"
         return None, [tries_finding(None, kind, reason) for kind in ("prompts", "images")]
     of_texts = "captions" if task.name == "retrieval" else "prompts"
+    if embedder.info.family == SERVED:
+        reason = "each change costs requests to the server"
+        return None, [tries_finding(None, kind, reason) for kind in (of_texts, "images")]
     try:
         tries = try_changes(task, dataset, embedder, seed=seed)
     except FOREIGN as error:

@@ -17,7 +17,7 @@ from clipbench.models.fingerprint import digest
 from clipbench.models.introspection.preprocessing import make_square
 from clipbench.models.introspection.variants import Variant, images_as, texts_as
 from clipbench.models.options import Tower
-from clipbench.models.protocol import Model, Role, Vectors
+from clipbench.models.protocol import Model, Resize, Role, Vectors
 
 ChangeKind = Literal["prompts", "captions", "images"]
 ARTICLES = ("a ", "an ", "the ")
@@ -41,12 +41,12 @@ class InputChange:
     image: Callable[[Image.Image], Image.Image] | None = None
 
 
-def prompt_changes(current: tuple[str, ...] | None, own: tuple[str, ...] | None = None) -> Sequence[InputChange]:
+def prompt_changes(current: tuple[str, ...] | None, of_data: tuple[str, ...] | None = None) -> Sequence[InputChange]:
     """Return the changes of the prompts of classes, except the templates that are used already.
 
     Args:
         current: the templates in use, None for prompts that are given by class.
-        own: the templates of the data set, if it has some.
+        of_data: the templates of the data set, if it has some.
     """
     templates = [
         InputChange(
@@ -56,7 +56,7 @@ def prompt_changes(current: tuple[str, ...] | None, own: tuple[str, ...] | None 
             fix=f"{option('prompts', 'FILE')} with {lines}",
             templates=texts,
         )
-        for setting, lines, texts in _template_sets(own)
+        for setting, lines, texts in _template_sets(of_data)
         if texts != current
     ]
     return [*templates, *_text_changes("prompts")]
@@ -87,36 +87,21 @@ def image_changes(side: int | None) -> Sequence[InputChange]:
         side: of the square input that the model states, in pixels, None if it states none.
     """
     change = partial(InputChange, kind="images")
-    changes = [
-        (
-            "resize",
-            "images squashed to a square",
-            "images = [image.resize((s, s)) for image in images]",
-            "squash",
-        ),
-        (
-            "resize",
-            "images padded to a square",
-            "images = [ImageOps.pad(image, (s, s)) for image in images]",
-            "pad",
-        ),
-        (
-            "resize",
-            "the middle of an image cut out",
-            "images = [ImageOps.fit(image, (s, s)) for image in images]",
-            "crop",
-        ),
+    changes: list[tuple[str, str, Resize]] = [
+        ("images squashed to a square", "image.resize((s, s))", "squash"),
+        ("images padded to a square", "ImageOps.pad(image, (s, s))", "pad"),
+        ("the middle of an image cut out", "ImageOps.fit(image, (s, s))", "crop"),
     ]
     size = f"{side}" if side else "max(image.size)"
     return [
         *(
             change(
-                switch=switch,
+                switch="resize",
                 setting=setting,
-                fix=CODE + code.replace("(s, s)", f"({size}, {size})"),
+                fix=f"{CODE}images = [{code.replace('(s, s)', f'({size}, {size})')} for image in images]",
                 image=partial(_square, side=side, resize=resize),
             )
-            for switch, setting, code, resize in changes
+            for setting, code, resize in changes
         ),
         change(
             switch="resolution",
@@ -159,7 +144,7 @@ def changed_model(model: Model, change: InputChange) -> Variant:
 
 
 @cache
-def _template_sets(own: tuple[str, ...] | None) -> list[tuple[str, str, tuple[str, ...]]]:
+def _template_sets(of_data: tuple[str, ...] | None) -> list[tuple[str, str, tuple[str, ...]]]:
     """Return the sets of templates: what they are, the content of a file of them, and the templates."""
     import open_clip
 
@@ -173,7 +158,11 @@ def _template_sets(own: tuple[str, ...] | None) -> list[tuple[str, str, tuple[st
         ("OpenAI's 80 templates for ImageNet", "open_clip.OPENAI_IMAGENET_TEMPLATES, one per line", imagenet),
         ("OpenAI's 7 best templates for ImageNet", "open_clip.SIMPLE_IMAGENET_TEMPLATES, one per line", simple),
     ]
-    return sets if own is None else [*sets, ("the data's own templates", "the data's templates, one per line", own)]
+    return (
+        sets
+        if of_data is None
+        else [*sets, ("the data's of_data templates", "the data's templates, one per line", of_data)]
+    )
 
 
 def _text_changes(kind: ChangeKind) -> list[InputChange]:
@@ -227,7 +216,7 @@ def _after_space(text: str) -> str:
     return f" {text}"
 
 
-def _square(image: Image.Image, side: int | None, resize: Literal["crop", "squash", "pad"]) -> Image.Image:
+def _square(image: Image.Image, side: int | None, resize: Resize) -> Image.Image:
     own_side = min(image.size) if resize == "crop" else max(image.size)
     return make_square(image, side or own_side, resize, "bicubic")
 

@@ -260,8 +260,9 @@ TEXT_DISTURBANCES: Mapping[str, Disturbance] = MappingProxyType(
         TEMPLATE: Disturbance("Template", TEMPLATES, lambda text, template, sampler: template.replace("{}", text)),
     }
 )
-"""Mean fraction of the letters with a typo; fraction of the words in capitals, in small letters, with a mark after them,
-and in another place; fraction of the words that are left, from the first; and five templates, which have no order."""
+"""Mean fraction of the letters with a typo; fraction of the words in capitals, in small letters, with a mark after
+them, and in another place; fraction of the words that are left, from the first; and five templates, which have no
+order."""
 
 
 def disturb_text(text: str, disturbance: str, severity: int) -> str:

@@ -64,9 +64,11 @@ def test_the_interval_of_the_best_change_holds_its_true_gain_after_the_choice() 
         tried = compare_changes(*drawn(rng, gains))
         named = [number for number, change in enumerate(tried) if change.is_named]
         if named:
-            best = max(named, key=lambda number: tried[number].score)
+            best = max(named, key=lambda number: tried[number].score or 0.0)
             n_named += 1
-            n_covered += tried[best].low <= gains[best] <= tried[best].high
+            low, high = tried[best].low, tried[best].high
+            assert low is not None and high is not None
+            n_covered += low <= gains[best] <= high
     assert n_named > 50 and n_covered >= 0.95 * n_named
 
 
@@ -76,7 +78,8 @@ def test_a_large_gain_is_named_and_a_change_that_failed_is_not_counted() -> None
     tried = compare_changes(base, [*scores, (changes(1)[0], "the tower fails on it")])
     assert [change.is_named for change in tried] == [False, True, False]
     assert tried[2].reason == "the tower fails on it" and tried[2].score is None
-    assert tried[1].low > 0 and tried[1].low < tried[1].change < tried[1].high
+    low, gain, high = tried[1].low, tried[1].change, tried[1].high
+    assert low is not None and gain is not None and high is not None and 0 < low < gain < high
 
 
 def test_every_change_has_a_distinct_setting_and_keeps_the_input_usable() -> None:
@@ -123,7 +126,7 @@ def colours(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     folder = tmp_path_factory.mktemp("colours")
     rng = np.random.default_rng(3)
     labels = np.repeat(np.arange(len(COLOURS)), 40)
-    images = []
+    images: list[FileImage] = []
     for label in labels:
         noisy = np.array(list(COLOURS.values())[label]) + rng.normal(0, 25, (12, 18, 3))
         path = folder / f"{len(images):03}.png"
