@@ -232,8 +232,8 @@ def _check_candidates(firsts: Mapping[str, Firsts], queries: Sequence[str], opti
     for row, query in enumerate(queries):
         if not any(rows[row] for rows in firsts.values()):
             raise DataError(
-                f"no ranking has a result of query {shown(query)}: got nothing to judge. Remove the query, or set"
-                f" {option('random', 1)}"
+                f"no ranking has a result of query {shown(query)}: got nothing to judge. Remove it, or add random"
+                " photographs to each query"
             )
 
 

@@ -175,7 +175,7 @@ def interval_over_parts(
         >>> no_hit, parts = np.zeros(220), np.repeat([0.0, 1.0, 2.0], [200, 10, 10])
         >>> low, high, _ = interval_over_parts(0.0, no_hit, parts, None, most_trials=44.0)
         >>> low, round(high, 2)  # ten of a part do not show that it has none
-        (0.0, 0.07)
+        (0.0, 0.08)
     """
     _, labels, sizes = np.unique(parts, return_inverse=True, return_counts=True)
     law = law_of_share(value, influence, codes, weights=1 / (len(sizes) * sizes[labels]))
