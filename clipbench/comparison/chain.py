@@ -16,10 +16,9 @@ from clipbench.comparison.gate import check_gate
 from clipbench.comparison.gate_rules import NO_GATE, Gate
 from clipbench.comparison.metric_difference import Difference
 from clipbench.comparison.overall import with_verdict
-from clipbench.comparison.records import CompareOptions, Comparison, verdict_line
+from clipbench.comparison.records import CompareOptions, Comparison, table_row, verdict_line
 from clipbench.errors import UsageError
 from clipbench.results.grouping import group_values
-from clipbench.results.numbers import change, change_interval, p_value, quantity
 from clipbench.results.table import Row, Table, as_text, columns
 from clipbench.untrusted.terminal import printable
 
@@ -92,7 +91,7 @@ class Chain:
             name = LAST_AGAINST_FIRST if comparison is self.whole else comparison.candidate
             for difference in comparison.differences:
                 if difference.is_headline:
-                    yield difference, _row(name, difference)
+                    yield difference, table_row(name, difference)
 
     def frame(self) -> "pandas.DataFrame":
         """Return a table with a row for each step and metric, as ``Comparison.frame``, and the column ``step``.
@@ -134,16 +133,3 @@ def _as_one_family(comparisons: Sequence[Comparison], options: CompareOptions) -
         corrected.append(with_verdict(replace(comparison, differences=judged[start:stop])))
         start = stop
     return corrected
-
-
-def _row(name: str, difference: Difference) -> Row:
-    unit = difference.base.unit
-    return [
-        name,
-        quantity(difference.base.value, unit),
-        quantity(difference.candidate.value, unit),
-        change(difference.value, unit),
-        change_interval(difference.low, difference.high, unit),
-        p_value(difference.p_adjusted),
-        difference.verdict,
-    ]

@@ -39,16 +39,3 @@ def opening_lines(evaluations: Sequence[EvaluationRecord]) -> list[str]:
         if best is not None:
             lines.append(f"{gain_sentence(best)}: {record.task} on {record.dataset.id}. To change it: {best.fix}")
     return lines
-
-
-def unmoved_sentence(changes: Sequence[TriedChange]) -> str:
-    """Return which tried changes moved a score and which did not, an empty text if none was tried."""
-    tried = [change for change in changes if change.score is not None]
-    if not tried:
-        return ""
-    raising = [change.setting for change in tried if change.is_named]
-    others = [change.setting for change in tried if not change.is_named]
-    if not raising:
-        return f"None of the tried changes of the texts raises the score clearly: {', '.join(others)}."
-    rest = f" Not: {', '.join(others)}." if others else ""
-    return f"Changes of the texts that raise the score: {', '.join(raising)}.{rest}"
