@@ -100,7 +100,7 @@ def compare_html(
         for explanation, candidate in zip(explanations, runs[1:], strict=False)
         if explanation is not None and runs[0] is not None and candidate is not None
     ]
-    steps = None if chain is None else {"figures": staircases(chain), "table": Markup(as_html(chain.table()))}
+    steps = None if chain is None else {"figures": staircases(chain), "table": Markup(as_html(chain.table(), "claims"))}
     context = _context(comparisons, runs)
     if chain is not None:
         context["contents"] = [SUMMARY, Heading("chain", "Step by step"), *context["contents"][1:]]
