@@ -237,7 +237,12 @@ def evaluation(search: JudgedSearch, ks: Cutoffs) -> Evaluation:
         neighbours=_neighbours(search, answers, ids),
         question=QUESTION,
         scoring=SCORING,
-        notes=(*search.list_notes, *limits, *_notes(queries, documents, left_out, samples["cluster"])),
+        notes=(
+            *search.list_notes,
+            *limits,
+            *_notes(queries, documents, left_out, samples["cluster"]),
+            *_notes_on_likeness(search),
+        ),
     )
 
 
@@ -511,4 +516,35 @@ def _notes(
         yield (
             f"intervals are wide: {n_queries:,} queries count as {counted(round(n), 'cluster')}, since queries that"
             " share half of their relevant documents, directly or through others, are one"
+        )
+
+
+def _notes_on_likeness(search: JudgedSearch) -> Iterator[str]:
+    """Yield notes on documents that may be the query by another id, or another item by the query's id.
+
+    Both are searched as other items, since only an item of the same id, text and image is the query itself.
+    """
+    queries, documents, relevant = search.queries, search.documents, search.relevant
+    relevant_pairs = set(zip(relevant.query.tolist(), relevant.document.tolist(), strict=True))
+    rows_of_text: dict[str, list[int]] = {}
+    for row in np.flatnonzero(documents.has_text & ~documents.has_both).tolist():
+        rows_of_text.setdefault(documents.texts[row], []).append(row)
+    row_of_id = {id: row for row, id in enumerate(documents.ids)}
+    n_of_text = n_of_id = 0
+    for query in np.flatnonzero(queries.has_text & ~queries.has_both).tolist():
+        id, text = queries.ids[query], queries.texts[query]
+        n_of_text += any(
+            documents.ids[row] != id and (query, row) not in relevant_pairs for row in rows_of_text.get(text, ())
+        )
+        document = row_of_id.get(id)
+        n_of_id += document is not None and documents.texts[document] not in ("", text)
+    if n_of_text:
+        yield (
+            f"{counted(n_of_text, 'query has', 'queries have')} the text of a document with another id that is not"
+            " judged relevant: the document is searched, and counts as wrong"
+        )
+    if n_of_id:
+        yield (
+            f"{counted(n_of_id, 'query has', 'queries have')} the id of a document with another text: both are taken"
+            " as different items"
         )

@@ -242,7 +242,8 @@ def test_queries_that_look_for_the_same_documents_are_one_cluster() -> None:
     grades = [(0, 0, 1), (1, 0, 2), (2, 0, 1), (2, 1, 1), (3, 1, 1), (3, 2, 1), (3, 3, 1), (4, 3, 1), (5, 3, 1)]
     found, metrics = evaluate(dataset(queries, grades=grades))
     assert found.samples["cluster"].tolist() == ["q0", "q0", "q0", "q3", "q4", "q4"]
-    assert "over 3 clusters" in str(metrics["mrr"].method) and not found.notes
+    assert "over 3 clusters" in str(metrics["mrr"].method)
+    assert not any("intervals are wide" in note for note in found.notes)
     many = JudgedItems(tuple(f"q{row}" for row in range(10)), (*texts, *texts)[:10], np.full(10, -1))
     noted, _ = evaluate(dataset(many, grades=[(row, max(0, row - 7), 1) for row in range(10)]))  # of 8, 1 and 1 queries
     assert noted.notes[0].startswith("intervals are wide: 10 queries count as 2 clusters, since")
@@ -289,3 +290,24 @@ def test_a_run_names_the_documents_that_were_searched(tmp_path: Path) -> None:
     assert (record.dataset.n_samples, record.dataset.sample, record.dataset.split) == (2, "document", "test")
     assert record.question.startswith("Are the documents") and record.metrics["mrr"].n == 2
     assert set(run.samples("retrieval")["query"]) == {"waves", "trees"}
+
+
+def test_documents_that_may_be_the_query_are_noted() -> None:
+    ids, texts = ("q-sea", "d-2", "d-3", "q-none"), ("waves", "the sea", "a wood", "nothing")
+    documents = JudgedItems(ids, texts, np.full(4, -1))
+    found, _ = evaluate(dataset(documents=documents, grades=[(0, 2, 1), (1, 2, 1), (2, 1, 1)]))
+    # Document d-2 has the text of q-sea, and d-3 that of q-wood, but people judged d-3 relevant. Document q-sea has the
+    # id of a query and another text. Document q-none is a query of the same id and text.
+    assert found.notes == (
+        "the query itself is left out of the search of 1 query",
+        "1 query has the text of a document with another id that is not judged relevant: the document is searched,"
+        " and counts as wrong",
+        "1 query has the id of a document with another text: both are taken as different items",
+    )
+
+
+def test_a_query_that_is_an_image_shares_its_id_with_its_caption_without_a_note() -> None:
+    queries = JudgedItems(("sea",), ("",), np.array([0]))
+    documents = JudgedItems(("sea", "d-2"), ("waves", "a wood"), np.full(2, -1))
+    found, _ = evaluate(dataset(queries, documents, grades=[(0, 0, 1)]), ks=(1,))
+    assert found.notes == ()
