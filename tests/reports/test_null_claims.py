@@ -33,6 +33,7 @@ from clipbench.data.questions import Attack, Contrast
 from clipbench.evaluation.datasets import Datasets
 from clipbench.evaluation.measure import measure
 from clipbench.evaluation.plan import Request, RunOptions
+from clipbench.results import numbers as fmt
 from clipbench.results.record import Metric
 from clipbench.results.run import Run
 from clipbench.stats import intervals, significance
@@ -500,3 +501,47 @@ def test_a_statement_claims_falsely_in_five_percent_of_pages_at_most(
     assert not pages.beyond(0.9999), pages.claims.most_common(5)
     if read is of_comparison:  # Holm's correction is over the whole page
         assert pages.n_claiming <= scipy.stats.binom.ppf(0.999, n_pages, ALPHA)
+
+
+def findings_of(part: object) -> Iterator[Finding]:
+    """Yield the findings of a page's context."""
+    if isinstance(part, Finding):
+        yield part
+    for _, value in _parts_of(part, ""):
+        yield from findings_of(value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["independent", "spread"])
+@pytest.mark.parametrize("skill", [0.1, 0.2, 0.3, 0.5, 0.7])
+def test_what_a_report_claims_of_a_model_with_some_skill_is_true(kind: str, skill: float, tmp_path: Path) -> None:
+    """What is true is the mean over eight other models of the same law, on data of the same size."""
+    tasks = ("zero-shot", "retrieval", "composition", "text-in-image", "long-caption", "modalities")
+    data = {task: data_of(task, 80) for task in tasks}
+
+    def run_of(seed: int) -> Run:
+        rng = np.random.default_rng([seed, KINDS.index(kind), int(10 * skill)])
+        return measured(Guesser(rng, skill=skill, kind=kind), data, tmp_path, seed)
+
+    values: dict[tuple[str, str], list[float]] = {}
+    for seed in range(8):
+        for record in run_of(seed).result.evaluations:
+            for name, metric in record.metrics.items():
+                values.setdefault((record.task, name), []).append(np.nan if metric.value is None else metric.value)
+    truth = {key: float(np.mean(column)) for key, column in values.items()}
+    n_claims = 0
+    for seed in (100, 101):
+        run = run_of(seed)
+        good = [each.text for each in findings_of(report._corrected_context([run])) if each.mark == "good"]
+        for record in run.result.evaluations:
+            for name, metric in record.metrics.items():
+                if metric.value is None or metric.chance is None:
+                    continue
+                value = f" {fmt.number(metric.value, metric.unit)} %{fmt.bounds(metric)} of"
+                chance = f" chance is {fmt.number(metric.chance, metric.unit)} %."
+                if not any(value in text and text.endswith(chance) for text in good):
+                    continue
+                n_claims += 1
+                is_better = truth[record.task, name] > metric.chance
+                assert is_better == (metric.higher_is_better is not False), (record.task, name, metric, good)
+    assert n_claims > 0 or skill < 0.3
