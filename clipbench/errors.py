@@ -23,6 +23,7 @@ import errno
 import inspect
 import os
 import re
+import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -211,6 +212,10 @@ def _entry(kind: str, entry: Mapping[str, object]) -> str:
 FOREIGN = (Exception, SystemExit)
 """Errors that the code of a model, a task or a plug-in may end with: it may call ``sys.exit``."""
 
+STOP_SIGNALS = tuple(
+    number for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None
+)
+"""Signals that ask a program to end: Ctrl-C, a scheduler, and a terminal that closes."""
 MACHINE = {
     getattr(errno, f"E{name}", None)
     for name in ["NOSPC", "DQUOT", "FBIG", "ACCES", "PERM", "ROFS", "IO", "MFILE", "NFILE", "NOMEM", "NAMETOOLONG"]

@@ -11,7 +11,7 @@ import threading
 import warnings
 from _thread import start_new_thread
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from types import FrameType
 from typing import Any
@@ -20,6 +20,7 @@ import click
 
 from clipbench.cli.output import echo, print_error, print_traceback, terminal_width
 from clipbench.errors import (
+    STOP_SIGNALS,
     ClipbenchError,
     LeftOutWarning,
     NotComparable,
@@ -29,6 +30,11 @@ from clipbench.errors import (
     for_command_line,
 )
 from clipbench.results.table.text import wrap_text
+
+try:
+    import resource
+except ImportError:  # Windows, which has no such limit
+    resource = None  # type: ignore[assignment]
 
 GROUPS = {
     "Measure": ("run", "doctor", "list", "data", "cache"),
@@ -42,6 +48,7 @@ COMMANDS = [name for names in GROUPS.values() for name in names]
 DONE, FAULT, BAD_INPUT, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
 OBJECTS_BETWEEN_COLLECTIONS = 100_000
 """New objects after which Python collects unreachable cycles. Its own default is 700."""
+MOST_OPEN_FILES = 65_536
 UNREAD = 141
 """Exit status where nobody reads the output to its end, as shells have it."""
 SECONDS_BETWEEN_TRIES, MOST_SECONDS_OF_WAITING = 0.05, 5.0
@@ -234,6 +241,7 @@ def main(arguments: list[str] | None = None) -> None:
     # Data sets and results are a million objects that live to the end: looking for circles among them over and over
     # takes a tenth of a command's time.
     gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
+    _raise_limit_of_open_files()
     context: click.Context | None = None
     status: object = DONE
     try:
@@ -249,6 +257,16 @@ def main(arguments: list[str] | None = None) -> None:
     except BaseException as error:  # noqa: BLE001  the last line of defence, also against a plug-in's sys.exit(0)
         sys.exit(_report_error(error, context, argv))
     sys.exit(status if isinstance(status, int) else DONE)
+
+
+def _raise_limit_of_open_files() -> None:
+    """Allow as many open files as the system lets a process have: a store of years has thousands of files."""
+    if resource is not None:
+        soft_limit, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = MOST_OPEN_FILES if hard_limit == resource.RLIM_INFINITY else min(MOST_OPEN_FILES, hard_limit)
+        if soft_limit != resource.RLIM_INFINITY and soft_limit < wanted:
+            with suppress(OSError, ValueError):  # a container may forbid it
+                resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard_limit))
 
 
 def _report_error(error: BaseException, context: click.Context | None, argv: list[str]) -> int:
@@ -310,11 +328,12 @@ def _warn_once_per_plug_in() -> Iterator[None]:
 
 @contextmanager
 def _interrupt_handlers() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end a command with its cleaning up, unless others handle them already.
+    """Let Ctrl-C, SIGTERM and the end of a terminal (SIGHUP) end a command with its cleaning up, unless others handle
+    them already, as ``nohup`` does.
 
     While a file of ``UNINTERRUPTED`` runs they wait for its end, but not long.
     """
-    usual = {signal.SIGINT: (signal.SIG_DFL, signal.default_int_handler), signal.SIGTERM: (signal.SIG_DFL,)}
+    usual = {number: (signal.SIG_DFL, signal.default_int_handler) for number in STOP_SIGNALS}
     is_main = threading.current_thread() is threading.main_thread()
     before = {number: signal.getsignal(number) for number in usual if is_main}
     is_over, tries = threading.Event(), 0

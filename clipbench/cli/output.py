@@ -36,7 +36,7 @@ def terminal_width(*, err: bool = False) -> int | None:
             return None
         chosen = os.environ.get("COLUMNS", "")
         columns = int(chosen) if chosen.isdecimal() else os.get_terminal_size(stream.fileno()).columns
-    except (OSError, ValueError):  # closed, or without a size
+    except (AttributeError, OSError, ValueError):  # missing, closed, or without a size
         return None
     return columns or None
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
 
@@ -281,25 +281,21 @@ class Run:
         """Return the arrays that an evaluation's figures need, empty when it has none."""
         if "arrays" not in evaluation.files:
             return {}
-        with (
-            self._file(evaluation, "arrays") as path,
-            reading.open_file(path) as file,
-            np.load(file, allow_pickle=False) as archive,
-        ):
+        with self._file(evaluation, "arrays") as file, np.load(file, allow_pickle=False) as archive:
             return dict(archive)
 
     def _table(self, evaluation: EvaluationRecord, name: str) -> "pandas.DataFrame":
         import pandas
 
-        with self._file(evaluation, name) as path:
-            table = pandas.read_parquet(path)
+        with self._file(evaluation, name) as file:
+            table = pandas.read_parquet(file)
             if "sample_id" in table and not table["sample_id"].map(pandas.api.types.is_hashable).all():
                 raise ValueError("a sample_id is a list or the like, expected texts")
             return table
 
     @contextmanager
-    def _file(self, evaluation: EvaluationRecord, kind: str) -> Iterator[Path]:
-        """Yield the path of a table or of arrays, and raise ClipbenchError if the block cannot read it.
+    def _file(self, evaluation: EvaluationRecord, kind: str) -> Iterator[BinaryIO]:
+        """Yield the open file of a table or of arrays, and raise ClipbenchError if the block cannot read it.
 
         A run from elsewhere may name any file of this machine.
         """
@@ -314,9 +310,10 @@ class Run:
             again = all_arrays if kind == "arrays" else "make it again"
             raise ClipbenchError(f"run {self.folder} lacks {path.name}: the run is damaged, {again}")
         try:
-            yield path
+            with reading.open_file(path, inside=self.folder) as file:
+                yield file
         except Exception as error:  # numpy, zipfile, pyarrow and pandas raise many kinds of error for a damaged file
-            cause = " ".join(str(error).split())
+            cause = " ".join(str(getattr(error, "strerror", None) or error).split())
             raise ClipbenchError(
                 f"cannot read the {kind} of {evaluation.name} in {self.folder} ({cause}): the run is damaged, "
                 "make it again"
@@ -413,7 +410,7 @@ def _read(path: Path) -> tuple[Path, object]:
         )
     if not is_inside(file, file.parent):
         raise ClipbenchError(f"{file} is a link that leads out of its folder, and is not read: name the run itself")
-    text = reading.read_text(file, ClipbenchError)
+    text = reading.read_text(file, ClipbenchError, inside=file.parent)
     return file, reading.parse_json(
         text, str(file), ClipbenchError, advice="the run is damaged, make it again", is_text=False
     )

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from clipbench.data import DataOptions
 from clipbench.distributed.group import n_processes, process_group, rank, sum_over_processes, wait_for_all
-from clipbench.errors import ClipbenchError, UsageError
+from clipbench.errors import STOP_SIGNALS, ClipbenchError, UsageError
 from clipbench.files import check_writable, folder_lock
 from clipbench.models.checkpoints import bundled_checkpoints, newest_checkpoint
 from clipbench.models.towers.torch_model import n_parameters, resolve_placement
@@ -216,12 +216,13 @@ class TrainingLoop:
 
 @contextmanager
 def _stop_signal() -> Iterator[threading.Event]:
-    """Yield an event that SIGINT and SIGTERM set, because half a step must not be saved. A second signal acts as
-    usual.
+    """Yield an event that the signals to stop set, because half a step must not be saved. A second signal acts as
+    usual, and one that the process ignores stays ignored.
     """
     stop = threading.Event()
     is_main = threading.current_thread() is threading.main_thread()  # others get no signals
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM) if is_main}
+    handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS if is_main}
+    handlers = {number: handler for number, handler in handlers.items() if handler is not signal.SIG_IGN}
 
     def restore() -> None:
         for number, handler in handlers.items():

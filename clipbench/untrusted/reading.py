@@ -134,19 +134,50 @@ def reading(
         raise error(f"cannot read {source}: {fault.strerror or fault}{end}") from fault
 
 
-def open_file(path: FileName) -> io.BufferedReader:
+def open_file(path: FileName, inside: Path | None = None) -> io.BufferedReader:
     """Open a regular file, or raise OSError for a folder, and for a FIFO, a device or a socket: those may wait for
     ever.
+
+    What was opened is examined, and not the name, which may lead elsewhere a moment later.
+
+    Args:
+        inside: the folder that the file must be in, links followed. OSError is raised if it is not.
     """
     try:
-        mode = os.stat(path).st_mode
+        _check_kind(os.stat(path), path)  # before it is opened, which alone may change a device
+        file = open(path, "rb", opener=_open_without_waiting)  # noqa: SIM115  closed below, or by the caller
     except ValueError as error:
         raise OSError(None, "the name holds a NUL or is not text") from error
-    if stat.S_ISDIR(mode):
+    try:
+        _check_kind(os.fstat(file.fileno()), path)
+        if inside is not None and not _real_path(file, path).is_relative_to(inside.resolve()):
+            raise OSError(None, f"it is outside {inside}")
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _check_kind(status: os.stat_result, path: FileName) -> None:
+    if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(EISDIR, os.strerror(EISDIR), path)
-    if not stat.S_ISREG(mode):
+    if not stat.S_ISREG(status.st_mode):
         raise OSError(None, "it is a FIFO, a device or a socket, expected a file")
-    return open(path, "rb")
+
+
+def _real_path(file: io.BufferedReader, path: FileName) -> Path:
+    """Return where an open file is, without links, as the system tells it."""
+    handle = file.fileno()
+    if os.path.exists(f"/proc/self/fd/{handle}"):
+        return Path(os.readlink(f"/proc/self/fd/{handle}"))
+    real_path = Path(path).resolve()
+    if not os.path.samestat(os.fstat(handle), os.lstat(real_path)):
+        raise OSError(None, "it is replaced while it is read")
+    return real_path
 
 
 def open_text(path: FileName, newline: str | None = None) -> io.TextIOWrapper:
@@ -165,16 +196,18 @@ def encoding_of(data: bytes) -> str:
     return "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else UTF8
 
 
-def read_bytes(path: FileName) -> bytes:
-    """Return the content of a regular file, or raise OSError if it cannot be read."""
-    with open_file(path) as file:
+def read_bytes(path: FileName, inside: Path | None = None) -> bytes:
+    """Return the content of a regular file, or raise OSError if it cannot be read, or is not in a folder."""
+    with open_file(path, inside) as file:
         return file.read()
 
 
-def read_text(path: FileName, error: ErrorType, *, name: str | None = None, advice: str = "") -> str:
+def read_text(
+    path: FileName, error: ErrorType, *, name: str | None = None, advice: str = "", inside: Path | None = None
+) -> str:
     """Return the text of a file, UTF-8 or UTF-16 with any kind of line end, or raise ``error`` if it cannot be read."""
     with reading(path, error, name=name, advice=advice):
-        data = read_bytes(path)
+        data = read_bytes(path, inside)
         text = data.decode(encoding_of(data))
     return text.replace("\r\n", "\n").replace("\r", "\n")
 

@@ -13,7 +13,6 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from clipbench.files import is_inside
 from clipbench.results import numbers as fmt
 from clipbench.results.metric_name import is_in_subset
 from clipbench.results.run import Run
@@ -73,10 +72,8 @@ def address(run: Run, digest: str, *, is_small: bool = False) -> str:
 
 
 def _embedded(path: Path, folder: Path) -> str:
-    if not is_inside(path, folder):  # a run that another has made may link to any image of this machine
-        return ""
     try:
-        data = read_bytes(path)
+        data = read_bytes(path, inside=folder)  # a run that another has made may link to any image of this machine
     except OSError:
         return ""
     is_whole = data[:4] == b"RIFF" and data[8:12] == b"WEBP"

@@ -57,9 +57,12 @@ class Prints(Late):
     def late(self): print("printed by Python"); os.system("echo printed by a child")
 
 class Terminated(Late):
-    def late(self):
-        assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL, "it would end the tests"
-        signal.raise_signal(signal.SIGTERM)
+    def late(self, number=signal.SIGTERM):
+        assert signal.getsignal(number) is not signal.SIG_DFL, "it would end the tests"
+        signal.raise_signal(number)
+
+class HungUp(Terminated):
+    def late(self): super().late(signal.SIGHUP)
 """
 
 
@@ -143,8 +146,9 @@ def test_an_evaluation_that_cannot_be_recorded_fails_alone(
     ]
 
 
-def test_a_termination_is_an_interruption(world: Path, run: Call) -> None:
-    done = run("Terminated")
+@pytest.mark.parametrize("model", ["Terminated", "HungUp"])
+def test_a_termination_is_an_interruption(model: str, world: Path, run: Call) -> None:
+    done = run(model)
     assert done.status == 130
     assert done.err.splitlines()[-1] == (
         "clipbench: interrupted: encoded vectors are stored. The same command with --out out resumes from there"
@@ -152,6 +156,14 @@ def test_a_termination_is_an_interruption(world: Path, run: Call) -> None:
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     assert not (world / "out/result.json").exists() and list((world / "cache").rglob("*.vectors"))
     shutil.rmtree(world / "cache/store")
+
+
+def test_a_command_that_ignores_the_end_of_its_terminal_goes_on(world: Path, run: Call) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        assert run("HungUp").status == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_signal_amid_an_import_waits_for_its_end(world: Path, call: Call) -> None:
@@ -269,3 +281,37 @@ command.main()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=300)
     assert (done.returncode, done.stdout, done.stderr) == (3, "at exit\n", "")
+
+
+def test_a_program_that_calls_the_command_goes_on() -> None:
+    code = """
+import sys, time
+import clipbench.__main__ as command
+command.SECONDS_OF_THREADS = 0.1
+command.run_command = lambda: sys.exit(3)
+try:
+    command.main()
+except SystemExit as end:
+    time.sleep(0.5)
+    print("goes on after", end.code)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=300)
+    assert (done.returncode, done.stdout) == (0, "goes on after 3\n")
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_stream_fails_no_command(closed: str, tmp_path: Path) -> None:
+    command = f"{sys.executable} -m clipbench"
+    done = subprocess.run(
+        f"{command} list tasks {closed} && {command} show nothing {closed}",
+        shell=True, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "bug" not in done.stderr and ("no result.json in nothing" in done.stderr) == ("2>" not in closed)
+    assert ("zero-shot" in done.stdout) == (" >" not in f" {closed}")
+
+
+def test_files_do_not_get_the_number_of_a_closed_stream(tmp_path: Path) -> None:
+    code = "import clipbench.__main__, os; file = open('out', 'w'); os.write(1, b'printed'); file.close()"
+    subprocess.run(f'{sys.executable} -c "{code}" >&-', shell=True, cwd=tmp_path, check=True, timeout=300)
+    assert (tmp_path / "out").read_text() == ""

@@ -300,8 +300,10 @@ def test_documents_that_may_be_the_query_are_noted() -> None:
     # id of a query and another text. Document q-none is a query of the same id and text.
     assert found.notes == (
         "the query itself is left out of the search of 1 query",
-        "1 query has the text of a document with another id that is not judged relevant: the document is searched,"
-        " and counts as wrong",
+        (
+            "1 query has the text of a document with another id that is not judged relevant: the document is searched,"
+            " and counts as wrong"
+        ),
         "1 query has the id of a document with another text: both are taken as different items",
     )
 

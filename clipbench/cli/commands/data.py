@@ -13,7 +13,7 @@ import click
 from clipbench.cli.main import DONE, INCOMPLETE, INTERRUPTED, SETTINGS, HelpfulGroup
 from clipbench.cli.options import DATA_ROOT, TRACEBACK
 from clipbench.cli.output import echo, print_error, print_line, terminal_width
-from clipbench.errors import ClipbenchError, UsageError, did_you_mean
+from clipbench.errors import STOP_SIGNALS, ClipbenchError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from clipbench.data.catalogue.entries import CatalogueEntry, Source
@@ -155,7 +155,7 @@ def _download(entry: "CatalogueEntry", root: Path, source: str | None, revision:
 
 @contextmanager
 def _immediate_interrupt() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end the process at once: the client's threads would first finish their files.
+    """Let a signal to stop end the process at once: the client's threads would first finish their files.
 
     Nothing is lost: incomplete files do not have their final names yet.
     """
@@ -165,7 +165,11 @@ def _immediate_interrupt() -> Iterator[None]:
         os._exit(INTERRUPTED)
 
     is_main = threading.current_thread() is threading.main_thread()  # others get no signals
-    handlers = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM) if is_main}
+    handlers = {
+        number: signal.signal(number, stop)
+        for number in STOP_SIGNALS
+        if is_main and signal.getsignal(number) is not signal.SIG_IGN
+    }
     try:
         yield
     finally:

@@ -54,6 +54,10 @@ DESCRIPTION_PREFIX, DESCRIPTION_SUFFIX = "loaded-", ".json"
 """Ends of the names of files with the description of a model (``models.encoding.load_cache``), next to its vectors."""
 
 DAMAGED = "damaged or another model's, and removed"
+SMALL_CHUNK = 256 * 1024
+"""Bytes up to which a chunk is read into memory. One that is memory-mapped keeps its file open, and a process may have
+only so many, while a thousand small runs leave a thousand chunks.
+"""
 MEMORY_SHARE = 8
 """Divisor of the memory's bytes up to which fetched vectors are in memory: a file takes twice as long to fill."""
 
@@ -294,12 +298,16 @@ def _halves(keys: Keys) -> tuple[Keys, Keys]:
 
 
 def _read_chunk(path: Path) -> _Chunk:
-    """Return a chunk with its vectors memory-mapped, not verified. Raise any error but an OSError if it is not a
-    chunk.
+    """Return a chunk, not verified, with its vectors memory-mapped unless it is small. Raise any error but an OSError
+    if it is not a chunk.
     """
     with open_file(path) as file:
         keys_start, vectors_start, shape = chunk_layout(file)
-        content = np.memmap(file, np.uint8, "r").data
+        if os.fstat(file.fileno()).st_size <= SMALL_CHUNK:
+            file.seek(0)
+            content = memoryview(file.read())
+        else:
+            content = np.memmap(file, np.uint8, "r").data
     keys = np.frombuffer(content[keys_start:], KEY, shape[0])
     vectors = np.frombuffer(content[vectors_start:-DIGEST_BYTES], np.float32).reshape(shape)
     return _Chunk(keys, vectors, (path, content))

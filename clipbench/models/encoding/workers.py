@@ -15,7 +15,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
-from clipbench.errors import MachineError, option
+from clipbench.errors import STOP_SIGNALS, MachineError, option
 
 CHECK_SECONDS = 0.5
 """A worker looks this often for its parent."""
@@ -51,14 +51,14 @@ def load_in_workers(dataset: Any, *, workers: int, **options: Any) -> Iterator[A
 
 @contextmanager
 def _deferred_signals() -> Iterator[None]:
-    """Defer Ctrl-C and SIGTERM to the end of the block: torch cannot stop workers that have only half started."""
+    """Defer the signals to stop to the end of the block: torch cannot stop workers that have only half started."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     received: list[int] = []
     handlers = {
         number: signal.signal(number, lambda number, _: received.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM)
+        for number in STOP_SIGNALS
         if callable(signal.getsignal(number))
     }
     try:

@@ -51,6 +51,17 @@ def test_vectors_come_back_in_the_order_asked_for_across_chunks(tmp_path: Path) 
         assert held.missing(keys(2, 9)) == {*keys(9)} and len(held) == 3
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="it looks into /proc")
+def test_a_thousand_small_runs_keep_no_files_open(tmp_path: Path) -> None:
+    shelf = shelf_of(tmp_path)
+    for number in range(50):
+        shelf.put(keys(number), rows(number))
+    n_open = len(os.listdir("/proc/self/fd"))
+    again = shelf_of(tmp_path)
+    assert np.array_equal(again.get(keys(*range(50))), rows(*range(50)))
+    assert len(os.listdir("/proc/self/fd")) == n_open
+
+
 def test_models_and_modalities_do_not_mix(tmp_path: Path) -> None:
     shelf_of(tmp_path).put(keys(1), rows(1))
     assert len(shelf_of(tmp_path, "model", "text")) == len(shelf_of(tmp_path, "other", "image")) == 0

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from clipbench.errors import ClipbenchError, ModelError, UsageError
+from clipbench.errors import STOP_SIGNALS, ClipbenchError, ModelError, UsageError
 from clipbench.files import folder_lock
 from clipbench.training.clip.checkpoint import load_model
 from clipbench.training.clip.config import ClipConfig
@@ -125,11 +125,13 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_its_last_good_checkpoint(
     assert events(run, "stop")[0]["reason"] == "the loss of step 4 is nan"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", STOP_SIGNALS)
 def test_an_interrupted_run_saves_a_whole_step_and_can_be_resumed(
     options: Options, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     unbroken = train(options("unbroken"))
+    if signal.getsignal(number) is signal.SIG_IGN:  # of what is started in the background
+        signal.signal(number, signal.default_int_handler)
     handler = signal.getsignal(number)
     with monkeypatch.context() as patch:
         stop_after(3, patch, lambda: os.kill(os.getpid(), number))

@@ -4,6 +4,7 @@ import os
 import socket
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -77,6 +78,49 @@ def test_what_would_be_waited_for_is_never_opened(tmp_path: Path) -> None:
     (tmp_path / "socket").unlink()
     with pytest.raises(DataError, match=r"deep/er/fifo is a FIFO, a device or a socket: remove it"):
         reading.refuse_special_files(tmp_path, DataError)
+
+
+def test_a_file_is_opened_only_inside_a_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "file").write_bytes(b"own")
+    (tmp_path / "file").write_bytes(b"secret")
+    (folder / "own").symlink_to(folder / "file")
+    (folder / "out").symlink_to(tmp_path / "file")
+    (folder / "deep" / "out").symlink_to(tmp_path)
+    (tmp_path / "alias").symlink_to(folder)
+    for name in ("file", "own"):
+        assert (
+            reading.read_bytes(folder / name, folder) == reading.read_bytes(folder / name, tmp_path / "alias") == b"own"
+        )
+    for name in ("out", "deep/out/file", "../file"):
+        with pytest.raises(OSError, match=f"it is outside {folder}"):
+            reading.open_file(folder / name, inside=folder)
+
+
+@pytest.mark.parametrize("replacement", ["link", "FIFO"])
+def test_a_file_that_is_replaced_after_it_was_looked_at_is_not_read(
+    replacement: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    file = folder / "file"
+    file.write_bytes(b"own")
+    (tmp_path / "secret").write_bytes(b"secret")
+    look = reading._check_kind
+
+    def look_and_replace(*rest: Any) -> None:
+        look(*rest)
+        monkeypatch.setattr(reading, "_check_kind", look)
+        file.unlink()
+        if replacement == "link":
+            file.symlink_to(tmp_path / "secret")
+        else:
+            os.mkfifo(file)
+
+    monkeypatch.setattr(reading, "_check_kind", look_and_replace)
+    with pytest.raises(OSError, match=r"it is outside|it is a FIFO"):
+        reading.read_bytes(file, folder)
 
 
 @pytest.mark.parametrize(
