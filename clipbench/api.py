@@ -2,11 +2,9 @@
 
 import operator
 import os
-import shutil
-import tempfile
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -34,7 +32,7 @@ from clipbench.evaluation.progress import Progress
 from clipbench.evaluation.score_causes import Expectation
 from clipbench.evaluation.session import Session, SessionOptions
 from clipbench.evaluation.targets import REPORT, RESULT, Target, Targets, may_be_finished
-from clipbench.files import default_root
+from clipbench.files import default_root, temporary_folder
 from clipbench.hub import cache_only
 from clipbench.models import reference as model_references
 from clipbench.models.adapters.python import embedder_of
@@ -46,7 +44,7 @@ from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import Embedder, Model
 from clipbench.results.other_tools import Values
 from clipbench.results.record import finished_evaluations
-from clipbench.results.run import TEMPORARY, Run
+from clipbench.results.run import Run
 
 if TYPE_CHECKING:
     import datasets
@@ -196,17 +194,12 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
         fetches=True if yes else None if progress is not None else False,
         log=trackers,
     )
-    folder = Path(tempfile.mkdtemp(prefix=TEMPORARY)) if out is None else Path(out)
-    try:
+    with ExitStack() as stack:
+        folder = stack.enter_context(temporary_folder("run")) if out is None else Path(out)
         with cache_only() if offline else nullcontext():
             run = _measure(model, folder, options, progress)
         _refuse_empty(run)
-    except BaseException:
-        if out is None:
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
-    if out is None:
-        weakref.finalize(run, shutil.rmtree, folder, ignore_errors=True)
+        weakref.finalize(run, stack.pop_all().close)  # a folder that is named stays
     return run
 
 
@@ -267,10 +260,8 @@ def doctor(  # noqa: PLR0913  the options of the command, each by its name
         limit=limit,
         seed=seed,
     )
-    with tempfile.TemporaryDirectory(prefix="clipbench-store-") as own_root:
-        return diagnose(
-            str(model) if isinstance(model, PATHS) else _embedder(model, load, Path(own_root)), load, options
-        )
+    with temporary_folder("store") as own_root:
+        return diagnose(str(model) if isinstance(model, PATHS) else _embedder(model, load, own_root), load, options)
 
 
 def compare(  # noqa: PLR0913  the options of the command, each by its name
@@ -424,13 +415,13 @@ def explain(
         >>> [(claim.slice, claim.claim) for claim in explain(*runs).claims]
         [('group = phone', 'worse than elsewhere')]
     """
-    with tempfile.TemporaryDirectory(prefix="clipbench-store-") as own_root:
+    with temporary_folder("store") as own_root:
         return explain_runs(
             base,
             candidate,
             metric=metric,
             columns=None if columns is None else Path(columns),
-            model=_any_embedder(model, Path(own_root)),
+            model=_any_embedder(model, own_root),
             seed=seed,
         )
 
@@ -474,6 +465,7 @@ def pool(  # noqa: PLR0913  the options of the command, each by its name
         ClipbenchError: the models, the photographs, the queries or an option are wrong.
 
     Example:
+        >>> import tempfile
         >>> from PIL import Image
         >>> from clipbench import choose, pool
         >>> folder = Path(tempfile.mkdtemp())
@@ -494,7 +486,7 @@ def pool(  # noqa: PLR0913  the options of the command, each by its name
     )
     model_references.check_references([str(model) for model in models if isinstance(model, PATHS)], load)
     hashes = ImageHashes()
-    with tempfile.TemporaryDirectory(prefix="clipbench-store-") as own_root:
+    with temporary_folder("store") as own_root:
 
         def loader(model: "ModelLike") -> tuple[str, Callable[[], Embedder]]:
             if isinstance(model, PATHS):
@@ -504,7 +496,7 @@ def pool(  # noqa: PLR0913  the options of the command, each by its name
                     "price=True loads each model again in a process of its own: got a model in memory, "
                     "expected references"
                 )
-            embedder = _embedder(model, load, Path(own_root))
+            embedder = _embedder(model, load, own_root)
             return embedder.info.ref, lambda: embedder
 
         return make_pool([*map(loader, models)], Path(images), texts, Path(out), options)
@@ -614,14 +606,14 @@ def load_data(
 
 def _measure(model: "ModelLike", folder: Path, options: SessionOptions, progress: Progress | None) -> Run:
     is_finished = may_be_finished(folder, writes_reports=options.writes_reports)
-    with tempfile.TemporaryDirectory(prefix="clipbench-store-") as own_root:
+    with temporary_folder("store") as own_root:
         embedder, name = None, str(model)
         if isinstance(model, PATHS):
             if is_pattern(name):
                 raise UsageError(f"'{name}' is a pattern: measure its models one at a time, or use `clipbench run`")
         else:
             shows_bars = progress is not None and progress.shows_bars
-            embedder = _embedder(model, options.load, Path(own_root), workers=options.workers, shows_bars=shows_bars)
+            embedder = _embedder(model, options.load, own_root, workers=options.workers, shows_bars=shows_bars)
             name = embedder.info.ref
         target = Target(name, name, folder, may_be_finished=is_finished, embedder=embedder)
         session = Session(options, Targets(folder, [target]), progress)

@@ -19,6 +19,8 @@ try:
 except ImportError:  # Windows has no such locks
     fcntl = None  # type: ignore[assignment]
 
+TEMPORARY_FOLDER = "clipbench-temporary-"
+"""Beginning of the names of temporary folders."""
 TEMPORARY_SUFFIX = ".half"
 """End of the name of a file that is being written. The name begins with a dot."""
 LEAST_FREE = 1 << 20
@@ -209,6 +211,61 @@ def _close_inherited_locks() -> None:
 
 if fcntl is not None:
     os.register_at_fork(after_in_child=_close_inherited_locks)
+
+
+@contextmanager
+def temporary_folder(purpose: str) -> Iterator[Path]:
+    """Yield a new folder of temporary files, ``clipbench-temporary-…/PURPOSE``, which is removed in the end.
+
+    It is locked until then. Folders that processes left when they were killed have nobody's lock, and are removed
+    first. Where the system has no locks, those stay.
+
+    Raises:
+        MachineError: it cannot be made.
+    """
+    parent = Path(tempfile.gettempdir())
+    _remove_abandoned_folders(parent)
+    folder, handle = _new_temporary_folder(parent)
+    owner = os.getpid()
+    try:
+        with write_errors(folder):
+            (folder / purpose).mkdir()
+        yield folder / purpose
+    finally:
+        if os.getpid() == owner:  # not in a child that was forked meanwhile
+            shutil.rmtree(folder, ignore_errors=True)
+            if handle in _held:
+                _held.remove(handle)
+                os.close(handle)
+
+
+def _new_temporary_folder(parent: Path) -> tuple[Path, int]:
+    """Return a new folder and the handle that holds its lock, or -1 if the system has no locks."""
+    for _ in range(ATTEMPTS):
+        with write_errors(parent):
+            folder = Path(tempfile.mkdtemp(prefix=TEMPORARY_FOLDER, dir=parent))
+        if fcntl is None:
+            return folder, -1
+        with suppress(FileNotFoundError):  # another process took it for abandoned, as it was not locked yet
+            handle = os.open(folder, os.O_RDONLY)
+            if _try_lock(handle) and _has_name(handle, folder):
+                _held.add(handle)
+                return folder, handle
+            os.close(handle)
+    raise MachineError(f"cannot write to {parent}: what is made there is removed again and again")
+
+
+def _remove_abandoned_folders(parent: Path) -> None:
+    """Remove the temporary folders of processes that are gone, unless they are another user's."""
+    for folder in parent.glob(f"{TEMPORARY_FOLDER}*") if fcntl is not None else ():
+        with suppress(OSError):  # it is another's, in use, or gone
+            handle = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY)
+            try:
+                if os.fstat(handle).st_uid == os.getuid():
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(folder)
+            finally:
+                os.close(handle)
 
 
 @contextmanager

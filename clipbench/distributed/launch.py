@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from clipbench.distributed.process_rank import LAUNCHED, LOST, QUIET, threads_per_process
 from clipbench.errors import MachineError
+from clipbench.files import temporary_folder
 
 INTERRUPTED = 130
 
@@ -33,7 +33,7 @@ def launch(command: Sequence[str], n: int, advice: str) -> int:
     os.environ.setdefault("OMP_NUM_THREADS", str(threads_per_process(n)))
     os.environ.update({LAUNCHED: "1", **QUIET})
     logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)
-    with tempfile.TemporaryDirectory(prefix="clipbench-processes-") as logs:
+    with temporary_folder("processes") as logs:
         config = LaunchConfig(
             min_nodes=1,
             max_nodes=1,
@@ -44,7 +44,7 @@ def launch(command: Sequence[str], n: int, advice: str) -> int:
             rdzv_configs={"rank": 0},
             local_addr="127.0.0.1",
             max_restarts=0,
-            logs_specs=DefaultLogsSpecs(logs, redirects=dict.fromkeys(range(1, n), Std.ALL)),
+            logs_specs=DefaultLogsSpecs(str(logs), redirects=dict.fromkeys(range(1, n), Std.ALL)),
         )
         try:
             elastic_launch(config, sys.executable)("-P", "-m", "clipbench", *command)
@@ -54,7 +54,7 @@ def launch(command: Sequence[str], n: int, advice: str) -> int:
             statuses = {rank: failure.exitcode for rank, failure in error.failures.items()}
             if (lost := _lost_rank(statuses)) is None:
                 return statuses[0]
-            reason = _end_of_process(statuses[lost], Path(logs), lost)
+            reason = _end_of_process(statuses[lost], logs, lost)
             raise MachineError(f"process {lost} of {n} {reason}: {advice}") from None
     return 0
 

@@ -1,6 +1,5 @@
 """Causes of an unexpected score: switches are flipped one at a time, and the same samples are scored again."""
 
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
@@ -19,6 +18,7 @@ from clipbench.evaluation.mixed_embedder import MixedEmbedder
 from clipbench.evaluation.plan import Request, build_task
 from clipbench.evaluation.published import Measured, published_names, with_published
 from clipbench.evaluation.task import Task, evaluate
+from clipbench.files import temporary_folder
 from clipbench.models.encoding.embedder import StoreEmbedder
 from clipbench.models.introspection.input_changes import (
     caption_changes,
@@ -193,8 +193,8 @@ class Inquiry:
             reloads: other precisions, each with a function that loads the model in it.
         """
         effects, notes = [], []
-        with tempfile.TemporaryDirectory(prefix="clipbench-doctor-") as root:
-            for switch, setting, flipped in self._flips(Path(root), reloads):
+        with temporary_folder("doctor") as root:
+            for switch, setting, flipped in self._flips(root, reloads):
                 try:
                     effects.append(self._effect(score, switch, setting, *flipped()))
                 except ClipbenchError as error:

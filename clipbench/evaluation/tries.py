@@ -1,6 +1,5 @@
 """Changes of the input are tried on a sample of the data, and those that a paired test supports are named."""
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from clipbench.evaluation.datasets import Datasets
 from clipbench.evaluation.mixed_embedder import MixedEmbedder
 from clipbench.evaluation.plan import Request, build_task
 from clipbench.evaluation.task import Task, evaluate
+from clipbench.files import temporary_folder
 from clipbench.models.encoding.embedder import StoreEmbedder
 from clipbench.models.introspection.input_changes import (
     InputChange,
@@ -90,11 +90,11 @@ def try_changes(
         return None
     sample = random_subset(dataset.whole(), N_SAMPLES, generator(seed, "tries", "sample"))
     changes = input_changes(task, sample, encoder.model.info.image_size if with_images else None, with_images)
-    with tempfile.TemporaryDirectory(prefix="clipbench-tries-") as root:
+    with temporary_folder("tries") as root:
         base = _score(task, sample, embedder, seed)
         if base[1].value is None:
             return None
-        scores = [_try(change, task, sample, embedder, Path(root), seed) for change in changes]
+        scores = [_try(change, task, sample, embedder, root, seed) for change in changes]
     return Tries(
         metric_name=f"{task.name}/{METRICS[task.name]}",
         title="top-1" if task.name == "zero-shot" else "recall@1 of images",

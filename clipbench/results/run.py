@@ -4,7 +4,6 @@ import os
 import re
 import shlex
 import shutil
-import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 import numpy as np
 
 from clipbench.errors import ClipbenchError, NotMeasured, UsageError, did_you_mean, option
-from clipbench.files import is_inside, write_atomic, write_errors
+from clipbench.files import TEMPORARY_FOLDER, is_inside, write_atomic, write_errors
 from clipbench.plugins import plotter, report_writer, warn_left_out
 from clipbench.results.failure import failure_reason
 from clipbench.results.frames import metrics_frame, scorecard, slices_frame
@@ -44,8 +43,6 @@ if TYPE_CHECKING:
 
 N_WORDS = 3
 """Columns of words that a table of failures has at most."""
-TEMPORARY = "clipbench-run-"
-"""Beginning of the name of a folder that ``clipbench.run`` makes and removes again."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -83,7 +80,7 @@ class Run:
     @property
     def label(self) -> str:
         """The folder, or the model's name if ``clipbench.run`` made the folder and removes it again."""
-        is_temporary = self.folder.parent == Path(tempfile.gettempdir()) and self.folder.name.startswith(TEMPORARY)
+        is_temporary = self.folder.parent.name.startswith(TEMPORARY_FOLDER)
         return model_name(self) if is_temporary else str(self.folder)
 
     @property

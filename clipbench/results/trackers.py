@@ -8,7 +8,6 @@ import os
 import re
 import struct
 import sys
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipbench.errors import FOREIGN, ClipbenchError, PluginFault, UsageError, did_you_mean, option
+from clipbench.files import temporary_folder
 from clipbench.plugins import import_optional, plotter
 from clipbench.results.record import Metric, finished_evaluations
 from clipbench.results.run import Run
@@ -86,8 +86,8 @@ class Trackers:
             return
         step = run.result.model.get("step")
         files = [run.folder / name for name in SENT_FILES if is_file(run.folder / name)]
-        with tempfile.TemporaryDirectory(prefix="clipbench-figures-") as folder:
-            images = self._figures(run, Path(folder))
+        with temporary_folder("figures") as folder:
+            images = self._figures(run, folder)
             for name in self._libraries:
                 with self._tracker(name, target) as tracker:
                     tracker.scalars(run_scalars(run), step)

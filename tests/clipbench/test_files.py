@@ -5,13 +5,14 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 
 from clipbench.errors import UsageError
-from clipbench.files import check_writable, folder_lock, write_atomic, writing_atomically
+from clipbench.files import check_writable, folder_lock, temporary_folder, write_atomic, writing_atomically
 
 HOLD = "import sys, time; from pathlib import Path; from clipbench.files import folder_lock\n"
 HOLD += "with folder_lock(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
@@ -150,3 +151,22 @@ def test_a_folder_that_cannot_be_written_to_is_one_line(tmp_path: Path) -> None:
         check_writable(tmp_path / "file/run", advice="name another")
     with pytest.raises(UsageError, match=r"MB free, expected 1,000,000,000\.0 MB\. Fix: name another$"):
         check_writable(tmp_path, 10**15, advice="name another")
+
+
+def test_temporary_folders_of_processes_that_were_killed_are_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    (tmp_path / "clipbench-results").mkdir()  # a person's
+    code = (
+        "import os, signal\nfrom clipbench.files import temporary_folder\n"
+        "with temporary_folder('logs') as folder:\n"
+        "    (folder / 'log').touch()\n    print(folder, flush=True)\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=300)
+    left = Path(killed.stdout.strip())
+    assert (left / "log").is_file() and left.parent.parent == tmp_path
+    with temporary_folder("logs") as first, temporary_folder("logs") as second:
+        assert first.is_dir() and second.is_dir() and first != second and not left.parent.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["clipbench-results"]

@@ -2,6 +2,7 @@
 torch.
 """
 
+import atexit
 import multiprocessing
 import os
 import signal
@@ -9,13 +10,15 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from multiprocessing.process import BaseProcess
 from typing import Any
 
 from torch.utils.data import DataLoader
 
 from clipbench.errors import STOP_SIGNALS, MachineError, option
+from clipbench.files import temporary_folder
 
 CHECK_SECONDS = 0.5
 """A worker looks this often for its parent."""
@@ -27,6 +30,8 @@ def load_in_workers(dataset: Any, *, workers: int, **options: Any) -> Iterator[A
     Raises:
         MachineError: a worker was killed.
     """
+    if workers:
+        _own_temporary_files()
     loader = DataLoader(dataset, num_workers=workers, worker_init_fn=_depend_on_parent if workers else None, **options)
     is_main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGCHLD) if is_main and hasattr(signal, "SIGCHLD") else None
@@ -47,6 +52,19 @@ def load_in_workers(dataset: Any, *, workers: int, **options: Any) -> Iterator[A
             "a worker process that decodes images was killed, as systems do that run out of memory: run the same"
             f" command again, with fewer {option('workers')} if it comes back"
         ) from error
+
+
+@cache
+def _own_temporary_files() -> None:
+    """Let multiprocessing make its sockets in a folder that the next process removes if this one is killed.
+
+    It has no public setting for that, and one folder per process, up to its end.
+    """
+    settings = getattr(multiprocessing.current_process(), "_config", {})
+    if "tempdir" not in settings:
+        stack = ExitStack()
+        settings["tempdir"] = str(stack.enter_context(temporary_folder("sockets")))
+        atexit.register(stack.close)
 
 
 @contextmanager
