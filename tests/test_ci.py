@@ -304,7 +304,7 @@ def test_the_action_fails_on_a_requirement_that_is_not_met(project: Path) -> Non
     (project / "high.toml").write_text('require = ["zero-shot/kind/acc1 >= 101%"]\n')
     done = run_action(project, tasks="zero-shot", gate="high.toml")
     assert done.status == 1 and "::error title=unmet%3A zero-shot@scenes/kind/acc1::" in done.printed
-    assert (project / "calls").read_text() == f"pip install {ROOT}\n"
+    assert (project / "calls").read_text() == f"pip install --constraint {ROOT}/constraints.txt {ROOT}\n"
     for output in ACTION["outputs"].values():
         assert (project / filled(output["value"], action_values())).is_file()
 
@@ -314,7 +314,7 @@ def test_the_action_compares_finished_runs_without_measuring(project: Path, gith
     run_folder = str(github_job.project / "runs/base")
     done = run_action(project, measure="false", base=run_folder, candidate=run_folder)
     assert done.status == 0, done.printed
-    requirements = f"pip install -r {ROOT}/docs/requirements-gate.txt"
+    requirements = f"pip install --constraint {ROOT}/constraints.txt -r {ROOT}/docs/requirements-gate.txt"
     assert (project / "calls").read_text() == f"{requirements}\npip install --no-deps {ROOT}\n"
     comment = (project / "clipbench-runs/compare.md").read_text()
     assert comment.startswith("**⚪ clipbench: undecided** (all samples of ")
