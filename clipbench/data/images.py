@@ -12,6 +12,7 @@ Ghostscript for EPS, and none of those is a format of data sets.
 import hashlib
 import io
 import os
+import re
 import threading
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -49,6 +50,10 @@ PHOTOMETRIC, BITS, SAMPLE_FORMAT = 262, 258, 339
 SIGNED = 2
 MARKERS = 1 << 17
 """Bytes at the beginning of a JPEG in which its EXIF data and colour space stand."""
+MOST_PNM_HEADER = 1 << 16
+_PNM_NUMBER = rb"(?:(?:\s|#[^\r\n]*(?:[\r\n]|\Z))*\d*)"
+_PNM_HEADER = re.compile(rb"P(?:[14]%b{2}|[2356]%b{3})" % (_PNM_NUMBER, _PNM_NUMBER))
+"""Beginning of a PBM, PGM or PPM up to its last number, with the comments, which Pillow reads byte by byte."""
 STRIP = 1 << 22
 """Pixels that are scaled at a time."""
 
@@ -69,9 +74,11 @@ def decode(data: bytes, name: str) -> Image.Image:
     Raises:
         BadImage: they are not an image of ``FORMATS``, or it is damaged, has too many pixels, or has no white.
     """
+    fault = _fault_of_bytes(data)
     try:
-        image = _open_undecoded(data)
-        fault = too_many_pixels(*image.size)
+        if fault is None:
+            image = _open_undecoded(data)
+            fault = too_many_pixels(*image.size) or _fault_of_size(image, len(data))
         if fault is None:
             image.load()
     except UsageError:
@@ -81,6 +88,27 @@ def decode(data: bytes, name: str) -> Image.Image:
     if fault is not None:
         raise BadImage(name, fault)
     return as_rgb(image, name)
+
+
+def _fault_of_bytes(data: bytes) -> str | None:
+    """Return what is wrong with encoded bytes, as far as Pillow does not say it or takes a minute to."""
+    if not data:
+        return "it is empty"
+    header = _PNM_HEADER.match(data[:MOST_PNM_HEADER])
+    if header is not None and header.end() == MOST_PNM_HEADER:
+        return f"its header has comments of more than {MOST_PNM_HEADER:,} bytes"
+    return None
+
+
+def _fault_of_size(image: Image.Image, n_bytes: int) -> str | None:
+    """Return that an image cannot have the size of its header, None if it can.
+
+    Pillow makes the missing rows of a JPEG grey. Each block of 8 x 8 pixels takes at least a bit.
+    """
+    width, height = image.size
+    if image.format != "JPEG" or n_bytes * 8 >= width * height / 64:
+        return None
+    return f"its header says {width:,} x {height:,} pixels, which {n_bytes:,} bytes cannot hold: it is damaged"
 
 
 def as_rgb(image: Image.Image, name: str) -> Image.Image:

@@ -331,6 +331,8 @@ def _printer(arguments: RunArguments, *, several: bool, is_series: bool) -> "Pri
 
     command = click.get_current_context().obj
     again = [*(part for part in command if part not in ("--offline", "--yes")), "--yes"]
+    if arguments.verbose is False:
+        os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"  # read where the library is imported, which is later
     return Printer(
         quiet=arguments.verbose is False,
         as_json=arguments.as_json,

@@ -1,6 +1,7 @@
 """Rows of one split of a Hugging Face data set, from the Hub or a folder, with images left encoded."""
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,6 +45,7 @@ class ImageColumn:
     def __init__(self, split: SplitRows, column: str) -> None:
         from datasets import Image
 
+        _check_image_column(split.rows, column)
         self._rows = split.rows.select_columns([column]).cast_column(column, Image(decode=False))
         self._column = column
         self._roots = split.roots
@@ -68,6 +70,22 @@ class ImageColumn:
             return read_bytes(cell["path"])
         except OSError as error:
             raise BadImage(name, f"{cell['path']}: {error.strerror or error}") from error
+
+
+def _check_image_column(rows: "datasets.Dataset", column: str) -> None:
+    """Raise DataError if a column holds something else than images, encoded images or names of files."""
+    from datasets import Image, Value
+
+    feature = rows.features[column]
+    kinds = ("string", "large_string", "binary", "large_binary", "null")
+    is_image = (
+        isinstance(feature, Image)
+        or (isinstance(feature, Value) and feature.dtype in kinds)
+        or (isinstance(feature, dict) and {"bytes", "path"} <= feature.keys())
+    )
+    if not is_image:
+        got = feature.dtype if isinstance(feature, Value) else type(feature).__name__
+        raise DataError(f"column {column} has no images: expected encoded images or names of files, got {got}")
 
 
 @dataclass(frozen=True)
@@ -97,6 +115,7 @@ def open_split(
     import datasets
 
     _check_card(Path(source))
+    _hide_bars_in_logs()
     draft = datasets.load_dataset_builder(source, config, revision=revision)
     files = draft.config.data_files
     split = choose_split([str(name) for name in (files or draft.info.splits or ())], split, source)
@@ -173,8 +192,17 @@ def open_files(files: Sequence[Path], split: str | None) -> SplitRows:
     """Return the rows of some parquet files, which the library caches by their paths."""
     import datasets
 
+    _hide_bars_in_logs()
     rows = datasets.load_dataset("parquet", data_files={"some": [str(file) for file in files]}, split="some")
     return SplitRows(rows, split, None)
+
+
+def _hide_bars_in_logs() -> None:
+    """Hide the library's progress bars where nobody sees them move: each of their states would be a line of a log."""
+    import datasets
+
+    if not (sys.stderr and sys.stderr.isatty()):
+        datasets.disable_progress_bars()
 
 
 def choose_split(names: Sequence[str], split: str | None, source: str) -> str:

@@ -287,3 +287,37 @@ def test_a_scaled_image_takes_no_more_than_a_strip_beside_its_pixels(make_deep: 
 def make_deep(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Image.Image]:
     monkeypatch.setattr("clipbench.data.images.STRIP", 2**20)
     return lambda: Image.fromarray(np.zeros((3_000, 4_000), np.uint16))
+
+
+def enlarged_header() -> bytes:
+    """Return a JPEG of 64 x 64 pixels whose header says 9,900 x 9,900."""
+    data = bytearray(encoded(Image.effect_noise((64, 64), 90).convert("RGB"), "JPEG"))
+    size = data.index(b"\xff\xc0") + 5
+    data[size : size + 4] = (9_900).to_bytes(2, "big") * 2
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "fault"),
+    [
+        (b"", "it is empty"),
+        (enlarged_header(), r"its header says 9,900 x 9,900 pixels, which \d,\d{3} bytes cannot hold: it is damaged"),
+        (b"P6\n#" + b"x" * 70_000 + b"\n1 1\n255\n\0\0\0", "its header has comments of more than 65,536 bytes"),
+        (b"P6\n1 1\n" + b"# x\n" * 20_000 + b"255\n\0\0\0", "its header has comments of more than 65,536 bytes"),
+    ],
+    ids=["empty", "JPEG", "one comment", "many comments"],
+)
+def test_what_pillow_takes_for_an_image_or_reads_for_a_minute_is_refused(data: bytes, fault: str) -> None:
+    with pytest.raises(BadImage, match=fault):
+        decode(data, "x")
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "RGB"])
+def test_plain_images_that_compress_well_are_read(mode: str) -> None:
+    for value in (0, 32):  # 32 is a space, as in the header of a PBM
+        image = Image.new(mode, (2_000, 2_000), value)
+        assert decode(encoded(image, "PPM"), "x").size == (2_000, 2_000)
+        file = io.BytesIO()
+        image.convert("L").save(file, "JPEG", quality=1, progressive=True, optimize=True)
+        assert decode(file.getvalue(), "x").size == (2_000, 2_000)
+    assert decode(b"P2\n# a\n2 1 # b\n255\n" + b"7 " * 2, "x").size == (2, 1)
