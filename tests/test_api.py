@@ -154,6 +154,19 @@ def train(net: Net, n_steps: int) -> None:
         optimiser.step()
 
 
+def test_tokens_of_another_tokenizer_are_named() -> None:
+    net = Net()
+
+    def large(texts: Sequence[str]) -> torch.Tensor:
+        return tokenizer(texts) + 256
+
+    message = (
+        r"the text tower fails on what the tokenizer gives, tokens of shape \(\d, 16\) \(.*\): expected the tokenizer"
+    )
+    with pytest.raises(cb.ClipbenchError, match=message):
+        cb.run(cb.torch_model(net, preprocess, large, logit_scale=10.0), ["retrieval"], data=pairs())
+
+
 def test_a_torch_module_is_compared_with_its_own_later_state(own_cache: Path) -> None:
     net = Net()
     model = cb.torch_model(net, preprocess, tokenizer, logit_scale=net.logit_scale.exp())

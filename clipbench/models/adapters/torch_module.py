@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from clipbench.errors import ModelError
+from clipbench.errors import ModelError, error_summary
 from clipbench.models.introspection.modules import evaluation_mode, run_tower, tower_methods
 from clipbench.models.protocol import TOWERS, Internals, Tokens
 
@@ -42,8 +42,25 @@ class TorchEncoders:
         )
 
     def encode_texts(self, texts: list[str]) -> "torch.Tensor":
-        """Return raw vectors (n, dim) of texts."""
-        return self._run_tower(self.text_tower, self.tokenizer(texts))
+        """Return raw vectors (n, dim) of texts.
+
+        Raises:
+            ModelError: the text tower takes other tokens than the tokenizer gives.
+        """
+        import torch
+
+        tokens = self.tokenizer(texts)
+        try:
+            return self._run_tower(self.text_tower, tokens)
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, IndexError) as error:
+            arrays = tokens if isinstance(tokens, Mapping) else {ONLY: tokens}
+            shapes = [f"{name} of shape {tuple(getattr(array, 'shape', ()))}" for name, array in arrays.items()]
+            raise ModelError(
+                f"the text tower fails on what the tokenizer gives, {' and '.join(shapes)} ({error_summary(error)}):"
+                " expected the tokenizer of this model, with its context length and vocabulary"
+            ) from error
 
     def internals(self) -> Internals:
         """Return the module, and the parts that were given with it."""
