@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -153,15 +154,35 @@ def make_pool(
                 )
         if options.price is not None:
             facts = replace(facts, prices=_prices(fingerprints, options.price, note))
-        if existing is None:
-            (folder / QRELS).parent.mkdir(exist_ok=True)
-            write_atomic({folder / name: b"" for name in (QRELS, LOG, CANDIDATES, RANKINGS)})
         rest = generator(options.seed, "queries", str(n_existing)).permutation(np.arange(n_existing, len(queries)))
         files = _files(facts, photographs.dataset, queries, firsts, rest.tolist())
+        _write(folder, files, is_new=existing is None)
+    return read_pool(folder)
+
+
+def _write(folder: Path, files: dict[str, bytes], *, is_new: bool) -> None:
+    """Write the files of a pool, or add to them, or leave nothing of a new pool if that fails."""
+    try:
+        if is_new:
+            (folder / QRELS).parent.mkdir(exist_ok=True)
+            write_atomic({folder / name: b"" for name in (QRELS, LOG, CANDIDATES, RANKINGS)})
         for name in (CANDIDATES, RANKINGS):  # what was judged stays as it was
             files[name] = (folder / name).read_bytes() + files[name]
         write_atomic({folder / name: text for name, text in files.items()})
-    return read_pool(folder)
+    except BaseException:  # a full disk, or Ctrl-C
+        if is_new:
+            _remove_unfinished(folder)
+        raise
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Remove the empty files of a pool that could not be written."""
+    with suppress(OSError):
+        for name in (QRELS, LOG, CANDIDATES, RANKINGS):
+            file = folder / name
+            if is_file(file) and not file.stat().st_size:
+                file.unlink()
+        (folder / QRELS).parent.rmdir()
 
 
 def _rank_by_models(

@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from clipbench.choosing import make as make_module
 from clipbench.choosing.judgement_log import append, grade_lines, read_log, skip_lines, undo_lines, write_qrels
 from clipbench.choosing.make import PoolOptions, make_pool
 from clipbench.choosing.pool import LOG, Facts, Pool, Ranking, read_pool, read_rankings
 from clipbench.choosing.verdict import _unseen, choose_model
 from clipbench.data.dataset import DataOptions
 from clipbench.data.dataset_loading import load_data
-from clipbench.errors import ClipbenchError, DataError, NotComparable, UsageError
+from clipbench.errors import ClipbenchError, DataError, MachineError, NotComparable, UsageError
 from clipbench.results.record import PriceRecord
 from clipbench.testing import ToyModel
 from tests.clipbench.choosing.conftest import NoisyModel
@@ -266,6 +267,7 @@ WORKER = """
 import sys
 from pathlib import Path
 from typing import Any
+from clipbench.choosing import make as make_module
 from clipbench.choosing.judgement_log import append, grade_lines
 from clipbench.choosing.pool import read_pool
 pool = read_pool(Path(sys.argv[1]))
@@ -404,3 +406,19 @@ def test_a_damaged_pool_is_refused_in_a_line(make: Make, name: str, damage: str)
     with pytest.raises(ClipbenchError, match=rf"{name}|which the pool lacks") as error:
         choose_model(read_log(read_pool(folder)))
     assert "\n" not in str(error.value)
+
+
+def test_a_new_pool_on_a_full_disk_leaves_nothing(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = make_module.write_atomic
+
+    def fill(files: Mapping[Path, bytes], **options: Any) -> None:
+        if any(files.values()):
+            raise MachineError("cannot write candidates.jsonl: No space left on device")
+        write(files, **options)
+
+    monkeypatch.setattr(make_module, "write_atomic", fill)
+    with pytest.raises(MachineError, match="No space left"):
+        make()
+    assert not (tmp_path / "pool").exists()
+    monkeypatch.undo()
+    assert make().folder == tmp_path / "pool"
