@@ -68,6 +68,22 @@ def show(name: str, data_root: Path | None) -> None:
 
 
 @data.command(context_settings=SETTINGS)
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@TRACEBACK
+def sample(folder: Path) -> None:
+    """Write 24 small pictures with captions, classes and queries, free for any use, to try commands with."""
+    from clipbench.data.sample_photographs import BROKEN, QUERIES, TABLE, TABLE_OF_ALL, write_sample
+
+    write_sample(folder)
+    echo(
+        f"{folder / TABLE}: 23 pictures with captions, classes and regions, in English, German and Swahili",
+        f"{folder / TABLE_OF_ALL}: the broken picture {BROKEN} too",
+        f"{folder / QUERIES}: 15 queries to choose a model with",
+        f"clipbench run --model tiny --tasks retrieval,zero-shot --data {folder / TABLE}",
+    )
+
+
+@data.command(context_settings=SETTINGS)
 @click.argument("names", nargs=-1, required=True)
 @DATA_ROOT
 @click.option(
