@@ -106,18 +106,7 @@ def hide_others(block: re.Match[str]) -> str:
 
 def make_world(folder: Path, *, in_full: bool) -> None:
     """Make the files that the pages speak of: images with captions, a page's own files, and three small runs."""
-    photos = folder / "photos"
-    photos.mkdir()
-    rows = ["image,caption,label,region,en,de,sw"]
-    for number, (colour, name) in enumerate([("red", "card"), ("blue", "card"), ("red", "sign"), ("blue", "sign")] * 3):
-        pixels = np.random.default_rng(number).integers(0, 60, (24, 32, 3), np.uint8)
-        pixels[..., 0 if colour == "red" else 2] += 150
-        Image.fromarray(pixels).save(photos / f"{number}.png")
-        caption = f"a {colour} {name} number {number}"
-        rows.append(
-            f"{number}.png,{caption},{name},{'north' if number % 2 else 'south'},{caption},{caption} de,{caption} sw"
-        )
-    (photos / "captions.csv").write_text("\n".join(rows))
+    invoke(["data", "sample", "photos"])
     for page in ("docs/tutorial.md", "docs/ci.md"):
         for name, content in re.findall(r'^```toml title="(\S+)"\n(.*?)^```', read(page), re.MULTILINE | re.DOTALL):
             (folder / name).write_text(content)
@@ -148,7 +137,7 @@ def names() -> dict[str, Any]:
 
 
 MADE: dict[tuple[Path, str], tuple[int, str, str]] = {}
-"""Outcomes of the commands that take long, by the folder: pages that show the same command share its run folder."""
+"""Outcomes of the commands that take long or write a new folder, by the folder: pages that show the same command share its run folder."""
 
 
 def invoke(arguments: list[str]) -> tuple[int, str, str]:
@@ -156,14 +145,14 @@ def invoke(arguments: list[str]) -> tuple[int, str, str]:
     line = Path.cwd(), shlex.join(arguments)
     if line in MADE:
         return MADE[line]
-    takes_long = arguments[0] in ("run", "train")
-    if takes_long and "--out" in arguments:
+    is_done_once = arguments[0] in ("run", "train") or arguments[:2] == ["data", "sample"]
+    if is_done_once and "--out" in arguments:
         shutil.rmtree(arguments[arguments.index("--out") + 1], ignore_errors=True)
     printed, told = io.StringIO(), io.StringIO()
     with redirect_stdout(printed), redirect_stderr(told), pytest.raises(SystemExit) as end:
         main(arguments)
     outcome = int(end.value.code or 0), printed.getvalue(), told.getvalue()
-    if takes_long:
+    if is_done_once:
         MADE[line] = outcome
     return outcome
 
