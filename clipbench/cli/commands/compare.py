@@ -50,6 +50,7 @@ class CompareArguments:
     conclusive: bool
     alpha: float
     equivalence_margin: str
+    labels: Path | None
     form: str
     out: Path | None
     explain: bool
@@ -58,7 +59,7 @@ class CompareArguments:
 
 @command(
     Gate=GATE_OPTIONS,
-    Test=TEST_OPTIONS,
+    Test=(*TEST_OPTIONS, "labels"),
     Output=("form", "out", "explain", "verbose"),
 )
 @click.argument("runs", nargs=-1, metavar="BASE CANDIDATE [MORE...]", type=PATH)
@@ -82,6 +83,12 @@ class CompareArguments:
     default="0",
     metavar="0.5pp|1%|0",
     help="Two values are equivalent if the interval of their difference is within this margin.",
+)
+@click.option(
+    "--labels",
+    metavar="FILE",
+    type=PATH,
+    help="Other labels of the images (id and label): top-1 accuracy is compared by them too.",
 )
 @click.option("--format", "form", default="table", type=click.Choice(FORMATS), help="Output format.")
 @click.option("-o", "--out", metavar="FILE", type=PATH, help="Output file (required for html).")
@@ -175,12 +182,14 @@ def _compare_candidates(
     from clipbench.comparison.compare_runs import check_warnings, compare, metrics_of
     from clipbench.comparison.gate import check_gate
     from clipbench.comparison.gate_rules import Tolerance
+    from clipbench.comparison.new_labels import read_labels
     from clipbench.comparison.overall import with_verdict
     from clipbench.comparison.records import CompareOptions, Comparison, Refusal
     from clipbench.results.run import Run
 
     margin = Tolerance.parse_option(arguments.equivalence_margin, "equivalence_margin")
     options = CompareOptions(alpha=arguments.alpha, equivalence_margin=margin)
+    labels = None if arguments.labels is None else read_labels(arguments.labels)
     base, *candidates = sides
     measured = [side for side in (*candidates, base) if not isinstance(side, NotMeasured)]
     if measured:
@@ -188,7 +197,7 @@ def _compare_candidates(
     comparisons = []
     for candidate, path in zip(candidates, arguments.runs[1:], strict=True):
         try:
-            comparisons.append(compare(_measured(base), _measured(candidate), options, gate))
+            comparisons.append(compare(_measured(base), _measured(candidate), options, gate, labels))
         except (NotComparable, NotMeasured) as error:
             names = [_label(side, name) for side, name in ((base, arguments.runs[0]), (candidate, path))]
             refusal = Refusal("", str(error))

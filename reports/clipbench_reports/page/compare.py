@@ -52,6 +52,8 @@ MAX_ROWS, MAX_LISTED = 12, 8
 """Rows of a figure and of a table that are not folded."""
 N_NAMED: Mapping[Verdict, int] = {"worse": 3, "better": 3, "different": 1}
 """Metrics of a verdict that are named at the top: the surest of each evaluation before the second of any."""
+MOST_CHANGED = 100
+"""Images that change a difference by other labels, on the page. JSON has all."""
 MOST_OUTCOMES = 8
 """Outcomes of the gate that are not folded."""
 
@@ -180,6 +182,7 @@ def _part(
                 "title": evaluation_title(name),
                 "data": split_evaluation(name).data,
                 "tally": tables.tally(differences),
+                "relabelled": relabelled_parts(comparison, name),
                 "similarity": similarity_html(comparison, name),
                 "flipped": [metric for metric in changed if metric["evaluation"] == name],
                 **_leading_differences(differences, axis, names),
@@ -348,6 +351,22 @@ def difference_html(groups: Mapping[str, Sequence[Difference]], facts: str = "")
 def gate_html(outcomes: Sequence[Outcome]) -> Markup:
     """Return outcomes of a gate as a table."""
     return _table_html(tables.gate_table(outcomes), "verdicts gate")
+
+
+def relabelled_parts(comparison: Comparison, evaluation: str) -> list[dict[str, object]]:
+    """Return the differences of an evaluation by other labels, with the images that change them."""
+    return [
+        {
+            "sentence": part.sentence,
+            "counts": part.counts,
+            "table": _table_html(tables.relabelled_table(part), "likeness"),
+            "changed": _table_html(tables.changed_table(part.changed[:MOST_CHANGED]), "likeness"),
+            "n_changed": len(part.changed),
+            "n_left": max(0, len(part.changed) - MOST_CHANGED),
+        }
+        for part in comparison.relabelled
+        if part.evaluation == evaluation
+    ]
 
 
 def similarity_html(comparison: Comparison, evaluation: str) -> Markup | None:

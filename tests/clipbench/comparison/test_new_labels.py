@@ -1,0 +1,212 @@
+"""A difference by other labels: equal to plain numpy, untouched by the recorded labels, and an error for what is not."""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import clipbench as cb
+from clipbench.cli.main import main
+from clipbench.comparison.new_labels import read_labels
+from clipbench.errors import ClipbenchError
+from clipbench.results.run import Run
+
+REAL = Path(__file__).parents[4] / "shared" / "data" / "published" / "imagenet_relabelled"
+IDS = [f"{row:03}.jpg" for row in range(300)]
+CLASSES = np.array([f"class {row:02}" for row in range(10)], object)
+RNG = np.random.default_rng(3)
+LABELS = RNG.integers(10, size=300)
+PREDICTED = [np.where(RNG.random(300) < share, LABELS, RNG.integers(10, size=300)) for share in (0.6, 0.7)]
+
+
+def written(path: Path, header: Sequence[str], *columns: Sequence[object]) -> Path:
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([header, *zip(*columns, strict=True)])
+    return path
+
+
+def measured(folder: Path, ids: Sequence[str], labels: Sequence[object], predicted: Sequence[object]) -> Run:
+    file = written(folder.with_suffix(".csv"), ("id", "label", "prediction"), ids, labels, predicted)
+    return cb.run(f"predictions:{file}", "zero-shot", out=folder)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
+    folder = tmp_path_factory.mktemp("runs")
+    return [
+        measured(folder / f"run{row}", IDS, CLASSES[LABELS], CLASSES[predicted])
+        for row, predicted in enumerate(PREDICTED)
+    ]
+
+
+def status(command: Sequence[str]) -> object:
+    with pytest.raises(SystemExit) as end:
+        main(command)
+    return end.value.code
+
+
+def label_file(folder: Path, labels: Mapping[str, str]) -> Path:
+    return written(folder / "labels.csv", ("id", "label"), list(labels), list(labels.values()))
+
+
+def test_the_recorded_labels_change_no_number(runs: list[Run], tmp_path: Path) -> None:
+    file = label_file(tmp_path, dict(zip(IDS, CLASSES[LABELS], strict=True)))
+    comparison = cb.compare(*runs, labels=file)
+    plain = cb.compare(*runs)
+    (part,) = comparison.relabelled
+    (acc1,) = [metric for metric in plain.differences if metric.name == "acc1"]
+    facts = ("value", "low", "high", "lower_bound", "upper_bound", "n", "p_value", "test", "method", "flips", "power")
+    for found in (part.recorded, part.relabelled):
+        assert [getattr(found, fact) for fact in facts] == [getattr(acc1, fact) for fact in facts]
+        assert (found.base.value, found.candidate.value) == (acc1.base.value, acc1.candidate.value)
+    assert comparison.differences == plain.differences
+    assert not part.changed
+    assert part.n_unlike == 0
+
+
+def test_several_classes_count_as_plain_loops_find(runs: list[Run], tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    sets = [sorted(set(rng.integers(10, size=rng.integers(4)).tolist())) for _ in IDS]
+    rows = [{"id": name, "label": [CLASSES[row] for row in rows]} for name, rows in zip(IDS, sets, strict=True)][:250]
+    file = tmp_path / "labels.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (part,) = cb.compare(*runs, labels=file).relabelled
+    kept = [row for row in range(250) if sets[row]]
+    by_new = [np.mean([predicted[row] in sets[row] for row in kept]) for predicted in PREDICTED]
+    by_recorded = [np.mean([predicted[row] == LABELS[row] for row in kept]) for predicted in PREDICTED]
+    assert (part.n, part.n_missing, part.n_without) == (len(kept), 50, 250 - len(kept))
+    assert part.n_several == sum(len(sets[row]) > 1 for row in kept)
+    assert (part.relabelled.base.value, part.relabelled.candidate.value) == tuple(by_new)
+    assert (part.recorded.base.value, part.recorded.candidate.value) == tuple(by_recorded)
+    changed = [
+        IDS[row]
+        for row in kept
+        if (PREDICTED[1][row] in sets[row]) - (PREDICTED[0][row] in sets[row])
+        != int(PREDICTED[1][row] == LABELS[row]) - int(PREDICTED[0][row] == LABELS[row])
+    ]
+    assert [image.id for image in part.changed] == changed
+
+
+def test_semicolons_separate_classes(tmp_path: Path) -> None:
+    file = label_file(tmp_path, {"a": "cat;dog", "b": "", "c": "cat; cat"})
+    assert read_labels(file).classes == {"a": ("cat", "dog"), "b": (), "c": ("cat",)}
+
+
+def test_an_image_whose_first_place_is_tied_keeps_its_credit_or_is_left_out(tmp_path: Path) -> None:
+    images, texts = np.eye(4)[[0, 0, 2, 3]], np.eye(4)[[0, 0, 2, 3]]  # the first two classes are tied
+    names = ["ant", "bee", "cat", "dog"]
+    runs = []
+    for name, vectors in (("one", texts), ("two", np.eye(4))):
+        file = tmp_path / f"{name}.npz"
+        np.savez(
+            file, images=images, texts=vectors, labels=np.arange(4), class_texts=vectors, class_names=np.array(names)
+        )
+        runs.append(cb.run(f"embeddings:{file}", "zero-shot", out=tmp_path / name))
+    table = runs[0].samples("zero-shot")
+    ids, names = table["sample_id"].tolist(), table["label"].tolist()
+    assert table["acc1"].tolist() == [0.5, 0.5, 1.0, 1.0]
+    recorded = label_file(tmp_path, dict(zip(ids, names, strict=True)))
+    (same,) = cb.compare(*runs, labels=recorded).relabelled
+    assert same.relabelled.base.value == same.recorded.base.value
+    assert same.n_tied == 0
+    other = label_file(
+        tmp_path, dict(zip(ids, [f"{names[0]};{names[2]}", names[1], f"{names[2]};{names[3]}", names[3]], strict=True))
+    )
+    (part,) = cb.compare(*runs, labels=other).relabelled
+    assert (part.n, part.n_tied) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("id,label\nother.jpg,class 01\n", "names none of the 300 images"),
+        ("id,label\n000.jpg,horse\n", "unknown class 'horse'"),
+        ("id,label\n000.jpg,class 01\n000.jpg,class 02\n", "has the id '000.jpg' twice"),
+        ("", "no rows"),
+        ("id,label\n", "no rows"),
+        ("name,label\n000.jpg,class 01\n", "has no column 'id'"),
+        ("id,label\n000.jpg,\n", "has a class for none of the 300 images"),
+        ("id,label\n000.jpg,class 01;\n", "row 1: column 'label' is ''"),
+    ],
+)
+def test_wrong_labels_are_an_error_of_one_line(
+    runs: list[Run], tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str, words: str
+) -> None:
+    file = tmp_path / "labels.csv"
+    file.write_text(content)
+    with pytest.raises(ClipbenchError, match=words):
+        cb.compare(*runs, labels=file)
+    assert status(["compare", *(str(run.folder) for run in runs), "--labels", str(file)]) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_runs_of_another_task_or_without_samples_are_an_error(runs: list[Run], tmp_path: Path) -> None:
+    file = label_file(tmp_path, {IDS[0]: "class 00"})
+    other = cb.run(cb.vectors(images=np.eye(32), texts=np.eye(32)), "retrieval")
+    with pytest.raises(ClipbenchError, match="labels are for zero-shot"):
+        cb.compare(other, other, labels=file)
+    folder = tmp_path / "bare"
+    folder.mkdir()
+    (folder / "result.json").write_bytes((runs[0].folder / "result.json").read_bytes())
+    with pytest.raises(ClipbenchError, match="no samples in"):
+        cb.compare(folder, runs[1], labels=file)
+
+
+def test_every_format_has_both_differences(runs: list[Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    labels = CLASSES[LABELS].tolist()
+    labels[:60] = CLASSES[PREDICTED[0][:60]]
+    file = label_file(tmp_path, dict(zip(IDS, labels, strict=True)))
+    command = ["compare", *(str(run.folder) for run in runs), "--labels", str(file)]
+    for options in ([], ["-v"], ["--format", "md"]):
+        assert status([*command, *options]) == 0
+        assert "By the new labels the difference is" in " ".join(capsys.readouterr().out.split())
+    page = tmp_path / "page.html"
+    assert status([*command, "--format", "html", "-o", str(page)]) == 0
+    assert "By the new labels the difference is" in page.read_text()
+    capsys.readouterr()
+    assert status([*command, "--format", "json"]) == 0
+    ((part,),) = [comparison["relabelled"] for comparison in json.loads(capsys.readouterr().out)["comparisons"]]
+    assert part["sentence"].startswith("By the new labels")
+    assert part["n_unlike"] > 0
+    assert part["changed"]
+
+
+def test_all_pairs_of_twelve_models_equal_plain_numpy(tmp_path: Path) -> None:
+    if not REAL.is_dir():
+        pytest.skip(f"published vectors of imagenet_relabelled are not at {REAL}")
+    from clipbench.comparison.new_labels import relabelled_differences
+
+    arrays = np.load(REAL / "top1_12.npz")
+    sets = json.loads((REAL / "real.json").read_text())
+    names = json.loads((REAL / "wnids.json").read_text())
+    ids, labels = [str(number) for number in arrays["number"]], arrays["label"]
+    models = [name for name in arrays.files if name not in ("number", "label")]
+    file = tmp_path / "labels.jsonl"
+    file.write_text(
+        "".join(
+            json.dumps({"id": name, "label": [names[row] for row in rows]}) + "\n"
+            for name, rows in zip(ids, sets, strict=True)
+        )
+    )
+    new_labels = read_labels(file)
+    classes = np.array(names, object)
+    runs = [
+        measured(tmp_path / f"m{row}", ids, classes[labels], classes[arrays[name]]) for row, name in enumerate(models)
+    ]
+    kept = np.array([bool(rows) for rows in sets])
+    by_recorded = [(arrays[name] == labels)[kept] for name in models]
+    by_new = [
+        np.array([row in rows for row, rows in zip(arrays[name].tolist(), sets, strict=True)])[kept] for name in models
+    ]
+    for first, second in combinations(range(len(models)), 2):
+        (part,) = relabelled_differences(runs[first], runs[second], new_labels, 0.05)
+        assert part.n == kept.sum()
+        for found, hits in ((part.recorded, by_recorded), (part.relabelled, by_new)):
+            assert found.value == hits[second].mean() - hits[first].mean()
+            gained, lost = (~hits[first] & hits[second]).sum(), (hits[first] & ~hits[second]).sum()
+            assert found.flips is not None
+            assert (len(found.flips.gained), len(found.flips.lost)) == (gained, lost)
