@@ -2,6 +2,7 @@
 
 from clipbench.api import choose as choose
 from clipbench.api import compare as compare
+from clipbench.api import compare_chain as compare_chain
 from clipbench.api import doctor as doctor
 from clipbench.api import explain as explain
 from clipbench.api import load_data as load_data
@@ -18,6 +19,7 @@ from clipbench.comparison.across import Across as Across
 from clipbench.comparison.across import across as across
 from clipbench.comparison.board import Board as Board
 from clipbench.comparison.board import board as board
+from clipbench.comparison.chain import Chain as Chain
 from clipbench.comparison.explanation_records import Claim as Claim
 from clipbench.comparison.explanation_records import Explanation as Explanation
 from clipbench.comparison.metric_difference import Difference as Difference

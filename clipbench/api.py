@@ -16,6 +16,8 @@ from clipbench.choosing.judgement_log import read_log
 from clipbench.choosing.make import PoolOptions, make_pool, read_queries
 from clipbench.choosing.pool import Pool, read_pool
 from clipbench.choosing.verdict import Choice, choose_model
+from clipbench.comparison.chain import Chain
+from clipbench.comparison.chain import compare_chain as chain_of_runs
 from clipbench.comparison.compare_runs import compare as compare_results
 from clipbench.comparison.compare_runs import metrics_of, open_side
 from clipbench.comparison.gate import check_gate
@@ -337,6 +339,50 @@ def compare(  # noqa: PLR0913  the options of the command, each by its name
     sides = open_side(base), open_side(candidate)
     check_gate(rules, metrics_of(*sides))
     return compare_results(*sides, options, rules, None if labels is None else read_labels(Path(labels)))
+
+
+def compare_chain(
+    *runs: Run | Values | str | os.PathLike[str],
+    max_drop: str | float | None = None,
+    gate: str | os.PathLike[str] | Mapping[str, Any] | None = None,
+    alpha: float = 0.05,
+    equivalence_margin: str | float = "0",
+) -> Chain:
+    """Compare each run with the one before, and the last with the first: reference, served, compressed, indexed.
+
+    All these comparisons are one family of tests (Holm).
+
+    Args:
+        runs: three or more, in order, each as in ``compare``.
+        max_drop: largest loss from the first to the last run, as in ``compare``.
+        gate: a gate file or a mapping for the last run against the first, as in ``compare``.
+        alpha: significance level, as in ``compare``.
+        equivalence_margin: as in ``compare``.
+
+    Returns:
+        The chain: ``steps`` has a comparison for each step, ``whole`` the one of the last run with the first.
+        ``print`` shows a row for each step, and ``frame()`` has all metrics.
+
+    Raises:
+        UsageError: there are fewer than three runs, or a limit has no unit.
+        NotComparable: two of the runs have nothing in common to compare.
+        ClipbenchError: a folder or file cannot be read.
+
+    Example:
+        >>> import numpy as np
+        >>> from clipbench import compare_chain, run, vectors
+        >>> x = np.eye(32)
+        >>> runs = [run(vectors(images=x, texts=np.roll(x, n, axis=0)), "retrieval") for n in (0, 0, 1)]
+        >>> chain = compare_chain(*runs)
+        >>> [step.verdict for step in chain.steps], chain.verdict
+        (['undecided', 'worse'], 'worse')
+
+    See Also:
+        compare: two runs.
+    """
+    rules = Gate.from_options(max_drop, (), file=gate)
+    margin = Tolerance.parse_option(equivalence_margin, "equivalence_margin")
+    return chain_of_runs(runs, CompareOptions(alpha=alpha, equivalence_margin=margin), rules)
 
 
 def explain(

@@ -52,8 +52,9 @@ class World:
     n_each: int = 1
     """Samples of a cluster."""
     shape: str = "hits"
-    """``hits``; ``copies``, hits of pairs of models that share nearly all; ``reciprocal``, reciprocal ranks; or
-    ``spreads``, credits of which every second model's are all or nothing.
+    """``hits``; ``copies``, hits of pairs of models that share nearly all; ``reciprocal``, reciprocal ranks;
+    ``spreads``, credits of which every second model's are all or nothing; ``skewed``, of which every second model's
+    rise a little and rarely fall far; or ``both ways``, where every fourth's fall a little and rarely rise far.
     """
 
     def values(self, n_models: int) -> np.ndarray:
@@ -78,6 +79,10 @@ class World:
             return np.where(np.arange(n_models) % 2 == 1, hits, graded)
         if self.shape == "skewed":
             return _skewed(uniform, values)
+        if self.shape == "both ways":
+            return np.where(
+                np.arange(n_models) % 4 == 3, 2 * values - _skewed(uniform, values), _skewed(uniform, values)
+            )
         if self.shape == "reciprocal":  # of a geometric rank, whose mean reciprocal is the value
             return _reciprocal(uniform, values)
         return hits
@@ -105,6 +110,7 @@ WORLDS = (
     World(name="equal, other spreads", shape="spreads"),
     World(name="equal, reciprocal ranks", level=0.4, shape="reciprocal"),
     World(name="equal, few fall far", level=0.5, shape="skewed"),
+    World(name="equal, few fall or rise far", level=0.5, shape="both ways"),
     World(name="equal, clusters of 5", n_each=5),
     World(name="graded, 1 point", step=0.01),
     World(name="graded, 4 points", step=0.04),
@@ -139,11 +145,11 @@ def simulate(world: World, n: int, n_models: int, n_simulations: int) -> dict[st
     """Return a line of the results: coverage and mean width, by the product and by Holm over pairs."""
     rng = np.random.default_rng([n, n_models, sum(map(ord, world.name))])
     best, worst = true_ranks(world.values(n_models))
-    outcomes: Outcomes = {name: [] for name in ("max-T", "Holm")}
+    outcomes: Outcomes = {name: [] for name in ("law", "Holm")}
     clusters = np.arange(n) // world.n_each if world.n_each > 1 else None
     for simulation in range(n_simulations):
         credits = world.draw(rng, n, n_models)
-        p_values_by_method = {"max-T": pair_p_values(credits, clusters, rng, n_draws=N_DRAWS)}
+        p_values_by_method = {"law": pair_p_values(credits, clusters, rng, n_draws=N_DRAWS)}
         if simulation < N_HOLM:
             p_values_by_method["Holm"] = holm_p_values(credits, clusters)
         for method, p_values in p_values_by_method.items():
@@ -230,19 +236,20 @@ def _rates(outcomes: Outcomes) -> dict[str, float]:
     }
 
 
-def simulations(words: list[str], n_simulations: int, done: set[tuple[str, int, int]]) -> Iterator[dict[str, object]]:
+def simulations(arguments: argparse.Namespace, done: set[tuple[str, int, int]]) -> Iterator[dict[str, object]]:
     """Yield a line for each world whose name has one of the words, and each size; those that are done are left out."""
-    for world, n, n_models in product(WORLDS, (100, 500), (3, 5, 12)):
+    words, n_simulations = arguments.worlds, arguments.simulations
+    for world, n, n_models in product(WORLDS, arguments.n, arguments.models):
         if any(word in world.name for word in words) and (world.name, n, n_models) not in done:
             yield simulate(world, n, n_models, n_simulations)
-    for task_world, n_tasks, n_models in product(TASK_WORLDS, (2, 6, 12), (3, 5, 12)):
+    for task_world, n_tasks, n_models in product(TASK_WORLDS, (2, 6, 12), arguments.models):
         if any(word in task_world.name for word in words) and (task_world.name, n_tasks, n_models) not in done:
             yield simulate_tasks(task_world, n_tasks, n_models, n_simulations)
 
 
 def summary(lines: list[dict[str, float | str]]) -> Iterator[str]:
     """Yield Markdown: a row for each world and size, with the rates of 3, 5 and 12 models."""
-    for size, methods in (("n", ("max-T", "Holm")), ("tasks", ("these", "new", "t"))):
+    for size, methods in (("n", ("law", "Holm")), ("tasks", ("these", "new", "t"))):
         rates = [f"{method} {rate}" for rate in ("coverage", "width") for method in methods]
         yield f"\n| world | {size} | {' | '.join(rates)} |\n|---|--:|{'---|' * len(rates)}"
         rows: dict[tuple[str, float | str], dict[str, list[str]]] = {}
@@ -262,6 +269,8 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--worlds", nargs="*", default=[""], help="words of their names")
     parser.add_argument("--simulations", type=int, default=2_000)
+    parser.add_argument("--n", type=int, nargs="*", default=(100, 500), help="samples")
+    parser.add_argument("--models", type=int, nargs="*", default=(3, 5, 12))
     parser.add_argument("--summary", action="store_true")
     arguments = parser.parse_args()
     texts = arguments.file.read_text().splitlines() if arguments.file.is_file() else []
@@ -271,7 +280,7 @@ def main() -> None:
         return
     arguments.file.parent.mkdir(parents=True, exist_ok=True)
     done = {(line["world"], line.get("n", line.get("tasks")), line["models"]) for line in lines}
-    for line in simulations(arguments.worlds, arguments.simulations, done):
+    for line in simulations(arguments, done):
         with arguments.file.open("a") as file:
             print(json.dumps(line), file=file)
 

@@ -5,9 +5,9 @@
     python experiments/rates_explain.py runs/methods.jsonl --worlds planted --methods           # next to other methods
     python experiments/rates_explain.py runs/explain.jsonl --summary
 
-Each simulation draws samples with hidden properties, groups made of these (columns and their pairs, words, clusters),
-and a paired change of each sample. A line has the share of simulations with a false claim of each kind, with bounds
-that miss a true change, and of planted groups that are named.
+Each simulation draws samples with hidden properties, groups made of these (columns and their pairs, words, clusters,
+cuts of measured inputs), and a paired change of each sample. A line has the share of simulations with a false claim of
+each kind, with bounds that miss a true change, and of planted groups that are named.
 """
 
 import argparse
@@ -20,11 +20,15 @@ from typing import Any
 
 import numpy as np
 
+from clipbench.comparison.explanation_groups import FINE_TAILS
 from clipbench.stats.groups import Covering, Grouping, GroupTests, cover_changes, judge_groups
 from clipbench.stats.significance import holm
+from rates_skewed import rises, share_of_falls
 
 ALPHA = 0.05
 N_PROPERTIES = 12
+N_MEASURED = 8
+"""Properties that are measured inputs: six of images, and two lengths."""
 CHUNK = 20
 """Simulations with the same samples."""
 
@@ -46,6 +50,12 @@ class World:
     """Samples of a cluster."""
     alike: float = 0.6
     """Chance of a sample to change as its cluster does."""
+    shape: str = "hits"
+    """``hits``; ``ranks``, of which many rise a little and few fall far; or ``trainings``, hits of two models of equal
+    accuracy on each sample, which is between 0.2 and 1.
+    """
+    harder: float = 0.0
+    """Loss of the hardest samples, along a hidden property that groups correlate with."""
 
 
 WORLDS = (
@@ -55,6 +65,10 @@ WORLDS = (
     World(name="uniform", uniform=0.05),
     World(name="uniform, large", flips=0.03, uniform=0.15),
     World(name="uniform, where it is hard", flips=0.02, hard=0.2, uniform=0.05),
+    World(name="null, two trainings", shape="trainings"),
+    World(name="null, ranks", shape="ranks"),
+    World(name="uniform, ranks", shape="ranks", uniform=0.05),
+    World(name="by difficulty", flips=0.02, harder=0.2),
     World(name="null, clusters", n_each=5),
     World(name="uniform, clusters", uniform=0.05, n_each=5),
     *(
@@ -76,7 +90,7 @@ class Samples:
 
 
 def draw_samples(world: World, n: int, rng: np.random.Generator) -> Samples:
-    """Return samples with columns of 2 to 20 values, pairs of columns, words, clusters, and what is planted."""
+    """Return samples with columns of 2 to 20 values, pairs of columns, words, clusters, cuts of numbers, and what is planted."""
     clusters = None if world.n_each == 1 else np.arange(n) // world.n_each
     of_unit = rng.normal(size=(n, N_PROPERTIES))
     if clusters is not None:
@@ -100,6 +114,10 @@ def draw_samples(world: World, n: int, rng: np.random.Generator) -> Samples:
     for k in (5, 10, 20, 40):
         nearest = (of_unit @ rng.normal(size=(N_PROPERTIES, k))).argmax(axis=1)
         masks += [nearest == index for index in range(k)]
+    # Cuts of measured inputs, as many as ``clipbench explain`` makes.
+    for number in of_unit[:, -N_MEASURED:].T:
+        for share in FINE_TAILS:
+            masks += [number <= np.quantile(number, share), number >= np.quantile(number, 1 - share)]
     planted = [
         of_unit[:, index] > np.quantile(of_unit[:, index], 1 - share) for index, (share, _) in enumerate(world.planted)
     ]
@@ -112,8 +130,15 @@ def draw_samples(world: World, n: int, rng: np.random.Generator) -> Samples:
 def draw_changes(world: World, samples: Samples, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Return the change of each sample, and its expectation."""
     n = len(samples.hidden)
+    if world.shape == "ranks":
+        loss = 2 * world.uniform * (rng.random(n) < 0.5)
+        return np.maximum(rises(rng, n) - loss, -1.0), np.full(n, -world.uniform * (1 - share_of_falls()))
+    if world.shape == "trainings":
+        accuracy = 0.2 + 0.8 / (1 + np.exp(2 * samples.hidden))
+        before, after = (rng.random((2, n)) < accuracy) * 1.0
+        return after - before, np.zeros(n)
     rate = world.flips + world.hard * np.clip(samples.hidden - 0.5, 0, 1)
-    loss = np.full(n, world.uniform)
+    loss = np.maximum(world.uniform, world.harder * np.clip(samples.hidden, 0, 1))
     for mask, (_, planted) in zip(samples.planted, world.planted, strict=True):
         loss = np.where(mask, np.maximum(loss, planted), loss)
     chance = rng.random(n)

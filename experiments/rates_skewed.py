@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from clipbench.metrics.classification import recall_influence
-from clipbench.stats.mean_law import law_of_mean
+from clipbench.stats.intervals import share_interval, trials_of_means
+from clipbench.stats.mean_law import interval_over_parts, law_of_mean
 from clipbench.stats.significance import ALPHA
 
 N_FLIPS = 999
@@ -31,13 +32,17 @@ def discounted(rank: np.ndarray) -> np.ndarray:
     return np.where(rank <= 10, 1 / np.log2(rank + 1), 0.0)
 
 
+def share_of_falls() -> float:
+    """Return the share that falls from the first rank to none, so that 30 % may rise by a rank."""
+    every = np.arange(3, 8)
+    return 0.3 * float((discounted(every - 1) - discounted(every)).mean())
+
+
 def rises(rng: np.random.Generator, n: int) -> np.ndarray:
     """Return changes of nDCG: 30 % rise by a rank, and a few fall from the first rank to none."""
-    every = np.arange(3, 8)
-    balance = 0.3 * float((discounted(every - 1) - discounted(every)).mean())
     ranks, chance = rng.integers(3, 8, n), rng.random(n)
     gains = discounted(ranks - 1) - discounted(ranks)
-    return np.where(chance < 0.3, gains, np.where(chance > 1 - balance, -1.0, 0.0))
+    return np.where(chance < 0.3, gains, np.where(chance > 1 - share_of_falls(), -1.0, 0.0))
 
 
 def falls(rng: np.random.Generator, n: int) -> np.ndarray:
@@ -167,17 +172,58 @@ def cells_of_parts(n_draws: int) -> Iterator[dict[str, object]]:
         yield line_of(facts, shift, outcomes)
 
 
+RATES: dict[str, tuple[float, float]] = {
+    "5 % right": (0.05, 0.05),
+    "17 %": (0.17, 0.17),
+    "60 %": (0.6, 0.6),
+    "90 %": (0.9, 0.9),
+    "2 to 10 %": (0.02, 0.1),
+    "80 to 95 %": (0.95, 0.8),
+}
+"""Share of hits in the first part and in the last; those between are evenly spaced."""
+PARTS_OF_ONE_MODEL: dict[str, Sequence[int]] = {**PARTS, "20 of 1 and 20 of 10": (1,) * 20 + (10,) * 20}
+
+
+def cells_of_one_model(n_draws: int) -> Iterator[dict[str, object]]:
+    """Yield a line for the mean over parts of one model: coverage and width, next to those of effective samples."""
+    for (name, sizes), (title, (first, last)) in product(PARTS_OF_ONE_MODEL.items(), RATES.items()):
+        rng, parts = np.random.default_rng(len(sizes)), np.repeat(np.arange(len(sizes)), sizes)
+        chances = np.linspace(first, last, len(sizes))
+        bounds = []
+        for _ in range(n_draws):
+            credit = (rng.random(len(parts)) < chances[parts]) * 1.0
+            means, influence = np.bincount(parts, credit) / np.array(sizes), recall_influence(credit, parts)
+            value, trials = float(means.mean()), trials_of_means(means, np.array(sizes))
+            found = interval_over_parts(value, influence, parts.astype(np.float64), None, most_trials=trials)
+            bounds.append((found.bounds, share_interval(value, influence, None, at_most=trials).bounds))
+        low, high = np.moveaxis(np.array(bounds), -1, 0)
+        is_covered = (low <= chances.mean() + 1e-9) & (high >= chances.mean() - 1e-9)
+        covered, of_effective_samples = is_covered.mean(axis=0).tolist()
+        width, width_of_effective_samples = (high - low).mean(axis=0).round(4).tolist()
+        yield {
+            "law": f"one model, parts of {name}",
+            "hits": title,
+            "draws": n_draws,
+            "covered": covered,
+            "covered by effective samples": of_effective_samples,
+            "width": width,
+            "width of effective samples": width_of_effective_samples,
+        }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("log", type=Path, help="file of lines, which is continued")
     parser.add_argument("--draws", type=int, default=2_000, help="of each cell")
-    parser.add_argument("--laws", nargs="*", default=list(LAWS), choices=[*LAWS, "parts"])
+    parser.add_argument("--laws", nargs="*", default=list(LAWS), choices=[*LAWS, "parts", "one model"])
     parser.add_argument("--summary", action="store_true", help="print the log and stop")
     arguments = parser.parse_args()
     if not arguments.summary:
         lines = [cells([name for name in arguments.laws if name in LAWS], arguments.draws)]
         if "parts" in arguments.laws or len(arguments.laws) == len(LAWS):
             lines.append(cells_of_parts(arguments.draws))
+        if "one model" in arguments.laws or len(arguments.laws) == len(LAWS):
+            lines.append(cells_of_one_model(arguments.draws))
         for line in (line for part in lines for line in part):
             with arguments.log.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")

@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tomllib
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from functools import cache
 from pathlib import Path
@@ -39,6 +39,9 @@ import clipbench
 from clipbench import plugins
 from clipbench.cli.main import cli, main
 from clipbench.data.catalogue.entries import read_entry
+from clipbench.results.record import Metric
+from clipbench.stats.differences import paired_difference
+from clipbench.stats.intervals import wilson
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -492,3 +495,73 @@ def test_the_catalogue_reads_the_entry_of_contributing() -> None:
     ((name, table),) = tomllib.loads(example).items()
     entry = read_entry(name, table, "CONTRIBUTING.md")
     assert (entry.kind, entry.sources[0].hub) == ("classification", "me/pets")
+
+
+KINDS_OF_METRICS = {
+    "fraction of samples": r"(acc\d?|recall@k|_success|_rate|_strict|same_words|shorter_caption|truncated_fraction)$",
+    "mean over classes or subsets": r"^(macro_|mean_per_class_recall|mean_average_precision)",
+    "mean without a range": r"(_cosine|^alignment|^l2i|_tokens|^tokens_lost)$",
+    "quantile or another smooth statistic": r"(median_rank|_cone|_uniformity|^rmg\w*|^separability)$",
+    "calibration error": r"^ece$",
+    "distance between centroids": r"^gap$",
+    "change, drop, difference": r"^drop",
+    "where two curves meet": r"^effective_length$",
+}
+"""Kinds of docs/statistics.md, with the names of their metrics in experiments/coverage.md. A name has the first kind
+that fits, but a mean over groups its own."""
+
+
+def lowest_coverage(kind: str, lines: Sequence[str]) -> float:
+    """Return the lowest coverage of a kind of metric in the table of the built-in suite."""
+    rates: list[float] = []
+    for line in lines:
+        name, *cells = [cell.strip() for cell in line.strip("| \n").split("|")]
+        name = name.strip("`").split(" ")[0]
+        kinds = [each for each, names in KINDS_OF_METRICS.items() if re.search(names, name)]
+        is_over_groups = "mean over classes or subsets" in kinds
+        if kinds and kind == ("mean over classes or subsets" if is_over_groups else kinds[0]):
+            rates += [float(cell) for cell in cells[:2] if cell != "–"]
+    return min(rates)
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_METRICS)
+def test_the_page_of_statistics_promises_no_more_coverage_than_was_simulated(kind: str) -> None:
+    table = read("experiments/coverage.md").split("| Metric | coverage, n = 100")[1].split("<!-- rates: end")[0]
+    lines = [line for line in table.splitlines() if line.startswith("| `")]
+    row = next(line for line in read("docs/statistics.md").splitlines() if line.startswith(f"| {kind} |"))
+    promised = re.match(r"(\.\d\d) to ", row.rstrip("| ").rpartition("| ")[2])
+    assert promised is not None, row
+    lowest = lowest_coverage(kind, lines)
+    assert float(promised[1]) <= lowest, (kind, lowest)
+    if kind in ("fraction of samples", "mean over classes or subsets", "mean without a range"):
+        assert lowest - float(promised[1]) < 0.011, (kind, lowest)  # it is the lowest, rounded down
+
+
+def test_the_page_of_statistics_promises_ranks_that_were_simulated() -> None:
+    section = (
+        read("experiments/coverage.md").split("## Ranks of several models")[1].split("The mean rank over tasks")[0]
+    )
+    cells = [line.split("|")[3] for line in section.splitlines() if line.startswith(("| equal", "| graded"))]
+    rates = [float(rate) for cell in cells for rate in cell.split("·")]
+    rates += [float(rate) for rate in re.findall(r"coverage is (\.\d{3}) to 1", section)]
+    promised = re.search(r"\(simultaneous coverage\) in at least (\d\d) %", read("docs/statistics.md"))
+    assert promised is not None and len(rates) > 60
+    assert 0 <= min(rates) - int(promised[1]) / 100 < 0.01, min(rates)
+
+
+def test_half_widths_and_the_detectable_difference_of_the_page_are_computed() -> None:
+    page = read("docs/statistics.md")
+    rows = re.findall(r"^\| ([\d,]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", page, re.MULTILINE)
+    assert len(rows) == 5
+    for n_text, *cells in rows:
+        n = int(n_text.replace(",", ""))
+        halves = [np.diff(wilson(share * n, n).bounds)[0] / 2 for share in (0.5, 0.9, 0.99)]
+        assert cells == [f"{100 * half:.1f}" for half in halves]
+    before, after = np.repeat([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], [20, 20, 960], axis=0).T
+    metric = Metric(value=0.98, n=1_000, column="hit")
+    rng = np.random.default_rng(0)
+    paired = paired_difference(metric, metric, before={"hit": before}, after={"hit": after}, clusters=None, rng=rng)
+    assert paired.power is not None
+    detectable = paired.power.at(0.05)
+    assert detectable is not None
+    assert f"of which 4 % change, about {100 * detectable:.1f} points" in page

@@ -12,9 +12,11 @@ SIGNS = frozenset("/@{}")
 SPLITS = ("partition", "rpartition", "split", "rsplit", "index", "rindex", "find", "rfind")
 ENDS = ("removeprefix", "removesuffix", "startswith", "endswith")
 OTHER_TEXTS = {
-    "clipbench/choosing/finished_rankings.py": (2, "JSON, paths of photographs"),
+    "clipbench/choosing/finished_rankings.py": (1, "paths of photographs"),
     "clipbench/data/contrasts/contrast_files.py": (5, "JSON, paths of images"),
     "clipbench/data/dataset_loading.py": (1, "references of data"),
+    "clipbench/data/readers/result_lists.py": (1, "JSON"),
+    "clipbench/models/adapters/rankings.py": (1, "paths of images"),
     "clipbench/data/labels.py": (1, "content of a fingerprint, in a room that cannot import results"),
     "clipbench/data/readers/judged_configs.py": (1, "paths"),
     "clipbench/data/readers/webdataset.py": (1, "paths"),

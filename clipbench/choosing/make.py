@@ -9,7 +9,13 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int64
 
-from clipbench.choosing.finished_rankings import first_rows, photograph_names, ranking_fingerprint, read_ranking
+from clipbench.choosing.finished_rankings import (
+    first_rows,
+    photograph_names,
+    ranking_fingerprint,
+    read_ranking,
+    short_lists_note,
+)
 from clipbench.choosing.pool import CANDIDATES, CORPUS, FACTS, LOG, QRELS, QUERIES, RANKINGS, Facts, Pool, read_pool
 from clipbench.data import Dataset, FileImage
 from clipbench.data.images import content_digest
@@ -27,6 +33,8 @@ from clipbench.untrusted.reading import entries, is_file, is_folder, read_text, 
 
 Rows = Int64[np.ndarray, "n_queries k"]
 """Rows of the photographs that are first for each query."""
+Firsts = Sequence[Sequence[int]]
+"""The same as lists, which are short if a finished ranking has fewer."""
 Models = Sequence[tuple[str, Callable[[], Embedder]]]
 """Names of models and functions that load them."""
 Reporter = Callable[[str], None]
@@ -109,12 +117,20 @@ def make_pool(
     names = {name: photograph_names(results[name], scanned.image_ids, images) for name in results}
     photographs, fingerprints, firsts = _rank_by_models(models, scanned, queries, options, note)
     k = min(options.k, len(photographs.dataset))
-    firsts |= {name: first_rows(results[name], names[name], photographs.rows, k) for name in results}
+    for name in results:
+        firsts[name] = first_rows(names[name], photographs.rows, k)
+        if short_lists := short_lists_note(name, firsts[name], k):
+            note(short_lists)
+    _check_candidates(firsts, queries, options)
 
     def facts_of(n_queries: int) -> Facts:
-        ids = np.array(photographs.dataset.image_ids)
+        ids = photographs.dataset.image_ids
         return Facts(
-            models=fingerprints | {name: ranking_fingerprint(ids[firsts[name][:n_queries]]) for name in results},
+            models=fingerprints
+            | {
+                name: ranking_fingerprint([[ids[row] for row in first] for first in firsts[name][:n_queries]])
+                for name in results
+            },
             rankings=[*results],
             images=str(images.absolute()),
             n_images=len(ids),
@@ -154,11 +170,11 @@ def _rank_by_models(
     queries: Sequence[str],
     options: PoolOptions,
     note: Reporter,
-) -> tuple[Photographs, dict[str, str], dict[str, Rows]]:
+) -> tuple[Photographs, dict[str, str], dict[str, Firsts]]:
     """Return the photographs, the fingerprint of each model, and the photographs that it finds first."""
     photographs = None if models else _distinct(dataset, None, options, note)
     fingerprints: dict[str, str] = {}
-    firsts: dict[str, Rows] = {}
+    firsts: dict[str, Firsts] = {}
     for name, load in models:
         embedder = load()
         if embedder.dataset is not None:
@@ -170,7 +186,7 @@ def _rank_by_models(
             if fingerprint == embedder.info.fingerprint:
                 raise UsageError(f"{name} and {model} are the same model: remove one of them")
         fingerprints[name] = embedder.info.fingerprint
-        firsts[name] = _search(embedder, photographs.dataset, queries, options)
+        firsts[name] = _search(embedder, photographs.dataset, queries, options).tolist()
         del embedder  # while the next one is loaded
     assert photographs is not None
     return photographs, fingerprints, firsts
@@ -207,6 +223,18 @@ def _check(names: Sequence[str], queries: Sequence[str], folder: Path) -> None:
         )
     if is_folder(folder) and not is_file(folder / FACTS) and entries(folder, UsageError):
         raise UsageError(f"{folder} is not empty and holds no pool: name another folder")
+
+
+def _check_candidates(firsts: Mapping[str, Firsts], queries: Sequence[str], options: PoolOptions) -> None:
+    """Raise DataError for a query without any photograph to judge."""
+    if options.n_random:
+        return
+    for row, query in enumerate(queries):
+        if not any(rows[row] for rows in firsts.values()):
+            raise DataError(
+                f"no ranking has a result of query {shown(query)}: got nothing to judge. Remove it, or add random"
+                " photographs to each query"
+            )
 
 
 def _photographs(folder: Path) -> Dataset:
@@ -254,7 +282,7 @@ def _files(
     facts: Facts,
     dataset: Dataset,
     queries: Sequence[str],
-    model_rankings: Mapping[str, Rows],
+    model_rankings: Mapping[str, Firsts],
     query_rows: Sequence[int],
 ) -> dict[str, bytes]:
     """Return the files of a pool, with the candidates of some queries."""
@@ -262,7 +290,7 @@ def _files(
     corpus = [{"_id": id, "image": image.name} for id, image in zip(ids, dataset.images, strict=True)]
     candidates, rankings = [], []
     for row in query_rows:
-        firsts = {name: rows[row].tolist() for name, rows in model_rankings.items()}
+        firsts = {name: rows[row] for name, rows in model_rankings.items()}
         union = sorted({image_row for first in firsts.values() for image_row in first})
         rng = generator(facts.seed, "candidates", queries[row])
         remaining = np.setdiff1d(np.arange(len(ids)), union)

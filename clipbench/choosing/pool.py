@@ -94,7 +94,7 @@ class Ranking:
 
     query: str
     models: Mapping[str, list[str]]
-    """The first k photographs of each model, the best first."""
+    """The first k photographs of each model, the best first, or fewer of a finished ranking."""
     random: list[str]
     """Others, drawn at random."""
 
@@ -159,10 +159,14 @@ def read_rankings(pool: Pool) -> dict[str, Ranking]:
     rankings: dict[str, Ranking] = {}
     for source, line in lines(pool.folder / RANKINGS, Ranking):
         ranked, facts = {*line.random, *(name for first in line.models.values() for name in first)}, pool.facts
-        lengths = {len(first) for first in line.models.values()}
+        depth = min(facts.k, facts.n_images)
+        is_whole = all(
+            len(first) == depth or (name in facts.rankings and len(first) < depth)  # a ranking may be short
+            for name, first in line.models.items()
+        )
         if (
             line.models.keys() != facts.models.keys()
-            or lengths != {min(facts.k, facts.n_images)}
+            or not is_whole
             or ranked != set(pool.candidates.get(line.query, ()))
         ):
             raise DataError(

@@ -35,6 +35,7 @@ from clipbench.results.record import CheckFinding, EvaluationRecord, finished_ev
 from clipbench.results.run import Run, all_evaluations, model_name
 from clipbench.results.short_names import last_parts
 from clipbench.results.table import Cell, Row, Table, as_text, columns, note_number
+from clipbench.results.tried_changes import opening_lines
 from clipbench.untrusted.terminal import one_line
 
 if TYPE_CHECKING:
@@ -216,7 +217,7 @@ class Printer(Progress):
             if record.dataset.id.lower() not in self._missing and record.name not in self._said:
                 print_error(f"{record.name} {record.status}: {record.reason}")
         elif not self.as_json and not self.is_series:
-            self._say("; ".join([heading(record), *headline_facts(record)]))
+            self._say("; ".join([heading(record), *headline_facts(record)]), *opening_lines([record]))
 
     def end(self, runs: Sequence[Run], report: Path | None) -> None:
         """Print where the results are, with the report's path as the last line, or the results themselves."""

@@ -1,14 +1,14 @@
 """Columns that a user adds to the samples of a finished run: a CSV file whose first column names the samples."""
 
 import csv
-import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from itertools import islice
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Float64, Int64
 
 from clipbench.comparison.explanation_groups import InputColumn
 from clipbench.errors import UsageError
@@ -21,6 +21,24 @@ MOST_VALUES = 300
 """Different texts of a column: with more, they name samples rather than groups."""
 MOST_CODES = 10
 """Different numbers of a column that are taken as names of groups, such as codes of cameras."""
+BLOCK = 1_000
+"""Rows whose cells are in memory as texts of their own at once: a text takes 50 bytes more than its characters."""
+SEPARATOR = "\0"
+"""Joins the cells of a column. No cell has it."""
+
+
+class _Table(NamedTuple):
+    """The cells of a file, by column, several rows joined in one text."""
+
+    header: list[str]
+    keys: list[str]
+    """The first cell of each row."""
+    columns: list[list[str]]
+    """The cells of each other column, in blocks of rows that are joined by ``SEPARATOR``."""
+
+    def cells(self, column: int) -> list[str]:
+        """Return the cells of a column, one per row."""
+        return SEPARATOR.join(self.columns[column]).split(SEPARATOR)
 
 
 def read_columns(
@@ -39,51 +57,74 @@ def read_columns(
         UsageError: the file cannot be read, names a sample twice or none of the run's, or has no column of use.
     """
     item_ids = item_ids or sample_ids
-    header, rows = _read(path)
-    keys = [row[0] for row in rows]
-    if repeated := [key for key, n in Counter(keys).items() if n > 1]:
-        raise UsageError(f"{path} has the {header[0]} '{repeated[0]}' twice: expected one row per {header[0]}")
-    row_of_key = {key: row for row, key in enumerate(keys)}
-    if header[0] == "image":
+    table = _read(path)
+    key, keys = table.header[0], table.keys
+    if repeated := [name for name, n in Counter(keys).items() if n > 1]:
+        raise UsageError(f"{path} has the {key} '{repeated[0]}' twice: expected one row per {key}")
+    row_of_key = {name: row for row, name in enumerate(keys)}
+    if key == "image":
         row_of_key |= _by_file_name(keys)
-    row_of_sample = np.array(
-        [_find_row(row_of_key, names, header[0]) for names in _names_of(sample_ids, item_ids, clusters)], np.int64
-    )
+    names_of_samples = _names_of(sample_ids, item_ids, clusters)
+    row_of_sample = np.array([_find_row(row_of_key, names, key) for names in names_of_samples], np.int64)
     if (row_of_sample < 0).all():
         raise UsageError(
-            f"{path} names none of the {counted(len(sample_ids), 'sample')}: got {header[0]} '{keys[0]}', expected such"
+            f"{path} names none of the {counted(len(sample_ids), 'sample')}: got {key} '{keys[0]}', expected such"
             f" as '{next(_names_of(sample_ids, item_ids, clusters))[-1]}'"
         )
-    columns = [
-        _parse_column(name, [row[index] for row in rows], row_of_sample) for index, name in enumerate(header) if index
-    ]
-    useful = [
-        column for column in columns if _n_values(column) > 1 and (column.is_number or _n_values(column) <= MOST_VALUES)
-    ]
+    useful, useless = [], []
+    for index, name in enumerate(table.header[1:]):
+        column = _parse_column(name, table.cells(index), row_of_sample)
+        n_values = _n_values(column)
+        if n_values > 1 and (column.is_number or n_values <= MOST_VALUES):
+            useful.append(column)
+        else:
+            useless.append(f"'{name}' has {counted(n_values, 'value')}")
     if not useful:
-        counts = listed([f"'{column.name}' has {counted(_n_values(column), 'value')}" for column in columns])
-        raise UsageError(f"{path} has no column that makes groups: {counts}, expected 2 to {MOST_VALUES}, or numbers")
+        raise UsageError(
+            f"{path} has no column that makes groups: {listed(useless)}, expected 2 to {MOST_VALUES}, or numbers"
+        )
     return useful
 
 
-def _read(path: Path) -> tuple[list[str], list[list[str]]]:
-    text = read_text(path, UsageError)
+def _read(path: Path) -> _Table:
+    text = read_text(path, UsageError).removeprefix("\ufeff")
+    if SEPARATOR in text:
+        raise UsageError(f"{path} is not CSV: it has a NUL character. Save it with one row per sample")
+    rows = (row for row in csv.reader(_lines(text)) if row)
     try:
-        header, *rows = [row for row in csv.reader(io.StringIO(text.removeprefix("\ufeff"))) if row] or [[]]
+        header = next(rows, [])
+        if not header or header[0] not in KEYS:
+            raise UsageError(f"{path} begins with the column '{header[0] if header else ''}': expected 'id' or 'image'")
+        table = _Table(header, [], [[] for _ in header[1:]])
+        while block := [*islice(rows, BLOCK)]:
+            _add_rows(table, block, path)
     except csv.Error as error:  # a field of more than 131,072 characters
         raise UsageError(f"{path} is not CSV: {error}. Save it with one row per sample") from error
-    if not header or header[0] not in KEYS:
-        raise UsageError(f"{path} begins with the column '{header[0] if header else ''}': expected 'id' or 'image'")
-    if len(header) < 2 or not rows:
+    if len(header) < 2 or not table.keys:
         raise UsageError(
-            f"{path} has {counted(len(header), 'column')} and {counted(len(rows), 'row')}: expected 2 or more columns,"
-            " and one row per sample"
+            f"{path} has {counted(len(header), 'column')} and {counted(len(table.keys), 'row')}: expected 2 or more"
+            " columns, and one row per sample"
         )
-    if uneven := next((row for row in rows if len(row) != len(header)), None):
-        raise UsageError(
-            f"{path}: the row of '{uneven[0]}' has {counted(len(uneven), 'value')}: expected {len(header)}"
-        )
-    return header, rows
+    return table
+
+
+def _add_rows(table: _Table, rows: Sequence[Sequence[str]], path: Path) -> None:
+    n_columns = len(table.header)
+    if uneven := next((row for row in rows if len(row) != n_columns), None):
+        raise UsageError(f"{path}: the row of '{uneven[0]}' has {counted(len(uneven), 'value')}: expected {n_columns}")
+    keys, *columns = zip(*rows, strict=True)
+    table.keys.extend(keys)
+    for blocks, cells in zip(table.columns, columns, strict=True):
+        blocks.append(SEPARATOR.join(cells))
+
+
+def _lines(text: str) -> Iterator[str]:
+    """Yield the lines of a text. ``io.StringIO`` would take four bytes per character."""
+    start = 0
+    while start < len(text):
+        end = text.find("\n", start) + 1 or len(text)
+        yield text[start:end]
+        start = end
 
 
 def _by_file_name(paths: Sequence[str]) -> dict[str, int]:
@@ -107,14 +148,26 @@ def _find_row(row_of_key: dict[str, int], names: Sequence[str], key: str) -> int
     return next((row_of_key[name] for name in names if name in row_of_key), -1)
 
 
-def _parse_column(name: str, texts: Sequence[str], row_of_sample: Shaped[np.ndarray, " n"]) -> InputColumn:
+def _parse_column(name: str, texts: Sequence[str], row_of_sample: Int64[np.ndarray, " n"]) -> InputColumn:
     """Return a column as numbers if its texts are more than ten different numbers, otherwise as texts."""
-    values = np.array([*(text.strip() for text in texts), ""], object)  # the last is of samples without a row
-    if len({*values} - {""}) > MOST_CODES:
-        with suppress(ValueError):
-            numbers = np.array([float(text) if text else np.nan for text in values])
-            values = numbers if np.isfinite(numbers[values != ""]).all() else values
-    return InputColumn(name, "columns", values[row_of_sample])
+    texts = [*map(str.strip, texts), ""]  # the last is of samples without a row
+    distinct = {text: text for text in texts}
+    has_many = len(distinct) - 1 > MOST_CODES
+    numbers = _parse_numbers(texts) if has_many else None
+    if numbers is None:
+        values = np.array([distinct[text] for text in texts], object)  # equal texts are one object
+        return InputColumn(name, "columns", values[row_of_sample])
+    return InputColumn(name, "columns", numbers[row_of_sample])
+
+
+def _parse_numbers(texts: Sequence[str]) -> Float64[np.ndarray, " n"] | None:
+    """Return texts as numbers, NaN where a text is empty, or None if another is not a finite number."""
+    try:
+        numbers = np.array([float(text) if text else np.nan for text in texts])
+    except ValueError:
+        return None
+    n_finite = int(np.isfinite(numbers).sum())
+    return numbers if n_finite == len(texts) - texts.count("") else None
 
 
 def _n_values(column: InputColumn) -> int:

@@ -1,10 +1,10 @@
 """Where did the candidate get worse: groups of samples whose paired change is a loss, under error control."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from clipbench.comparison import align
 from clipbench.comparison.compare_runs import Side, open_side
 from clipbench.comparison.explanation_groups import LEAST_SAMPLES as LEAST_IN_GROUP
 from clipbench.comparison.explanation_groups import SampleGroups
-from clipbench.comparison.explanation_inputs import ImageInputs, input_groups, no_image_inputs
+from clipbench.comparison.explanation_inputs import CLUSTER, ImageInputs, input_groups, no_image_inputs
 from clipbench.comparison.explanation_records import (
     SAMPLE_IDS,
     Certificate,
@@ -46,6 +46,9 @@ from clipbench.stats.groups import (
     judge_groups,
 )
 from clipbench.stats.significance import ALPHA
+
+if TYPE_CHECKING:
+    import pandas
 
 LEAST_SAMPLES = 100
 """With fewer samples no group is large enough for a test."""
@@ -117,33 +120,50 @@ def explain(base: Side, candidate: Side, options: ExplainOptions | None = None) 
     options = options or ExplainOptions()
     base, candidate = opened_run(base), opened_run(candidate)
     pair, name = _chosen_metric(base, candidate, options.metric)
-    tables = _same_samples(base, candidate, pair, name)
     metric = pair.base.metrics[name]
     assert metric.column is not None, name
+    tables = _same_samples(base, candidate, pair, name)
+    # Only the base's inputs make groups: the candidate's may be hundreds of columns more.
+    tables = align.Tables(tables.base, _outcome_columns(tables.candidate, metric.column))
     is_defined = tables.base[metric.column].notna().to_numpy()
     if (n := int(is_defined.sum())) < LEAST_SAMPLES:
         raise UsageError(f"{pair.name}/{name} has {n} samples: expected {LEAST_SAMPLES} or more to find groups in")
-    has_images = any(pair.base.encoded.get(key) for key in ("images", "stored_images"))
-    image_inputs = options.image_inputs if has_images else None
-    kinds = pair.base.inputs or usual_inputs(["sample_id", *map(str, tables.base)])
-    groups = input_groups(tables.base, metric.column, kinds, options.columns, image_inputs, options.embed)
-    if not groups.groups:
-        raise UsageError(
-            f"{pair.name} has no groups of {LEAST_IN_GROUP} samples or more to explain {name} by: add columns with"
-            f" {option('columns', 'FILE.csv')}"
-        )
-    digest = groups.digest(tables.base.index[is_defined].tolist())
-    outcomes = _outcomes(tables, metric, is_defined)
+    groups = _groups_of_samples(tables.base, pair.base, name, options)
+    tables = align.Tables(_outcome_columns(tables.base, metric.column), tables.candidate)
+    outcomes = _outcomes(tables, metric.column, is_defined)
     explained = ExplainedMetric(
         labels=align.distinct_labels(base, candidate),
         evaluation=pair.name,
         name=name,
         title=f"{pair.name}: {full_title(name, metric, pair.base.subsets)}",
         sign=1 if metric.higher_is_better else -1,
-        digest=digest,
+        digest=groups.digest(outcomes.ids),
     )
     explanation = _explained(explained, outcomes, groups, options.seed)
     return replace(explanation, notes=[*match(*pair).notes, *_input_notes(pair.base)])
+
+
+def _outcome_columns(table: "pandas.DataFrame", column: str) -> "pandas.DataFrame":
+    """Return a copy of what the tests need: the credits, and the clusters if there are any."""
+    return table[[name for name in (column, CLUSTER) if name in table]].copy()
+
+
+def _groups_of_samples(
+    table: "pandas.DataFrame", evaluation: EvaluationRecord, name: str, options: ExplainOptions
+) -> SampleGroups:
+    """Return the groups of the samples of a metric, or raise UsageError if no group is large enough."""
+    column = evaluation.metrics[name].column
+    assert column is not None, name
+    has_images = any(evaluation.encoded.get(key) for key in ("images", "stored_images"))
+    image_inputs = options.image_inputs if has_images else None
+    kinds = evaluation.inputs or usual_inputs(["sample_id", *map(str, table)])
+    groups = input_groups(table, column, kinds, options.columns, image_inputs, options.embed)
+    if not groups.groups:
+        raise UsageError(
+            f"{evaluation.name} has no groups of {LEAST_IN_GROUP} samples or more to explain {name} by: add columns"
+            f" with {option('columns', 'FILE.csv')}"
+        )
+    return groups
 
 
 def _input_notes(record: EvaluationRecord) -> list[str]:
@@ -159,37 +179,55 @@ def opened_run(side: Side) -> Run:
     return run
 
 
+Named = Mapping[str, tuple[align.EvaluationPair, str]]
+"""The evaluation and the short name of metrics, by full name."""
+
+
 def _chosen_metric(base: Run, candidate: Run, metric: str | None) -> tuple[align.EvaluationPair, str]:
     """Return the evaluation and the metric that is asked for, or the first headline that is a mean of credits."""
     pairs = align.pair_evaluations(base, candidate)
-    names = {
-        f"{pair.name}/{name}": (pair, name)
-        for pair in pairs
-        for name in align.metrics_in_both(pair.base.metrics, pair.candidate.metrics)
+    named: dict[str, tuple[align.EvaluationPair, str]] = {}
+    for pair in pairs:
+        for name in align.metrics_in_both(pair.base.metrics, pair.candidate.metrics):
+            named[f"{pair.name}/{name}"] = (pair, name)
+    explainable = {
+        full_name: (pair, name)
+        for full_name, (pair, name) in named.items()
+        if _is_mean_of_credits(pair.base.metrics[name])
     }
-    explained = {key: chosen for key, chosen in names.items() if _is_mean_of_credits(chosen[0].base.metrics[chosen[1]])}
     if metric is None:
-        headlines = (f"{pair.name}/{first_headline(pair.base.metrics)}" for pair in pairs if pair.base.metrics)
-        first = next((key for key in headlines if key in explained), None) or next(iter(explained), None)
-        if first is None:
-            raise NotComparable("the runs have no metric in common that is a mean of credits per sample")
-        return explained[first]
-    matches = [key for key, (_, name) in names.items() if metric in (key, name)]
+        return _first_headline(pairs, explainable)
+    return _metric_asked_for(metric, named, explainable)
+
+
+def _first_headline(pairs: Sequence[align.EvaluationPair], explainable: Named) -> tuple[align.EvaluationPair, str]:
+    if not explainable:
+        raise NotComparable("the runs have no metric in common that is a mean of credits per sample")
+    for pair in pairs:
+        if pair.base.metrics:
+            headline = f"{pair.name}/{first_headline(pair.base.metrics)}"
+            if headline in explainable:
+                return explainable[headline]
+    return next(iter(explainable.values()))
+
+
+def _metric_asked_for(metric: str, metrics: Named, explainable: Named) -> tuple[align.EvaluationPair, str]:
+    matches = [full_name for full_name, (_, name) in metrics.items() if metric in (full_name, name)]
     if len(matches) > 1:
         raise UsageError(
             f"{option('metric', metric)} is a metric of several evaluations: expected one, such as {matches[0]}"
         )
     if not matches:
         raise UsageError(
-            f"the runs have no metric '{metric}' in common: {did_you_mean(metric, explained)}"
+            f"the runs have no metric '{metric}' in common: {did_you_mean(metric, explainable)}"
             " (clipbench show RUN --all)"
         )
-    if matches[0] not in explained:
+    if matches[0] not in explainable:
         raise UsageError(
             f"{matches[0]} has no credit per sample: expected a mean of credits, such as"
-            f" {next(iter(explained), 'acc1')}"
+            f" {next(iter(explainable), 'acc1')}"
         )
-    return explained[matches[0]]
+    return explainable[matches[0]]
 
 
 def _is_mean_of_credits(metric: Metric) -> bool:
@@ -217,11 +255,10 @@ def _same_samples(base: Run, candidate: Run, pair: align.EvaluationPair, name: s
     return tables
 
 
-def _outcomes(tables: align.Tables, metric: Metric, is_defined: "np.ndarray") -> Outcomes:
-    assert metric.column is not None
-    before, after = (sample_values(table, metric.column) for table in tables)
+def _outcomes(tables: align.Tables, column: str, is_defined: "np.ndarray") -> Outcomes:
+    before, after = (sample_values(table, column) for table in tables)
     if (np.isfinite(before) != np.isfinite(after)).any():
-        raise NotComparable(f"the runs have values of {metric.column} for different samples")
+        raise NotComparable(f"the runs have values of {column} for different samples")
     base, candidate = (snap_to_integers(values[is_defined]) for values in (before, after))
     return Outcomes(tables.base.index[is_defined].tolist(), base, candidate, sample_clusters(tables.base, is_defined))
 
@@ -229,16 +266,15 @@ def _outcomes(tables: align.Tables, metric: Metric, is_defined: "np.ndarray") ->
 def _explained(explained: ExplainedMetric, outcomes: Outcomes, groups: SampleGroups, seed: int) -> Explanation:
     """Return the groups in which a metric changed, without notes."""
     evaluation, name, sign = explained.evaluation, explained.name, explained.sign
-    members = [np.flatnonzero(group.is_member) for group in groups.groups]
-    grouping = Grouping.from_rows(members, len(outcomes.ids), outcomes.clusters)
+    grouping = Grouping(np.array([group.is_member for group in groups.groups]), outcomes.clusters)
     merits = sign * outcomes.changes  # below 0 is a loss, whatever the direction of the metric
     tests = judge_groups(merits, grouping, generator(seed, evaluation, name, "explain"), alpha=ALPHA)
-    changes = [_group_change(index, groups, grouping, outcomes, tests, sign) for index in range(len(groups.groups))]
+    judged = _Judged(groups, grouping, outcomes, tests, sign)
+    changes = [judged.change(index) for index in range(len(groups.groups))]
     loss = -float(merits.sum())
     covering = cover_changes(merits, grouping, tests, ALPHA)[:MOST_CLAIMS]
-    claims = [_claim(part, loss, sign, outcomes, grouping, changes[part.group]) for part in covering]
+    claims = [judged.claim(part, loss, changes[part.group]) for part in covering]
     is_claimed = tests.is_claimed(ALPHA)
-    shares = [claim.share_of_loss for claim in claims if claim.share_of_loss is not None]
     return Explanation(
         base=explained.labels[0],
         candidate=explained.labels[1],
@@ -256,55 +292,84 @@ def _explained(explained: ExplainedMetric, outcomes: Outcomes, groups: SampleGro
         groups_hash=explained.digest,
         claims=claims,
         n_more_claimed=int(is_claimed.sum()) - len(claims),
-        spread_evenly=None if loss <= 0 else max(0.0, 1 - sum(shares)),
+        spread_evenly=_spread_evenly(claims, loss),
         certificate=_certificate(grouping, tests, is_claimed & (tests.change < 0)),
-        detectable=[
-            Detectable(share=share, loss=lost)
-            for share in SHARES
-            if (lost := detectable_change(merits, grouping, tests.critical_here, share)) is not None
-        ],
+        detectable=_detectable(merits, grouping, tests),
         unavailable=groups.unavailable,
         changes=changes,
     )
 
 
-def _group_change(
-    index: int, groups: SampleGroups, grouping: Grouping, outcomes: Outcomes, tests: GroupTests, sign: int
-) -> GroupChange:
-    group, rows = groups.groups[index], grouping.members[index]
-    bounds = sorted((sign * float(tests.low[index]), sign * float(tests.high[index])))
-    return GroupChange(
-        slice=group.name,
-        source=group.source,
-        n=int(rows.sum()),
-        base=float(outcomes.base[rows].mean()),
-        candidate=float(outcomes.candidate[rows].mean()),
-        difference=float(outcomes.changes[rows].mean()),
-        low=bounds[0],
-        high=bounds[1],
-        p_here=float(tests.p_here[index]),
-        p_elsewhere=float(tests.p_elsewhere[index]),
-    )
+class _Judged(NamedTuple):
+    """The groups of samples with their tests."""
+
+    groups: SampleGroups
+    grouping: Grouping
+    outcomes: Outcomes
+    tests: GroupTests
+    sign: int
+    """1 if higher is better, -1 if lower is better."""
+
+    def change(self, index: int) -> GroupChange:
+        """Return the change of a group."""
+        group, rows = self.groups.groups[index], self.grouping.members[index]
+        tests, sign = self.tests, self.sign
+        low, high = sorted((sign * float(tests.low[index]), sign * float(tests.high[index])))
+        return GroupChange(
+            slice=group.name,
+            source=group.source,
+            n=int(rows.sum()),
+            base=float(self.outcomes.base[rows].mean()),
+            candidate=float(self.outcomes.candidate[rows].mean()),
+            difference=float(self.outcomes.changes[rows].mean()),
+            low=low,
+            high=high,
+            p_here=float(tests.p_here[index]),
+            p_elsewhere=float(tests.p_elsewhere[index]),
+        )
+
+    def claim(self, part: Covering, loss: float, change: GroupChange) -> Claim:
+        """Return the claim of a listed group.
+
+        Args:
+            loss: sum of the losses of all samples, below 0 if they gained.
+            change: of the whole group.
+        """
+        is_elsewhere = part.exceeds_elsewhere
+        is_loss = part.net_change < 0
+        kinds: tuple[Kind, Kind] = ("worse", "worse than elsewhere") if is_loss else ("better", "better than elsewhere")
+        has_share = is_loss and is_elsewhere and loss > 0
+        return Claim(
+            **vars(change),
+            claim=kinds[is_elsewhere],
+            p=change.p_elsewhere if is_elsewhere else change.p_here,
+            net_n=part.n_net,
+            net_difference=self.sign * part.net_change / part.n_net,
+            share_of_loss=-part.net_change / loss if has_share else None,
+            samples=self._changed_most(part.group, is_loss=is_loss),
+        )
+
+    def _changed_most(self, group: int, *, is_loss: bool) -> list[str]:
+        """Return the ids of the samples of a group that lost most, or gained most, the first of ``SAMPLE_IDS``."""
+        rows = np.flatnonzero(self.grouping.members[group])
+        toward = (-self.sign if is_loss else self.sign) * self.outcomes.changes[rows]
+        order = np.argsort(-toward, kind="stable")[:SAMPLE_IDS]
+        return [self.outcomes.ids[rows[index]] for index in order if toward[index] > 0]
 
 
-def _claim(
-    part: Covering, loss: float, sign: int, outcomes: Outcomes, grouping: Grouping, change: GroupChange
-) -> Claim:
-    is_elsewhere = part.exceeds_elsewhere
-    is_loss = part.net_change < 0
-    kinds: tuple[Kind, Kind] = ("worse", "worse than elsewhere") if is_loss else ("better", "better than elsewhere")
-    rows = np.flatnonzero(grouping.members[part.group])
-    toward = (-sign if is_loss else sign) * outcomes.changes[rows]
-    order = np.argsort(-toward, kind="stable")
-    return Claim(
-        **vars(change),
-        claim=kinds[is_elsewhere],
-        p=change.p_elsewhere if is_elsewhere else change.p_here,
-        net_n=part.n_net,
-        net_difference=sign * part.net_change / part.n_net,
-        share_of_loss=-part.net_change / loss if loss > 0 and is_loss and is_elsewhere else None,
-        samples=[outcomes.ids[rows[index]] for index in order[:SAMPLE_IDS] if toward[index] > 0],
-    )
+def _spread_evenly(claims: Sequence[Claim], loss: float) -> float | None:
+    """Return the fraction of the loss outside the groups that it is attributed to, None without a loss."""
+    shares = [claim.share_of_loss for claim in claims if claim.share_of_loss is not None]
+    return None if loss <= 0 else max(0.0, 1 - sum(shares))
+
+
+def _detectable(merits: Numbers, grouping: Grouping, tests: GroupTests) -> list[Detectable]:
+    detectable = []
+    for share in SHARES:
+        loss = detectable_change(merits, grouping, tests.critical_here, share)
+        if loss is not None:
+            detectable.append(Detectable(share=share, loss=loss))
+    return detectable
 
 
 def _certificate(grouping: Grouping, tests: GroupTests, is_claimed: "np.ndarray") -> Certificate | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 
 import numpy as np
-from jaxtyping import Bool, Shaped
+from jaxtyping import Bool, Float32, Int64, Shaped
 
 from clipbench.results.grouping import group_values
 from clipbench.results.numbers import shortest
@@ -32,12 +32,22 @@ MOST_ALIKE = 0.9
 """Jaccard similarity above which two groups count as one."""
 TAILS = (0.1, 0.25, 0.5)
 """Fractions of the samples with the lowest, and with the highest values of a number, that are a group."""
+FINE_TAILS = (0.03, 0.06, 0.1, 0.13, 0.16, 0.2, 0.25, 0.3, 0.36, 0.43, 0.5)
+"""The same for a number that is cut finely. All cuts are groups from the start: none is chosen by its change."""
+MOST_FINELY_CUT = 20
+"""Numbers of the data, and of a file of columns, that are cut finely, the first ones. Measured inputs and lengths are
+always cut finely. With hundreds of numbers, more cuts would take minutes, and hide a loss among more groups."""
 MOST_WORDS = 300
 """Words that make groups, the most frequent first."""
 MOST_PAIRS = 300
 """Groups of pairs of columns, the largest first."""
 MOST_PAIRED = 12
 """Columns that pairs are made of."""
+SCREENED = 5
+"""One in this number of samples shows that two groups differ, for nearly all pairs of groups."""
+MOST_NUMBERS = 1 << 22
+"""Numbers in memory at once when the samples of groups are counted."""
+_Members = Bool[np.ndarray, "n_groups n"]
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
 
 
@@ -115,7 +125,10 @@ def make_groups(
         ]
     )
     min_samples = max(LEAST_SAMPLES, int(np.ceil(LEAST_SHARE * n)))
-    groups = [group for column in columns for group in _column_groups(column)]
+    finely_cut = _finely_cut(columns)
+    groups: list[SampleGroup] = []
+    for column in columns:
+        groups += _column_groups(column, min_samples, FINE_TAILS if column.name in finely_cut else TAILS)
     groups += _pair_groups([column for column in columns if column.source in ("columns", "classes")], min_samples)
     groups += [] if texts is None else _word_groups(texts, min_samples)
     groups += more_groups
@@ -123,15 +136,42 @@ def make_groups(
     return SampleGroups(_distinct(large, n), unavailable)
 
 
-def _column_groups(column: InputColumn) -> Iterator[SampleGroup]:
-    """Yield the samples with each text of a column, or those with the lowest and the highest numbers."""
-    if not column.is_number:
-        for value in sorted(set(column.values.tolist()) - {""}):
-            yield SampleGroup(f"{column.name} = {value}", column.source, column.values == value)
+def _finely_cut(columns: Sequence[InputColumn]) -> set[str]:
+    """Return the names of the numbers that are cut finely."""
+    numbers = [column for column in columns if column.is_number]
+    of_data = [column.name for column in numbers if column.source == "columns"]
+    measured = [column.name for column in numbers if column.source != "columns"]
+    return {*measured, *of_data[:MOST_FINELY_CUT]}
+
+
+def _column_groups(column: InputColumn, min_samples: int, tails: Sequence[float]) -> Iterator[SampleGroup]:
+    """Yield the samples with each text of a column that enough have, or those with the lowest and highest numbers.
+
+    Args:
+        min_samples: least size of groups of texts. A column may have a text per sample.
+        tails: fractions of the samples in groups of numbers.
+    """
+    if column.is_number:
+        yield from _tail_groups(column, tails)
         return
+    codes, distinct = _codes(column.values)
+    sizes = np.bincount(codes, minlength=len(distinct))
+    for value, code in sorted(zip(distinct, range(len(distinct)), strict=True)):
+        if value and sizes[code] >= min_samples:
+            yield SampleGroup(f"{column.name} = {value}", column.source, codes == code)
+
+
+def _codes(texts: Shaped[np.ndarray, " n"]) -> tuple[Int64[np.ndarray, " n"], list[str]]:
+    """Return the number of each text among the different ones, and these."""
+    numbers: dict[str, int] = {}
+    codes = np.array([numbers.setdefault(text, len(numbers)) for text in texts.tolist()], np.int64)
+    return codes, [*numbers]
+
+
+def _tail_groups(column: InputColumn, tails: Sequence[float]) -> Iterator[SampleGroup]:
     values = column.values
     defined = values[~np.isnan(values)]
-    for share in TAILS if len(defined) else ():
+    for share in tails if len(defined) else ():
         # Equal values stay together.
         low = np.quantile(defined, share, method="lower")
         high = np.quantile(defined, 1 - share, method="higher")
@@ -141,19 +181,22 @@ def _column_groups(column: InputColumn) -> Iterator[SampleGroup]:
 
 def _pair_groups(columns: Sequence[InputColumn], min_samples: int) -> list[SampleGroup]:
     """Return the samples with a value of one column and a value of another, the largest groups first."""
-    by_column = []
-    for column in columns[:MOST_PAIRED]:
-        groups = [*_column_groups(column)]
-        if column.is_number:  # one cut: the lower and the upper half
-            groups = groups[-2:]
-        by_column.append([group for group in groups if group.n >= min_samples])
-    pairs = [
+    # A number has one cut in pairs: its lower and its upper half.
+    by_column = [[*_column_groups(column, min_samples, TAILS[-1:])] for column in columns[:MOST_PAIRED]]
+    by_column = [[group for group in groups if group.n >= min_samples] for groups in by_column if groups]
+    pairs: list[tuple[int, SampleGroup, SampleGroup]] = []
+    for first, second in combinations(by_column, 2):
+        sizes = _n_in_both(_stacked(first), _stacked(second))
+        rows, columns_of_sizes = np.nonzero(sizes >= min_samples)
+        pairs += [
+            (int(sizes[one, other]), first[one], second[other])
+            for one, other in zip(rows.tolist(), columns_of_sizes.tolist(), strict=True)
+        ]
+    largest = sorted(pairs, key=lambda pair: -pair[0])[:MOST_PAIRS]
+    return [
         SampleGroup(f"{one.name} and {other.name}", "column pairs", one.is_member & other.is_member)
-        for first, second in combinations(by_column, 2)
-        for one in first
-        for other in second
+        for _, one, other in largest
     ]
-    return sorted((pair for pair in pairs if pair.n >= min_samples), key=lambda pair: -pair.n)[:MOST_PAIRS]
 
 
 def _word_groups(texts: Sequence[str], min_samples: int) -> list[SampleGroup]:
@@ -171,11 +214,45 @@ def _distinct(groups: Sequence[SampleGroup], n: int) -> list[SampleGroup]:
     """Return groups without those that have nearly the samples of a simpler one, or of all."""
     order = sorted(range(len(groups)), key=lambda index: SOURCES.index(groups[index].source))
     groups = [groups[index] for index in order if groups[index].n <= MOST_ALIKE * n]
-    members = np.array([group.is_member for group in groups], np.float32).reshape(len(groups), n)
-    both, sizes = members @ members.T, members.sum(axis=1)
-    is_alike = both > MOST_ALIKE * (sizes[:, None] + sizes[None] - both)
+    may_be_alike = _may_be_alike(groups)
     distinct: list[int] = []
-    for index in range(len(groups)):
-        if not is_alike[index, distinct].any():
+    for index, group in enumerate(groups):
+        simpler = [other for other in distinct if may_be_alike[index, other]]
+        if not any(_is_alike(group, groups[other]) for other in simpler):
             distinct.append(index)
     return [groups[index] for index in distinct]
+
+
+def _is_alike(group: SampleGroup, other: SampleGroup) -> bool:
+    n_both = int(np.count_nonzero(group.is_member & other.is_member))
+    return n_both > MOST_ALIKE * (group.n + other.n - n_both)
+
+
+def _may_be_alike(groups: Sequence[SampleGroup]) -> Bool[np.ndarray, "n_groups n_groups"]:
+    """Return which pairs of groups can be alike, by one in ``SCREENED`` samples.
+
+    Groups are alike if the samples that only one of them has are few. In one part of the samples they are fewer.
+    """
+    sizes = np.array([group.n for group in groups], np.float32)
+    if not groups:
+        return np.zeros((0, 0), bool)
+    part = np.array([group.is_member[::SCREENED] for group in groups])
+    of_part = part.sum(axis=1, dtype=np.float32)
+    n_of_one = of_part[:, None] + of_part - 2 * _n_in_both(part, part)
+    # Alike: both > a (both + one), where both + one + both is the sum of the sizes.
+    most_of_one = (1 - MOST_ALIKE) / (1 + MOST_ALIKE) * (sizes[:, None] + sizes)
+    return np.asarray(n_of_one <= most_of_one + 1)
+
+
+def _n_in_both(members: _Members, other: Bool[np.ndarray, "n_others n"]) -> Float32[np.ndarray, "n_groups n_others"]:
+    """Return how many samples each group shares with each other group. Counts are exact below 2 ** 24 samples."""
+    n_both = np.zeros((len(members), len(other)), np.float32)
+    n_block = max(1, MOST_NUMBERS // max(1, len(members), len(other)))
+    for start in range(0, members.shape[1], n_block):
+        block = slice(start, start + n_block)
+        n_both += members[:, block].astype(np.float32) @ other[:, block].astype(np.float32).T
+    return n_both
+
+
+def _stacked(groups: Sequence[SampleGroup]) -> _Members:
+    return np.array([group.is_member for group in groups]).reshape(len(groups), -1)

@@ -52,7 +52,8 @@ def input_groups(
         image_inputs: finds the measured inputs of images, None if the run encoded none.
         embed: embeds images and texts with the base's model, None if the model is not named.
     """
-    samples = table[table[metric].notna()]
+    is_defined = table[metric].notna()
+    samples = table if is_defined.all() else table[is_defined]
     has_queries = "query" in kinds.values()
     kinds = {name: kind for name, kind in kinds.items() if name in samples}
     queries = [split_query_id(str(sample_id)) for sample_id in samples.index]  # ids may be numbers

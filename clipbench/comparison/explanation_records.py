@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from html import escape
+from itertools import groupby
 from typing import TYPE_CHECKING, Literal
 
 from clipbench.results.frames import typed_frame
-from clipbench.results.grouping import group_values
 from clipbench.results.numbers import change, change_interval, counted, p_value, percent, quantity
 from clipbench.results.record import strict_json
 from clipbench.results.table import Row, Table, as_html, as_text, columns
@@ -205,6 +205,12 @@ class Explanation:
             return ""
         if all(claim.share_of_loss is None for claim in self.claims):
             return "The loss is spread evenly, as far as these groups show."
+        shares = sum(claim.share_of_loss or 0.0 for claim in self.claims)
+        if round(shares, 3) > 1:
+            return (
+                f"The groups that lost more than elsewhere have {percent(shares)} % of the loss: together, the other"
+                " samples gained."
+            )
         if self.spread_evenly == 0:
             return "The whole loss is in the groups that lost more than elsewhere."
         share = percent(self.spread_evenly)
@@ -219,10 +225,10 @@ class Explanation:
     def limits(self) -> Iterator[str]:
         """Yield what could not be seen: the certificate, and the losses that groups would have needed."""
         if self.certificate is not None:
-            size = f"{self.certificate.n_at_least:,} samples or more"
-            group = "other group" if self.losses else "group"
+            large = f"{self.certificate.n_groups:,} have {self.certificate.n_at_least:,} samples or more"
+            and_passed = " and passed no test of a loss" if self.losses else ""
             yield (
-                f"No {group} of {size}, of {self.certificate.n_groups:,} tested, lost more than"
+                f"Of the {counted(self.n_groups, 'tested group')}, {large}{and_passed}: none of these lost more than"
                 f" {_points(self.certificate.loss_at_most)}."
             )
         if self.detectable:
@@ -251,14 +257,13 @@ class Explanation:
         yield from (f"note: {note}" for note in self.notes)
 
     def claim_table(self) -> Table:
-        """Return the claims, with a heading for each kind."""
+        """Return the claims in their order, with a heading where the kind changes."""
         rows: list[Row | str] = []
         overlaps = any(claim.net_n < claim.n for claim in self.claims)
-        for kind, claims in group_values((claim.claim, claim) for claim in self.claims).items():
-            rows += [
-                kind[:1].upper() + kind[1:],
-                *([*_claim_row(claim), *_net_cell(claim, overlaps)] for claim in claims),
-            ]
+        # The order stays, so that a net change is of the rows above: a kind may have a second heading.
+        for kind, claims in groupby(self.claims, lambda claim: claim.claim):
+            rows.append(kind[:1].upper() + kind[1:])
+            rows += [[*_claim_row(claim), *_net_cell(claim, overlaps)] for claim in claims]
         return Table(columns=columns("group", numbers=(*NUMBERS, NET) if overlaps else NUMBERS), rows=rows)
 
 

@@ -20,7 +20,7 @@ from clipbench.results.grouping import group_values
 from clipbench.results.metric_name import MetricName
 from clipbench.results.numbers import change, p_value, quantity
 from clipbench.results.other_tools import BARE_METRIC
-from clipbench.results.record import SUMMARIES, Metric
+from clipbench.results.record import SUMMARIES, UNDEFINED_BY_LISTS, Metric
 from clipbench.stats.significance import is_significant
 
 ROUNDING = 1e-12
@@ -145,6 +145,8 @@ def _ungated_reason(rule: GateRule, name: MetricName, metrics: Sequence[Metric])
         return "no direction"
     if not rule.tolerance.fits(metric.unit):
         return OTHER_UNIT
+    if not rule.names_its_metric and any((metric.reason or "").startswith(UNDEFINED_BY_LISTS) for metric in metrics):
+        return UNDEFINED_BY_LISTS
     # Of another tool's metric, and of one without a value, it is not known whether a test exists.
     recorded = [metric for metric in metrics if metric.value is not None and metric.reason != BARE_METRIC]
     if recorded and not any(metric.is_testable for metric in recorded) and not rule.names_its_metric:

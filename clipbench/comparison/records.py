@@ -153,7 +153,7 @@ class Comparison:
     def _table(self) -> Table:
         """Return the headline metrics and all that got worse. ``frame`` has every metric."""
         metrics = [metric for metric in self.differences if metric.is_headline or metric.verdict == "worse"]
-        rows = group_values((metric.evaluation, _table_row(metric)) for metric in metrics)
+        rows = group_values((metric.evaluation, table_row(metric.title, metric)) for metric in metrics)
         n_more = len(self.differences) - len(metrics)
         return Table(
             title=f"{self.candidate} against {self.base}",
@@ -210,10 +210,11 @@ SIMILARITY_FRAME = {
 """Columns of ``Comparison.similarity_frame`` and their types."""
 
 
-def _table_row(metric: Difference) -> Row:
+def table_row(name: str, metric: Difference) -> Row:
+    """Return a row of a table of differences: name, both values, change, interval, p-value and verdict."""
     unit = metric.base.unit
     return [
-        metric.title,
+        name,
         quantity(metric.base.value, unit),
         quantity(metric.candidate.value, unit),
         change(metric.value, unit),

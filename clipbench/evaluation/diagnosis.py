@@ -7,21 +7,24 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from clipbench import plugins
+from clipbench.checks.behaviour import SERVED
 from clipbench.checks.examination import examine
+from clipbench.checks.subject import GIVEN
 from clipbench.data import DataOptions, Dataset
 from clipbench.data.dataset_loading import adapt_to_form, load_data
-from clipbench.errors import DataError, UsageError, option
+from clipbench.errors import FOREIGN, DataError, UsageError, error_summary, is_machine_error, option
 from clipbench.evaluation.datasets import Datasets
 from clipbench.evaluation.plan import RunOptions, task_class
 from clipbench.evaluation.score_causes import Expectation, Inquiry, Reload, ScoreCauses
+from clipbench.evaluation.tries import Tries, task_to_try, tries_finding, try_changes
 from clipbench.models.encoding.loading import load_embedder
 from clipbench.models.options import PRECISIONS, LoadOptions
-from clipbench.models.protocol import Embedder, ModelInfo
+from clipbench.models.protocol import Embedder, ModelEmbedder, ModelInfo, capability
 from clipbench.models.reference import check_references
 from clipbench.results.frames import as_frame
 from clipbench.results.metric_name import split_task_metric
 from clipbench.results.numbers import change, counted, interval, metric_value, quantity
-from clipbench.results.record import CheckFinding
+from clipbench.results.record import CheckFinding, TriedChange
 from clipbench.results.table import Table, as_html, as_text, columns
 
 if TYPE_CHECKING:
@@ -45,6 +48,8 @@ class Diagnosis:
     findings: Sequence[CheckFinding]
     explanation: ScoreCauses | None = None
     """The expected score against the measured one, None if none was expected."""
+    tries: Sequence[TriedChange] = ()
+    """Changes of the input that were tried on a sample of the data, with the effect of each."""
 
     def __repr__(self) -> str:
         return f"<diagnosis of {self.model.ref}: {self.summary}>"
@@ -109,10 +114,7 @@ def diagnose(
     Raises:
         ClipbenchError: the model, the data or the expectation is wrong or not here.
     """
-    if options.expectation is not None:
-        options.expectation.check()
-        if options.data is None:
-            raise UsageError(f"{option('expect')} needs the data of the score: add {option('data', 'DATA')}")
+    _check_expectation(options)
     if isinstance(model, str):
         check_references([model], load)
     tasks = plugins.names(plugins.TASKS)
@@ -131,13 +133,48 @@ def diagnose(
     for finding in examine(embedder, dataset, seed=options.seed, raise_bugs=options.raise_bugs):
         findings.append(finding)
         on_finding(finding)
+    tries, tried_findings = (None, []) if dataset is None else _try(dataset, embedder, options.seed)
+    findings += tried_findings
+    for finding in tried_findings:
+        on_finding(finding)
     explanation = None
     if inquiry is not None and score is not None:
         reloads = _reloads(model, load, embedder.info) if isinstance(model, str) else ()
         explanation = inquiry.explanation(score, reloads)
         findings.append(_score_finding(explanation))
         on_finding(findings[-1])
-    return Diagnosis(model=embedder.info, findings=findings, explanation=explanation)
+    return Diagnosis(
+        model=embedder.info, findings=findings, explanation=explanation, tries=tries.changes if tries else ()
+    )
+
+
+def _check_expectation(options: DoctorOptions) -> None:
+    """Raise UsageError if the expected score is none, or has no data."""
+    if options.expectation is not None:
+        options.expectation.check()
+        if options.data is None:
+            raise UsageError(f"{option('expect')} needs the data of the score: add {option('data', 'DATA')}")
+
+
+def _try(dataset: Dataset, embedder: Embedder, seed: int) -> tuple[Tries | None, list[CheckFinding]]:
+    """Return the changes of the input that were tried, with a finding per kind."""
+    task = task_to_try(dataset)
+    if task is None:
+        reason = "the data set has neither two classes nor captions"
+        return None, [tries_finding(None, kind, reason) for kind in ("prompts", "images")]
+    of_texts = "captions" if task.name == "retrieval" else "prompts"
+    if embedder.info.family == SERVED:
+        reason = "each change costs requests to the server"
+        return None, [tries_finding(None, kind, reason) for kind in (of_texts, "images")]
+    try:
+        tries = try_changes(task, dataset, embedder, seed=seed)
+    except FOREIGN as error:
+        if is_machine_error(error):
+            raise
+        tries, reason = None, f"the score without a change is undefined: {error_summary(error)}"
+    else:
+        reason = GIVEN if capability(embedder, ModelEmbedder) is None else "the score is undefined on this data"
+    return tries, [tries_finding(tries, kind, reason) for kind in (of_texts, "images")]
 
 
 def _load_readable(options: DoctorOptions, tasks: Sequence[str]) -> tuple[Dataset | None, list[CheckFinding]]:

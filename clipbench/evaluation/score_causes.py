@@ -5,25 +5,29 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from jaxtyping import Int64
 
 from clipbench.comparison.align import Tables
 from clipbench.comparison.paired_tests import paired_test
 from clipbench.data.dataset import Dataset
-from clipbench.data.images import ImageRef
-from clipbench.data.modalities import IMAGE
-from clipbench.data.prompts import DEFAULT_TEMPLATES, PLACEHOLDER, Prompts
+from clipbench.data.prompts import DEFAULT_TEMPLATES, Prompts
 from clipbench.errors import ClipbenchError, UsageError, did_you_mean, option
 from clipbench.evaluation.datasets import check_data
+from clipbench.evaluation.mixed_embedder import MixedEmbedder
 from clipbench.evaluation.plan import Request, build_task
 from clipbench.evaluation.published import Measured, published_names, with_published
 from clipbench.evaluation.task import Task, evaluate
 from clipbench.models.encoding.embedder import StoreEmbedder
-from clipbench.models.introspection.variants import variants
-from clipbench.models.protocol import Embedder, ModelEmbedder, Role, Vectors, capability
+from clipbench.models.introspection.input_changes import (
+    caption_changes,
+    changed_model,
+    image_changes,
+    prompt_changes,
+)
+from clipbench.models.introspection.variants import Variant, variants
+from clipbench.models.protocol import Embedder, ModelEmbedder, capability
 from clipbench.results.frames import as_frame
 from clipbench.results.metric_name import evaluation_name, full_name, split_task_metric
 from clipbench.results.record import Metric
@@ -223,15 +227,26 @@ class Inquiry:
     def _flips(
         self, root: Path, reloads: Iterable[tuple[str, Reload]]
     ) -> Iterator[tuple[str, str, Callable[[], _Score]]]:
-        for setting, task in _other_templates(self.task, self.dataset):
+        for setting, task in _other_prompts(self.task, self.dataset):
             yield "templates", setting, partial(self._score, task, self._embedder)
-        for variant in variants(self._model):
+        for variant in self._variants():
             other = StoreEmbedder(variant, root, workers=0)
-            mixed = _Mixed(*(other if part in variant.changes else self._embedder for part in ("images", "texts")))
+            mixed = MixedEmbedder(
+                *(other if part in variant.changes else self._embedder for part in ("images", "texts"))
+            )
             yield variant.switch, variant.setting, partial(self._score, self.task, mixed)
         for precision, reload in reloads:
             setting = f"{precision} instead of {self._embedder.info.precision}"
             yield "precision", setting, partial(lambda reload: self._score(self.task, reload(root)), reload)
+
+    def _variants(self) -> Iterator[Variant]:
+        """Yield the model with its input changed, then with each of its own parts changed that its adapter shows."""
+        takes_prompts = "prompts" in {part.name for part in fields(self.task)}  # type: ignore[arg-type]
+        of_texts = prompt_changes(None) if takes_prompts else caption_changes()
+        for change in (*of_texts, *image_changes(self._model.info.image_size)):
+            if change.templates is None:
+                yield changed_model(self._model, change)
+        yield from variants(self._model)
 
     def _effect(
         self, score: MeasuredScore, switch: str, setting: str, samples: "pandas.DataFrame", metric: Metric
@@ -254,27 +269,6 @@ class Inquiry:
         return generator(self.seed, "explain", *names)
 
 
-class _Mixed(Embedder):
-    """Images from one embedder and texts from another, so that nothing is encoded twice."""
-
-    def __init__(self, images_from: Embedder, texts_from: Embedder) -> None:
-        self.info = texts_from.info
-        self.dataset = images_from.dataset
-        self._images_from, self._texts_from = images_from, texts_from
-
-    def encode(self, modality: str, items: Sequence[Any], role: Role = None) -> Vectors:
-        return (self._images_from if modality == IMAGE else self._texts_from).encode(modality, items, role)
-
-    def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
-        return self._texts_from.count_tokens(texts)
-
-    def digests(self, images: Sequence[ImageRef]) -> list[str]:
-        return self._images_from.digests(images)
-
-    def readable(self, dataset: Dataset, role: Role = "query") -> Dataset:
-        return self._images_from.readable(dataset, role)
-
-
 def _question(expectation: Expectation, dataset: Dataset, tasks: Sequence[str]) -> tuple[Task, str | None]:
     name, rest = split_task_metric(expectation.metric or "")
     if name in tasks:
@@ -288,25 +282,15 @@ def _question(expectation: Expectation, dataset: Dataset, tasks: Sequence[str]) 
     )
 
 
-def _other_templates(task: Task, dataset: Dataset) -> Iterator[tuple[str, Task]]:
+def _other_prompts(task: Task, dataset: Dataset) -> Iterator[tuple[str, Task]]:
+    """Yield the task with other templates, each with their name."""
     if "prompts" not in {part.name for part in fields(task)}:  # type: ignore[arg-type]
         return
-    import open_clip
-
-    imagenet, simple = (
-        tuple(template(PLACEHOLDER) for template in templates)
-        for templates in (open_clip.OPENAI_IMAGENET_TEMPLATES, open_clip.SIMPLE_IMAGENET_TEMPLATES)
-    )
-    current_prompts = getattr(task, "prompts", None) or Prompts(templates=dataset.templates or DEFAULT_TEMPLATES)
-    for setting, templates in (
-        ("class names without a template", (PLACEHOLDER,)),
-        (f"the template '{DEFAULT_TEMPLATES[0]}'", DEFAULT_TEMPLATES),
-        ("the data's own templates", dataset.templates),
-        ("OpenAI's 80 templates for ImageNet", imagenet),
-        ("OpenAI's 7 best templates for ImageNet", simple),
-    ):
-        if templates is not None and templates != current_prompts.templates:
-            yield setting, replace(task, prompts=Prompts(templates=templates))  # type: ignore[type-var]
+    given = getattr(task, "prompts", None)
+    current = given.templates if given is not None else dataset.templates or DEFAULT_TEMPLATES
+    for change in prompt_changes(current, dataset.templates):
+        if change.templates is not None:
+            yield change.setting, replace(task, prompts=Prompts(templates=change.templates))  # type: ignore[type-var]
 
 
 def _ranked(effects: Sequence[SwitchEffect], metric: Metric, expected: float) -> list[SwitchEffect]:

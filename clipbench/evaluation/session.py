@@ -43,6 +43,7 @@ from clipbench.evaluation.targets import (
     slug,
 )
 from clipbench.evaluation.task import OF_UNIT_VECTORS, supports_similarity
+from clipbench.evaluation.tries import tried_texts
 from clipbench.files import check_writable, folder_lock
 from clipbench.models.encoding.image_hashes import ImageHashes
 from clipbench.models.encoding.loading import load_embedder
@@ -51,7 +52,7 @@ from clipbench.models.introspection.costs import tower_costs
 from clipbench.models.introspection.price import PriceTag
 from clipbench.models.large_arrays import memory_bytes
 from clipbench.models.options import LoadOptions
-from clipbench.models.protocol import Embedder, ModelEmbedder, capability
+from clipbench.models.protocol import Embedder, ModelEmbedder, SearchEmbedder, capability
 from clipbench.plugins import report_writer
 from clipbench.results.metric_name import evaluation_name, names_data
 from clipbench.results.record import EvaluationRecord, PriceRecord, Result
@@ -213,6 +214,7 @@ class Session:
         if embedder.dataset is not None:
             requests = drop_unsupported(requests, embedder.dataset)
         check_read()
+        self._check_lists(embedder, requests)
         empty = empty_result(embedder.info, self.options.run)
         if target.may_be_finished:
             run = finished_run(
@@ -235,6 +237,16 @@ class Session:
             write_result(result, target.folder)
         self.n_done += 1
         return Run(target.folder, result)
+
+    def _check_lists(self, embedder: Embedder, requests: Sequence[Request]) -> None:
+        """Raise DataError unless finished result lists fit the data. Data that cannot be read is reported later."""
+        searcher = capability(embedder, SearchEmbedder)
+        if searcher is None:
+            return
+        unreadable = [request for request, _ in self.datasets.failing_requests(requests)]
+        for request in requests:
+            if task_class(request.task).takes_lists and request not in unreadable:
+                searcher.search_results(self.datasets.dataset_for(request, embedder).whole())
 
     def _measure_requests(self, empty: Result, embedder: Embedder, requests: Sequence[Request], folder: Path) -> Result:
         options = self.options
@@ -283,6 +295,9 @@ class Session:
             if request.may_be_left_out and record.status == "unavailable":
                 left_out[request.task] = record.reason or ""
                 continue
+            if self.options.checks_model and record.status == "ok" and current_rounds().n == 1:
+                tries = tried_texts(request, embedder, self.datasets, self.options.run.seed)
+                record = replace(record, tries=tries)
             self.progress.evaluation(record)
             records.append((request, record))
         if not records:

@@ -107,6 +107,9 @@ class Task:
     vectors have no length of 1; others are unavailable for these.
     """
 
+    takes_lists: ClassVar[bool] = False
+    """True if finished result lists can be measured, which have no vectors."""
+
     def check(self, dataset: Dataset) -> None:
         """Raise DataError where the data set lacks what ``evaluate`` needs: it is asked before a model is loaded."""
 

@@ -27,6 +27,9 @@ from clipbench.metrics.threads import in_threads
 
 Counts = Int64[np.ndarray, " n_draws"]
 
+NOT_RETRIEVED = 2**40
+"""``Ranks.better`` of a query without a positive in a finished result list: beyond every k."""
+
 
 class Ranks(NamedTuple):
     """Rank of each query's best positive in its gallery."""

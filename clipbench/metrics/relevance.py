@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from clipbench.metrics._search import OfQueries, TiledSearch, search_tiles
-from clipbench.metrics.ranking import Answers, Ranks
+from clipbench.metrics.ranking import NOT_RETRIEVED, Answers, Ranks
 from clipbench.metrics.similarity import Items, Queries, product_error, scores_of_pairs
 
 OfJudged = Int64[np.ndarray, " n_judged"]
@@ -238,10 +238,11 @@ def average_precision_at_r(levels: Levels, relevant: Relevant) -> PerQuery:
 
 
 def reciprocal_rank(ranks: Ranks) -> PerQuery:
-    """Return the reciprocal rank of each query's first relevant document, in (0, 1], trec_eval's ``recip_rank``.
+    """Return the reciprocal rank of each query's first relevant document, in [0, 1], trec_eval's ``recip_rank``.
 
     With t others that tie and p relevant documents after b better ones, the first relevant one is at place b + j with
-    probability p / (t + p) times the product over i < j of (t - i + 1) / (t + p - i): the sum over j is exact.
+    probability p / (t + p) times the product over i < j of (t - i + 1) / (t + p - i): the sum over j is exact. It is 0
+    for a query without a relevant document in a finished result list.
 
     Example:
         >>> one = np.array([1])
@@ -253,6 +254,8 @@ def reciprocal_rank(ranks: Ranks) -> PerQuery:
 
 
 def _expected_reciprocal(better: int, tied: int, positives: int) -> float:
+    if better == NOT_RETRIEVED:
+        return 0.0
     steps = np.arange(tied)
     missed = np.concatenate([[1.0], np.cumprod((tied - steps) / (tied + positives - steps))])
     n_before = np.arange(tied + 1)

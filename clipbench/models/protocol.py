@@ -140,6 +140,27 @@ class Predictions(NamedTuple):
     """Probability of the predicted class, in [0, 1], or None if unknown."""
 
 
+class SearchResults(NamedTuple):
+    """The result lists of all queries of a data set, one row per result, by query and then by rank."""
+
+    side: Literal["text", "image", "query"]
+    """The queries: captions that look for their image, images that look for their captions, or the queries of
+    judgements.
+    """
+    query: Int64[np.ndarray, " n_results"]
+    """Row of the query, ascending."""
+    item: Int64[np.ndarray, " n_results"]
+    """Row of the image, the caption or the document."""
+    group: Int64[np.ndarray, " n_results"]
+    """Number of the group of results with equal scores, ascending. Each result is a group of its own if the order of
+    the list decides.
+    """
+    depth: int
+    """Number of results that a list may have."""
+    n_without: int
+    """Queries without a line in the file, which have an empty list."""
+
+
 Tokens = Mapping[str, np.ndarray]
 """Inputs of a text tower by name: integers of shape (n_texts, n_tokens)."""
 
@@ -423,6 +444,18 @@ class ClassEmbedder(Embedder):
 
     def predictions(self, images: Sequence[ImageRef]) -> Predictions:
         """Return the predicted class of each image, in order."""
+        raise NotImplementedError
+
+
+class SearchEmbedder(Embedder):
+    """Base class of the models of finished result lists, which have no vectors."""
+
+    def search_results(self, dataset: Dataset) -> SearchResults:
+        """Return the result lists of all queries of a data set.
+
+        Raises:
+            DataError: a query or a result is not in the data, or a query has no list.
+        """
         raise NotImplementedError
 
 

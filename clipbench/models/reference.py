@@ -53,6 +53,7 @@ FORMS = (
     ("bundled:FOLDER, FOLDER", "checkpoint of clipbench train, or a run of it: its newest one"),
     ("embeddings:FILE", "precomputed vectors with their samples: an .npz, or a folder of .npy or .parquet"),
     ("predictions:FILE", "predicted classes with their samples: a .csv or .parquet with id, label, prediction"),
+    ("rankings:FILE", "finished result lists of the queries of --data: a TREC run or JSON Lines, also .gz"),
     ("st:ORG/REPO, st:FOLDER", "sentence-transformers model of images and texts"),
     ("onnx:FOLDER", "two ONNX towers, run by onnxruntime, next to the files of their processor and tokenizer"),
     ("api:URL", "OpenAI-style embeddings over HTTP, with --model-option model=NAME"),

@@ -18,6 +18,9 @@ SCHEMA_VERSION = "1.0"
 (docs/runs.md).
 """
 
+UNDEFINED_BY_LISTS = "finished result lists do not define it"
+"""Beginning of the reason why a metric of vectors is undefined for result lists. A pattern of a gate leaves it out."""
+
 GROUP_COLUMN = "group:"
 """Beginning of the sample columns that say which group of the data a sample is in."""
 
@@ -41,6 +44,32 @@ class CheckFinding:
     """The reason why it matters, in a sentence."""
     fix: str = ""
     """Advice, empty if all is well."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TriedChange:
+    """The score with one change of the input, compared with the score without it on the same samples."""
+
+    kind: str
+    """``prompts``, ``captions`` or ``images``."""
+    setting: str
+    """The change, such as ``class names without a template``."""
+    score: float | None = None
+    """None if the change could not be tried, see ``reason``."""
+    change: float | None = None
+    low: float | None = None
+    """Bounds of the change that hold at 95 % for all tried changes at once, so also for the best of them."""
+    high: float | None = None
+    p: float | None = None
+    """P-value of the paired test, corrected over all tried changes."""
+    is_named: bool = False
+    """True if the score is higher by 2 points or more and the test supports it."""
+    fix: str = ""
+    """The option or the line of code that makes the change for good."""
+    n: int = 0
+    """Samples that it was tried on."""
+    reason: str | None = None
+    """The reason why the change could not be tried."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,6 +305,8 @@ class EvaluationRecord:
     vectors: list[str] = field(default_factory=list)
     """Names of the arrays in ``arrays`` that hold a row per item. Representational similarity is computed from
     ``images``, ``texts`` and their ``pair_id``."""
+    tries: list[TriedChange] = field(default_factory=list)
+    """Changes of the texts that were tried on a sample, with the effect of each, empty if none were."""
     has_all_rows: bool | None = None
     """False where ``arrays`` holds a sample of the rows of vectors, None if nothing was measured."""
 

@@ -33,6 +33,7 @@ from clipbench.results.record import (
 )
 from clipbench.results.shown_samples import margin_units
 from clipbench.results.table import as_html, as_text
+from clipbench.results.tried_changes import opening_lines
 from clipbench.untrusted import reading
 from clipbench.untrusted.schema import SchemaError, parse_record, unknown_fields
 
@@ -271,7 +272,7 @@ class Run:
         return Run(target, self.result)
 
     def __str__(self) -> str:
-        return as_text(scorecard(self.result), width=100)
+        return "\n".join([*opening_lines(self.result.evaluations), as_text(scorecard(self.result), width=100)])
 
     def _repr_html_(self) -> str:
         return as_html(scorecard(self.result))

@@ -119,6 +119,22 @@ def cluster_sums(values: Values, clusters: Clusters) -> Float64[np.ndarray, " n_
     return values if codes is None else np.bincount(codes, values)
 
 
+def sums_of_squares(values: Values, codes: Codes) -> tuple[float, float]:
+    """Return the sum of the squares of all values, and of the sums of all clusters."""
+    sums = cluster_sums(values, codes)
+    return float(values @ values), float(sums @ sums)
+
+
+def design_effect(values: Values, codes: Codes, *, largest: float) -> float:
+    """Return by how much clusters make the variance of a sum of values larger, at least 1.
+
+    Args:
+        largest: its size if all samples of a cluster are alike, which is returned if no value differs from 0.
+    """
+    alone, together = sums_of_squares(values, codes)
+    return min(max(together / alone, 1.0), largest) if alone > NEGLIGIBLE**2 else largest
+
+
 def standard_error(influence: Values, clusters: Clusters = None, *, times: float = 1.0) -> float | None:
     """Return the standard error of a mean from the deviations from it, or of a smooth value from its influences.
 

@@ -19,7 +19,7 @@ from clipbench.stats.clusters import NEGLIGIBLE, Codes, Values, cluster_sums, sn
 from clipbench.stats.distances import distance_difference_interval
 from clipbench.stats.estimators import CHANGES, Estimator, Samples
 from clipbench.stats.intervals import ONE_SIDED, ONE_SIDED_WILSON, Bounds, Interval, IntervalAt, Range
-from clipbench.stats.mean_law import UNSEEN_OF_ONE_SIDE, LawPower, Power, law_of_mean
+from clipbench.stats.mean_law import UNSEEN_OF_ONE_SIDE, LawPower, Power, law_of_mean, method_of_law
 from clipbench.stats.significance import ALPHA, PairedPower, is_significant
 
 RANGES: Mapping[str, Range] = {"fraction": intervals.DIFFERENCES, "difference": (-2.0, 2.0)}
@@ -183,15 +183,14 @@ def _test_law(
         interval = intervals.too_few(clusters)
         return PairedTest(n=len(influence), interval=interval, test=f"no test: {interval.method}")
     law = law_of_mean(value, influence, clusters, largest=largest, weights=weights)
-    units = _count_of_units(n_units, clusters)
     low, high = (float(bound[0]) for bound in law.bounds(intervals.TAIL))
-    interval = Interval(low, high, f"Bayesian bootstrap of {units}, with one unseen").clipped(within)
-    bounds = (float(bound[0]) for bound in law.bounds(ALPHA, unseen=UNSEEN_OF_ONE_SIDE))
+    interval = Interval(low, high, method_of_law(n_units, clusters)).clipped(within)
+    least, most = (float(bound[0]) for bound in law.bounds(ALPHA, unseen=UNSEEN_OF_ONE_SIDE))
     paired = PairedTest(
         n=len(influence),
         interval=interval,
-        bounds=OneSidedBounds(*bounds),
-        test=f"interval of {units}, inverted",
+        bounds=OneSidedBounds(max(low, least), min(high, most)),
+        test=f"interval of {_count_of_units(n_units, clusters)}, inverted",
         p_value=float(law.p_values()[0]),
         power=LawPower(law=law, standard_error=standard_error(influence, clusters), n_units=n_units, largest=largest),
     )

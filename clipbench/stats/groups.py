@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
 
-from clipbench.stats.clusters import NEGLIGIBLE, Codes, Values, cluster_codes
-from clipbench.stats.mean_law import MeanLaws, law_of_mean
+from clipbench.stats.clusters import NEGLIGIBLE, Codes, Values, cluster_codes, design_effect, sums_of_squares
+from clipbench.stats.mean_law import UNSEEN_OF_ONE_SIDE, MeanLaws, law_of_mean
 
 N_DRAWS = 2_000
 """Sign flips: a p-value has a step of 1 / 2,001."""
@@ -26,6 +26,7 @@ MOST_NUMBERS = 1 << 22
 MOST_LEVELS = 257
 """Levels that changes are rounded to if they have more, each split over its neighbours so that the mean stays."""
 DETECTABLE_STEPS = 400
+"""Losses of a group that are tried, evenly spaced: the detectable one is found to a quarter of a point."""
 
 OfGroups = Float64[np.ndarray, " n_groups"]
 Drawn = Float[np.ndarray, "n_groups n_draws"]
@@ -115,12 +116,12 @@ def judge_groups(
     here, elsewhere = _flipped(changes, grouping, rng, n_draws)
     critical_here, critical_elsewhere = _critical_size(here.drawn, alpha), _critical_size(elsewhere.drawn, alpha)
     laws = [*_laws_here(changes, grouping)]
-    low, high = np.concatenate([part.bounds(float(ndtr(-critical_here))) for part in laws], axis=1)
     p_here = here.corrected(_sizes(laws))
     sums = grouping.sums(changes)
     change = sums / grouping.sizes
-    # The test decides on 0: after the first step down, the bounds differ from it a little.
-    is_worse, is_better = ((p_here <= alpha) & (side * change > 0) for side in (-1, 1))
+    tail = float(ndtr(-critical_here))
+    bounds = np.concatenate([part.bounds(tail, unseen=UNSEEN_OF_ONE_SIDE) for part in laws], axis=1)
+    low, high = _with_zero_by_test(bounds, change, p_here <= alpha)
     return GroupTests(
         change=change,
         contrast=change - (changes.sum() - sums) / np.maximum(1, grouping.n_samples - grouping.sizes),
@@ -128,9 +129,20 @@ def judge_groups(
         p_elsewhere=elsewhere.corrected(_sizes(_laws_elsewhere(changes, grouping))),
         critical_here=critical_here,
         critical_elsewhere=critical_elsewhere,
-        low=np.where(is_better, np.maximum(low, 0.0), np.where(is_worse, low, np.minimum(low, 0.0))),
-        high=np.where(is_worse, np.minimum(high, 0.0), np.where(is_better, high, np.maximum(high, 0.0))),
+        low=low,
+        high=high,
     )
+
+
+def _with_zero_by_test(
+    bounds: Float64[np.ndarray, "two n_groups"], change: OfGroups, is_claimed: Bool[np.ndarray, " n_groups"]
+) -> tuple[OfGroups, OfGroups]:
+    """Return bounds that hold 0 exactly if a group is not claimed: its p-value may ask for less than they do."""
+    low, high = bounds
+    is_worse, is_better = is_claimed & (change < 0), is_claimed & (change > 0)
+    low = np.where(is_better, np.maximum(low, 0.0), np.where(is_worse, low, np.minimum(low, 0.0)))
+    high = np.where(is_worse, np.minimum(high, 0.0), np.where(is_better, high, np.maximum(high, 0.0)))
+    return low, high
 
 
 class Covering(NamedTuple):
@@ -143,7 +155,7 @@ class Covering(NamedTuple):
     n_net: int
     """Number of these samples."""
     exceeds_elsewhere: bool
-    """True if the test shows that the group lost, or gained, more than elsewhere."""
+    """True if its samples that no group before it has show that they lost, or gained, more than elsewhere."""
 
 
 def cover_changes(changes: Values, grouping: Grouping, tests: GroupTests, alpha: float = 0.05) -> list[Covering]:
@@ -155,12 +167,12 @@ def cover_changes(changes: Values, grouping: Grouping, tests: GroupTests, alpha:
     """
     covering: list[Covering] = []
     is_left = np.ones(grouping.n_samples, bool)
-    signs, exceeds_elsewhere = np.sign(tests.change), tests.exceeds_elsewhere(alpha)
+    signs = np.sign(tests.change)
     questions = (
-        (_laws_elsewhere, exceeds_elsewhere, tests.critical_elsewhere),
-        (_laws_here, tests.is_claimed(alpha), tests.critical_here),
+        (True, _laws_elsewhere, tests.exceeds_elsewhere(alpha), tests.critical_elsewhere),
+        (False, _laws_here, tests.is_claimed(alpha), tests.critical_here),
     )
-    for laws_of, is_claimed, critical in questions:
+    for is_elsewhere, laws_of, is_claimed, critical in questions:
         claimed = np.flatnonzero(is_claimed)
         while len(claimed := claimed[grouping.members[np.ix_(claimed, is_left)].any(axis=1)]):
             left = grouping.take(claimed, is_left)
@@ -172,9 +184,7 @@ def cover_changes(changes: Values, grouping: Grouping, tests: GroupTests, alpha:
             if sizes[best] < (NEGLIGIBLE if is_left.all() else critical):
                 break
             group = int(claimed[best])
-            covering.append(
-                Covering(group, float(net_changes[best]), int(left.sizes[best]), bool(exceeds_elsewhere[group]))
-            )
+            covering.append(Covering(group, float(net_changes[best]), int(left.sizes[best]), is_elsewhere))
             is_left &= ~grouping.members[group]
             claimed = np.delete(claimed, best)
     return covering
@@ -195,12 +205,14 @@ def detectable_change(
     """
     from scipy.special import ndtr, ndtri
 
-    n = share * grouping.n_samples / _design_effect(changes, grouping.clusters)
+    n_samples, of_clusters = sums_of_squares(np.ones_like(changes), grouping.clusters)
+    effect = design_effect(changes - changes.mean(), grouping.clusters, largest=of_clusters / n_samples)
+    n = share * grouping.n_samples / effect
     varied = min(1.0, float((changes**2).mean()))
     losses = np.linspace(0, 1 - varied / 2, DETECTABLE_STEPS)
     lost, gained = n * (varied / 2 + losses), np.full_like(losses, n * varied / 2)
     counts = np.stack([lost, np.maximum(0.0, n - lost - gained), gained], axis=1)
-    laws = MeanLaws(np.tile([-1.0, 0.0, 1.0], (len(losses), 1)), counts, np.ones(len(losses)))
+    laws = MeanLaws(np.tile([-1.0, 0.0, 1.0], (len(losses), 1)), counts, *_ends(np.ones(len(losses))))
     _, high = laws.bounds(float(ndtr(-critical)))
     is_found = high + float(ndtri(power)) * np.sqrt((varied + losses - losses**2) / n) < 0
     return float(losses[np.argmax(is_found)]) if is_found.any() else None
@@ -227,13 +239,15 @@ def _flipped(changes: Values, grouping: Grouping, rng: np.random.Generator, n_dr
     """Return the sums of changes, and of deviations from the mean of all, under flipped signs of whole clusters."""
     n_units = len(changes) if grouping.clusters is None else int(grouping.clusters.max()) + 1
     share = (grouping.sizes / grouping.n_samples)[:, None].astype(np.float32)
+    has_changed = changes != 0  # the others add nothing to sums of changes, and most samples are others
+    changed = Grouping(grouping.members[:, has_changed])
     here, deviations = changes.astype(np.float32)[:, None], (changes - changes.mean()).astype(np.float32)[:, None]
     n_block = max(1, MOST_NUMBERS // max(1, len(changes)))
-    sums_here, sums_elsewhere = [grouping.sums(here)], [grouping.sums(deviations)]
+    sums_here, sums_elsewhere = [changed.sums(here[has_changed])], [grouping.sums(deviations)]
     for start in range(0, n_draws, n_block):
         signs = 1 - 2 * rng.integers(2, size=(n_units, min(n_block, n_draws - start)), dtype=np.int8)
         signs = signs if grouping.clusters is None else signs[grouping.clusters]
-        sums_here.append(grouping.sums(here * signs))
+        sums_here.append(changed.sums(here[has_changed] * signs[has_changed]))
         flipped = deviations * signs
         sums_elsewhere.append(grouping.sums(flipped) - share * flipped.sum(axis=0))
     return _scaled(np.concatenate(sums_here, axis=1)), _scaled(np.concatenate(sums_elsewhere, axis=1))
@@ -253,20 +267,20 @@ def _sizes(laws: Iterable[MeanLaws]) -> OfGroups:
 def _laws_here(changes: Values, grouping: Grouping) -> Iterator[MeanLaws]:
     """Yield the laws of the groups' mean changes, some groups at a time."""
     if grouping.clusters is not None:
-        yield from _stacked(
+        yield from MeanLaws.stacks(
             _law_of_contrast(changes[rows], np.ones(int(rows.sum())), grouping.clusters[rows])
             for rows in grouping.members
         )
         return
     levels, codes, weights = _levels(changes)
     for counts in _counts(grouping, codes, weights, len(levels)):
-        yield MeanLaws(np.tile(levels, (len(counts), 1)), counts, np.ones(len(counts)))
+        yield MeanLaws(np.tile(levels, (len(counts), 1)), counts, *_ends(np.ones(len(counts))))
 
 
 def _laws_elsewhere(changes: Values, grouping: Grouping) -> Iterator[MeanLaws]:
     """Yield the laws of the groups' mean changes less the mean change elsewhere, some groups at a time."""
     if grouping.clusters is not None:
-        yield from _stacked(
+        yield from MeanLaws.stacks(
             _law_of_contrast(changes, np.where(rows, 1.0, -1.0), grouping.clusters) for rows in grouping.members
         )
         return
@@ -282,7 +296,11 @@ def _laws_elsewhere(changes: Values, grouping: Grouping) -> Iterator[MeanLaws]:
         sizes = np.maximum(counts.sum(axis=1), 1.0)
         far = len(changes) * (1 / sizes + 1 / np.maximum(len(changes) - sizes, 1.0))
         both = np.concatenate([counts, np.maximum(of_all - counts, 0.0)], axis=1)
-        yield MeanLaws(value[:, None] + np.concatenate(sides, axis=1), both, far)
+        yield MeanLaws(value[:, None] + np.concatenate(sides, axis=1), both, *_ends(far))
+
+
+def _ends(far: OfGroups) -> tuple[OfGroups, OfGroups]:
+    return -far, far
 
 
 def _law_of_contrast(changes: Values, sides: Values, clusters: Codes) -> MeanLaws:
@@ -298,20 +316,6 @@ def _law_of_contrast(changes: Values, sides: Values, clusters: Codes) -> MeanLaw
     influence = len(changes) * weights * deviations
     codes = cluster_codes(clusters)
     return law_of_mean(value, influence, codes, largest=1.0, weights=weights, terms=sides * weights * changes)
-
-
-def _stacked(laws: Iterable[MeanLaws]) -> Iterator[MeanLaws]:
-    """Yield laws together, in parts that fit into memory."""
-    part: list[MeanLaws] = []
-    widest = 0
-    for law in laws:
-        widest = max(widest, law.levels.shape[1])
-        if part and widest * (len(part) + 1) > MOST_NUMBERS // 4:
-            yield MeanLaws.stack(part)
-            part, widest = [], law.levels.shape[1]
-        part.append(law)
-    if part:
-        yield MeanLaws.stack(part)
 
 
 def _levels(
@@ -339,16 +343,6 @@ def _counts(
                 for rows in grouping.members[start : start + n_block]
             ]
         )
-
-
-def _design_effect(changes: Values, clusters: Codes) -> float:
-    """Return by how much clusters make the variance of a mean larger, 1 without them."""
-    deviations = changes - changes.mean()
-    alone = float(deviations @ deviations)
-    if clusters is None or alone < NEGLIGIBLE:
-        return 1.0
-    sums = np.bincount(clusters, deviations)
-    return max(1.0, float(sums @ sums) / alone)
 
 
 def _critical_size(drawn_sizes: Drawn, alpha: float) -> float:

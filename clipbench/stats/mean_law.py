@@ -11,7 +11,7 @@ no unit shows is missed in 5 %. design/skewed-changes.md has the rates. Chances 
 Rice, Adv. Appl. Prob. 12 (1980), in the form of Barndorff-Nielsen): nothing is drawn.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import sqrt
@@ -19,17 +19,30 @@ from math import sqrt
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from clipbench.stats.clusters import NEGLIGIBLE, Codes, Values, cluster_sums, student
+from clipbench.stats.clusters import (
+    NEGLIGIBLE,
+    Codes,
+    Values,
+    cluster_sums,
+    design_effect,
+    student,
+    sums_of_squares,
+)
+from clipbench.stats.intervals import SHARES, TAIL, Bounds, Interval, share_interval
 from clipbench.stats.significance import PairedPower
 
 UNSEEN = 0.75
 """Weight of the unseen unit in a two-sided test, or interval."""
 UNSEEN_OF_ONE_SIDE = 1.0
 """Its weight for a bound that is used by itself: for a loss that none of n shows, the bound is the exact 3 / n."""
+_MOST_AT_ONCE = 1 << 20
+"""Levels in memory at once."""
 _STEPS = 60
+"""Most steps to a root: halvings of a double reach its last bit in fewer."""
 _NEAR = 1e-12
 """Fraction of its range to which a root is found."""
 _ITERATIONS = 8
+"""Steps to the least significant change: each is ten times as near."""
 _LEAST = 1e-100
 """Smallest number whose inverse has a square."""
 _FLAT = 1e-4
@@ -46,8 +59,10 @@ class MeanLaws:
     levels: Levels
     counts: Levels
     """Units of each level. Need not be integers."""
-    far: OfMeans
-    """Level of an unseen unit that gained most, and with a minus of one that lost most."""
+    lowest: OfMeans
+    """Level of an unseen unit that lost most."""
+    highest: OfMeans
+    """Level of an unseen unit that gained most."""
 
     @classmethod
     def stack(cls, laws: Sequence["MeanLaws"]) -> "MeanLaws":
@@ -58,7 +73,22 @@ class MeanLaws:
             np.concatenate([np.pad(part, missing)[:, :n_levels] for part in parts])
             for parts in ([law.levels for law in laws], [law.counts for law in laws])
         )
-        return cls(levels, counts, np.concatenate([law.far for law in laws]))
+        lowest, highest = np.concatenate([np.stack([law.lowest, law.highest]) for law in laws], axis=1)
+        return cls(levels, counts, lowest, highest)
+
+    @classmethod
+    def stacks(cls, laws: Iterable["MeanLaws"]) -> Iterator["MeanLaws"]:
+        """Yield the laws of all means in their order, in stacks that fit into memory."""
+        part: list[MeanLaws] = []
+        widest = 0
+        for law in laws:
+            widest = max(widest, law.levels.shape[1])
+            if part and widest * (len(part) + 1) > _MOST_AT_ONCE:
+                yield cls.stack(part)
+                part, widest = [], law.levels.shape[1]
+            part.append(law)
+        if part:
+            yield cls.stack(part)
 
     def p_values(self) -> OfMeans:
         """Return the two-sided p-values of no change: twice the smaller chance, at most 1."""
@@ -76,7 +106,7 @@ class MeanLaws:
         return self._side(1, unseen).quantiles(tail), -self._side(-1, unseen).quantiles(tail)
 
     def _side(self, side: int, unseen: float) -> "_Weighted":
-        ends = -self.far[:, None]
+        ends = (self.lowest if side > 0 else -self.highest)[:, None]
         counts = np.concatenate([self.counts, np.full_like(ends, unseen)], axis=1)
         return _Weighted(np.concatenate([side * self.levels, ends], axis=1), counts)
 
@@ -105,27 +135,83 @@ def law_of_mean(
         terms: what each sample adds to the value, by default its weight times its change.
     """
     parts = influence / len(influence)
-    sums = cluster_sums(parts, codes)
-    n_units = len(sums)
-    levels = value + n_units * sums
     if largest is None:
-        far = float(np.abs(levels).max())
+        far = float(np.abs(value + _deviations_of_units(influence, codes)).max())
     else:
         weights = np.full(len(parts), 1 / len(parts)) if weights is None else weights
         terms = parts + value * weights if terms is None else terms
-        of_samples, of_units = _sums_of_squares(weights, codes)
-        alone, together = _sums_of_squares(terms, codes)
-        largest_effect = of_units / of_samples
-        design_effect = min(max(together / alone, 1.0), largest_effect) if alone > NEGLIGIBLE**2 else largest_effect
-        far = largest * n_units * sqrt(of_samples * design_effect * of_units)
-    distinct, counts = np.unique(levels, return_counts=True)
-    return MeanLaws(distinct[None], counts[None].astype(np.float64), np.array([far]))
+        far = largest * _effect_of_unseen(weights, terms, codes)
+    return _law(value, influence, codes, (-far, far))
 
 
-def _sums_of_squares(values: Values, codes: Codes) -> tuple[float, float]:
-    """Return the sum of the squares of all samples, and of the sums of all clusters."""
-    sums = cluster_sums(values, codes)
-    return float(values @ values), float(sums @ sums)
+def law_of_share(value: float, influence: Values, codes: Codes, *, weights: Values) -> MeanLaws:
+    """Return the law of a mean of means of credits, of which unseen ones are 0 or 1 (``law_of_mean``).
+
+    Args:
+        value: in [0, 1].
+        weights: of each sample in the value. They sum to 1.
+    """
+    effect = _effect_of_unseen(weights, influence, codes)
+    return _law(value, influence, codes, (value * (1 - effect), value + (1 - value) * effect))
+
+
+def interval_over_parts(
+    value: float, influence: Values, parts: Values, codes: Codes, *, most_trials: float | None
+) -> Interval:
+    """Return the interval of a mean over parts, such as classes, of their samples' mean credit in [0, 1].
+
+    A part of few samples that are alike may have others. The law of the mean allows for one of a weight that is typical
+    of what the mean depends on, and the interval of effective samples for some in each part: the wider one on each side
+    holds the mean. The first is too narrow where many parts have one sample, the second where two of three parts
+    have few.
+
+    Args:
+        value: the mean over parts.
+        influence: of each sample on it, as ``metrics.recall_influence`` returns it.
+        parts: of each sample.
+        most_trials: independent hits that it may count as (``trials_of_means``).
+
+    Example:
+        >>> no_hit, parts = np.zeros(220), np.repeat([0.0, 1.0, 2.0], [200, 10, 10])
+        >>> low, high, _ = interval_over_parts(0.0, no_hit, parts, None, most_trials=44.0)
+        >>> low, round(high, 2)  # ten of a part do not show that it has none
+        (0.0, 0.08)
+    """
+    _, labels, sizes = np.unique(parts, return_inverse=True, return_counts=True)
+    law = law_of_share(value, influence, codes, weights=1 / (len(sizes) * sizes[labels]))
+    low, high = (float(bound[0]) for bound in law.bounds(TAIL))
+    least, most, method = share_interval(value, influence, codes, at_most=most_trials)
+    assert least is not None and most is not None, method
+    method = f"{method_of_law(len(cluster_sums(influence, codes)), codes)}, at least {method}"
+    return Interval(min(low, least), max(high, most), method).clipped(SHARES)
+
+
+def method_of_law(n_units: int, codes: Codes) -> str:
+    """Return the name of the method of an interval."""
+    unit = "sample" if codes is None else "cluster"
+    return f"Bayesian bootstrap of {n_units} {unit}{'' if n_units == 1 else 's'}, with one unseen"
+
+
+def _deviations_of_units(influence: Values, codes: Codes) -> Float64[np.ndarray, " n_units"]:
+    """Return by how much each unit's level deviates from the mean, which is the mean of all levels.
+
+    Influences do not sum to 0 where a class has one sample, as this is compared with the other classes.
+    """
+    sums = cluster_sums(influence / len(influence), codes)
+    return len(sums) * (sums - sums.mean())
+
+
+def _effect_of_unseen(weights: Values, terms: Values, codes: Codes) -> float:
+    """Return by how much an unseen unit moves the mean of units if all of its samples change by 1."""
+    of_samples, of_units = sums_of_squares(weights, codes)
+    effect = design_effect(terms, codes, largest=of_units / of_samples)
+    return len(cluster_sums(weights, codes)) * sqrt(of_samples * effect * of_units)
+
+
+def _law(value: float, influence: Values, codes: Codes, ends: Bounds) -> MeanLaws:
+    levels, counts = np.unique(value + _deviations_of_units(influence, codes), return_counts=True)
+    lowest, highest = np.array(ends)[:, None]
+    return MeanLaws(levels[None], counts[None].astype(np.float64), lowest, highest)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +242,7 @@ class LawPower:
         """
         from scipy.special import betaincinv
 
-        far = float(self.law.far[0])
+        far = float(self.law.highest[0])
         if far == 0 or self.least_p > alpha:
             return None
         spread = 0.0 if self.standard_error is None else student(power, self.n_units) * self.standard_error
@@ -174,7 +260,8 @@ class LawPower:
         law, size = self.law, 0.0
         deviations = law.levels - (law.counts * law.levels).sum(axis=1) / law.counts.sum(axis=1)
         for _ in range(_ITERATIONS):  # the unseen unit is farther from a mean that changed
-            low, high = MeanLaws(deviations, law.counts, law.far + size).bounds(alpha / 2)
+            far = law.highest + size
+            low, high = MeanLaws(deviations, law.counts, -far, far).bounds(alpha / 2)
             size = float(high[0] - low[0]) / 2
         return size
 

@@ -5,8 +5,8 @@ A task declares measures, and the runner turns them into metrics. Each kind has 
 - ``Mean`` of a column: Wilson's for hits and credits, with the effective number of samples, gains and losses for
   differences, otherwise Student's t, corrected for skewness
 - ``Statistic`` of rows, such as a median: a (cluster) bootstrap
-- ``Smooth``: a value that is a smooth function of means, with each sample's influence on it (delta method, or for a
-  fraction Wilson's with the effective number of samples)
+- ``Smooth``: a value that is a smooth function of means, with each sample's influence on it (delta method; for a
+  fraction Wilson's with the effective number of samples; for a mean over parts the law of ``stats.mean_law``)
 - ``Fixed``: a value for which no resampling is valid, or an undefined one, with the reason
 - ``Within``: another measure, on the columns that begin with a prefix
 
@@ -25,6 +25,7 @@ from clipbench.results.record import Metric
 from clipbench.stats import claims, intervals
 from clipbench.stats.clusters import Values, cluster_codes
 from clipbench.stats.estimators import Estimator, Samples
+from clipbench.stats.mean_law import interval_over_parts
 
 RANGES: Mapping[str, intervals.Range] = {"fraction": intervals.SHARES, "difference": intervals.DIFFERENCES}
 """Smallest and largest value of the units whose samples are at these ends, so that intervals count them."""
@@ -218,7 +219,7 @@ class Smooth(Estimated):
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
         influence, clusters = defined_values(samples, self.influence)
         within = intervals.applicable_range(RANGES.get(self.unit), self.value)
-        interval = self.interval or self._interval(influence, clusters, within)
+        interval = self.interval or self._interval(samples, influence, clusters, within)
         return replace(
             self._estimated(self.value, len(influence), interval),
             influence=self.influence,
@@ -227,12 +228,15 @@ class Smooth(Estimated):
         )
 
     def _interval(
-        self, influence: np.ndarray, clusters: np.ndarray | None, within: intervals.Range
+        self, samples: Samples, influence: np.ndarray, clusters: np.ndarray | None, within: intervals.Range
     ) -> intervals.Interval:
         if within != intervals.SHARES or not len(influence):
             return intervals.influence_interval(self.value, influence, clusters=clusters, within=within)
-        at_most = None if self.most_trials is None else float(self.most_trials)
-        return intervals.share_interval(self.value, influence, cluster_codes(clusters), at_most=at_most)
+        codes, at_most = cluster_codes(clusters), None if self.most_trials is None else float(self.most_trials)
+        if self.statistic is None or self.statistic.name != "mean_over_parts":
+            return intervals.share_interval(self.value, influence, codes, at_most=at_most)
+        parts, _ = defined_values(samples, self.statistic.columns[1])
+        return interval_over_parts(self.value, influence, parts, codes, most_trials=at_most)
 
 
 @dataclass(frozen=True, kw_only=True)

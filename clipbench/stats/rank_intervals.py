@@ -11,7 +11,6 @@ copies of each other cost no power, as they do with a correction for the number 
 simulated rates.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -26,8 +25,6 @@ from clipbench.stats.significance import ALPHA
 
 N_DRAWS = 5_000
 """Draws of the largest of all pairs: a p-value has a step of 1 / 5,001, enough for 20 tasks together."""
-_MAX_NUMBERS = 1 << 20
-"""Levels in memory at once."""
 MIN_NEW_TASKS = 6
 """Tasks that a statement about new tasks needs."""
 
@@ -69,7 +66,8 @@ def pair_p_values(
     first, second = model_pairs(credits.shape[1])
     largest = None if applicable_range(SHARES, credits.ravel()) is None else 1.0
     changes = credits[:, first] - credits[:, second]
-    sizes = _sizes([_law(column, clusters, largest) for column in changes.T])
+    laws = (_law(column, clusters, largest) for column in changes.T)
+    sizes = np.concatenate([part.sizes() for part in MeanLaws.stacks(laws)])
     drawn = np.abs(_drawn_pairs(credits, clusters, rng, n_draws))
     return np.maximum(2 * ndtr(-sizes), step_down_p_values(sizes, drawn))
 
@@ -79,25 +77,15 @@ def _law(changes: Values, clusters: Clusters, largest: float | None) -> MeanLaws
     return law_of_mean(mean, changes - mean, cluster_codes(clusters), largest=largest)
 
 
-def _sizes(laws: Sequence[MeanLaws]) -> Float64[np.ndarray, " n_laws"]:
-    """Return the sizes of laws, computed in parts that fit into memory."""
-    widths = np.array([law.levels.shape[1] for law in laws])
-    order, sizes = np.argsort(widths, kind="stable"), np.empty(len(laws))
-    n_at_once = max(1, _MAX_NUMBERS // int(widths.max()))
-    for part in np.split(order, range(n_at_once, len(order), n_at_once)):
-        sizes[part] = MeanLaws.stack([laws[index] for index in part]).sizes()
-    return sizes
-
-
 def _drawn_pairs(
     credits: Float64[np.ndarray, "n n_models"], clusters: Clusters, rng: np.random.Generator, n_draws: int
 ) -> Float[np.ndarray, "n_pairs n_draws"]:
     """Return normal differences of all pairs, each with a variance of 1, that correlate as the models' do."""
     sums = np.column_stack([cluster_sums(column - column.mean(), clusters) for column in credits.T])
-    spread, directions = np.linalg.eigh(sums.T @ sums)
+    products = sums.T @ sums
+    spread, directions = np.linalg.eigh(products)
     totals = directions * np.sqrt(np.maximum(spread, 0.0)) @ rng.standard_normal((len(spread), n_draws))
     first, second = model_pairs(len(spread))
-    products = sums.T @ sums
     variances = products[first, first] + products[second, second] - 2 * products[first, second]
     return (totals[first] - totals[second]) / np.sqrt(np.maximum(variances, NEGLIGIBLE))[:, None]
 

@@ -69,15 +69,6 @@ def mcnemar(gained: int, lost: int) -> NullTest:
     return NullTest(min(1.0, 2 * float(tails[min(gained, lost)])), float(max(0, n - 2 * fewest)))
 
 
-def _by_sizes(sizes: Draws, reached: float, *, n_more: int) -> NullTest:
-    """Return the test of a size, from those under the null hypothesis and ``n_more`` that are as large as it."""
-    n = len(sizes) + n_more
-    p_value = (n_more + int(np.count_nonzero(sizes >= reached))) / n
-    rank = math.floor(ALPHA * n) - n_more  # of the largest that as many as 5 % and one more reach
-    ordered = np.sort(sizes)[::-1]
-    return NullTest(p_value, float(ordered[rank]) if 0 <= rank < len(sizes) else math.inf)
-
-
 def exchange_test(difference: OfExchanges, n_units: int, rng: np.random.Generator) -> NullTest:
     """Return the test of a statistic's difference when each unit's samples are given to either model at random.
 
@@ -99,8 +90,13 @@ def exchange_test(difference: OfExchanges, n_units: int, rng: np.random.Generato
         further_sizes = _exchanged_sizes(difference, n_units, rng, N_EXCHANGES - N_FIRST_EXCHANGES)
         sizes = np.concatenate([sizes, further_sizes])
     sizes = sizes[~np.isnan(sizes)]
-    test = _by_sizes(sizes, reached, n_more=1)
-    return test._replace(standard_error=float(np.sqrt(np.mean(sizes**2))) if len(sizes) else math.nan)
+    n = 1 + len(sizes)
+    rank = math.floor(ALPHA * n) - 1  # of the largest size that as many as 5 % and one more reach
+    return NullTest(
+        p_value=(1 + int(np.count_nonzero(sizes >= reached))) / n,
+        largest=float(np.sort(sizes)[::-1][rank]) if 0 <= rank < len(sizes) else math.inf,
+        standard_error=float(np.sqrt(np.mean(sizes**2))) if len(sizes) else math.nan,
+    )
 
 
 def _exchanged_sizes(

@@ -283,7 +283,7 @@ def nearest(evidence: Evidence) -> Callable[[str], list[Near]]:
         return [
             Near(
                 words=shorten(neighbour.text, MAX_NEAR),
-                cosine=fmt.number(neighbour.cosine, "cosine"),
+                cosine=fmt.number(neighbour.cosine, "cosine") if np.isfinite(neighbour.cosine) else "",
                 is_right=neighbour.is_right,
                 address=address(evidence.run, neighbour.image, is_small=True),
             )

@@ -4,7 +4,7 @@ A gallery that is too large for all queries is searched by a random sample of th
 rank is exact.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -12,12 +12,15 @@ from jaxtyping import Shaped
 
 from clipbench.data.dataset import Dataset
 from clipbench.metrics.ranking import Answers, Ranks, answers_with_distractors, cross_answers, group_answers
-from clipbench.models.protocol import Sides
+from clipbench.metrics.relevance import Relevant
+from clipbench.metrics.result_lists import ListedItems, list_answers, take_queries
+from clipbench.models.protocol import SearchResults, Sides
 from clipbench.results.numbers import count, listed
 from clipbench.stats.clusters import clusters_by_links, clusters_by_shared_item
 from clipbench.stats.estimators import Samples
 from clipbench_tasks.duplicates import recall_limits
-from clipbench_tasks.tables import QuerySet, Rows, SearchedItems, Vectors, captions_of, items_at, text_column
+from clipbench_tasks.listed import Lists, answers_of_lists, column_of_first
+from clipbench_tasks.tables import QuerySet, Rows, SearchedItems, Table, Vectors, captions_of, items_at, text_column
 
 DIRECTIONS = {
     "image_retrieval": ("Text-to-image", "captions"),
@@ -93,6 +96,8 @@ class Direction(NamedTuple):
     """Ranks in the gallery without distractors, and ranks among the distractors, None if there are none."""
     n_more: int = 0
     """Number of distractors in the gallery."""
+    lists: Lists | None = None
+    """The result lists of the queries, None for a search by vectors."""
     limit: str = ""
     """The largest R@1 that equal captions or images allow, empty if it may be 100 %, or queries are a sample."""
 
@@ -104,6 +109,8 @@ class Direction(NamedTuple):
     @property
     def n_gallery(self) -> int:
         """Number of items that each query searches, without the query itself."""
+        if self.lists is not None:
+            return self.lists.n_items
         return len(self.items.vectors) - (self.queries.left_out is not None)
 
 
@@ -187,6 +194,96 @@ def _cross_directions(
         columns={"caption": words[by_image.right], "predicted_caption": words[by_image.first]},
         limit=limits[1],
     )
+
+
+def draws_of(dataset: Dataset, draw: Draw) -> dict[str, Rows]:
+    """Return the rows of the queries that search in each direction that the data allows, in the order of drawing."""
+    _, owner = captions_of(dataset)
+    rows = {"image_retrieval": draw(dataset.caption_names()), "text_retrieval": draw(dataset.image_ids)}
+    if (np.bincount(owner) > 1).any():
+        having = np.flatnonzero(np.bincount(owner)[owner] > 1)
+        rows["text_text"] = having[draw(items_at(dataset.caption_names(), having))]
+    if dataset.labels is not None and searches_images(dataset):
+        having = np.flatnonzero(np.bincount(dataset.labels)[dataset.labels] > 1)
+        rows["image_image"] = having[draw(items_at(dataset.image_ids, having))]
+    return rows
+
+
+def unanswered_queries(dataset: Dataset, name: str, rows: Rows) -> Table:
+    """Return the samples of the queries of a direction that finished result lists do not answer: ids without values.
+
+    They are there so that runs of lists and of vectors have the same samples.
+    """
+    _, owner = captions_of(dataset)
+    is_of_captions = DIRECTIONS[name][1] == "captions"
+    all_ids = dataset.caption_names() if is_of_captions else dataset.image_ids
+    images = owner[rows] if is_of_captions else rows
+    kind = "text" if is_of_captions else "image"
+    return {
+        "sample_id": text_column(_ids(f"{name}:{kind}", all_ids, rows)),
+        "direction": np.full(len(rows), name, object),
+        "cluster": text_column(dataset.image_ids)[images],
+        "image": images,
+        "margin": np.full(len(rows), np.nan),
+    }
+
+
+def direction_of_lists(
+    dataset: Dataset, results: SearchResults, digests: Sequence[str], draws: Mapping[str, Rows]
+) -> Direction:
+    """Return the direction of finished result lists: captions that look for their image, or images for a caption.
+
+    Args:
+        results: of all captions, or of all images.
+        digests: content hashes of the gallery.
+        draws: rows of the queries of each direction.
+    """
+    captions, owner = captions_of(dataset)
+    words, no_vectors = text_column(captions), np.zeros((0, 0), np.float32)
+    is_by_text = results.side == "text"
+    name, kind = ("image_retrieval", "text") if is_by_text else ("text_retrieval", "image")
+    all_ids = dataset.caption_names() if is_by_text else dataset.image_ids
+    rows = draws[name]
+    is_sample = len(draws["image_retrieval"]) < len(captions) or len(draws["text_retrieval"]) < len(dataset)
+    limits = ["", ""] if is_sample else recall_limits(captions, digests, owner, len(dataset))
+    n_items = len(dataset.gallery) if is_by_text else len(captions)
+    listed = take_queries(ListedItems(results.query, results.item, results.group), rows, len(all_ids))
+    relevant = _relevant_items(owner, rows, is_by_text=is_by_text)
+    answers = list_answers(listed, relevant, n_items)
+    images = owner[rows] if is_by_text else rows
+    if is_by_text:
+        gallery_rows = np.arange(n_items)
+        n_more = n_items - len(dataset)
+        items = SearchedItems(no_vectors, gallery_rows, [*_image_texts(dataset), *[""] * n_more], gallery_rows)
+        columns = {"caption": words[rows], "predicted_image": column_of_first(gallery_rows, answers.first)}
+    else:
+        items = SearchedItems(no_vectors, owner, captions)
+        columns = {"caption": words[answers.right], "predicted_caption": column_of_first(words, answers.first)}
+    return Direction(
+        name=name,
+        queries=QuerySet(_ids(f"{name}:{kind}", all_ids, rows), no_vectors, images),
+        items=items,
+        images=images,
+        clusters=text_column(dataset.image_ids)[images],
+        answers=answers_of_lists(answers),
+        n_positives=relevant.counts,
+        n_all=len(all_ids),
+        columns=columns,
+        lists=Lists(listed, results.depth, answers.lengths, n_items),
+        limit=limits[0 if is_by_text else 1],
+    )
+
+
+def _relevant_items(owner: Rows, query_rows: Rows, *, is_by_text: bool) -> Relevant:
+    """Return the image of each caption that is a query, or the captions of each image that is one."""
+    if is_by_text:
+        queries = np.arange(len(query_rows))
+        return Relevant(queries, owner[query_rows], np.ones_like(queries))
+    new_row = np.full(owner.max() + 1, -1)
+    new_row[query_rows] = np.arange(len(query_rows))
+    captions = np.flatnonzero(new_row[owner] >= 0)
+    captions = captions[np.argsort(new_row[owner[captions]], kind="stable")]
+    return Relevant(new_row[owner[captions]], captions, np.ones_like(captions))
 
 
 def _text_direction(dataset: Dataset, texts: Sides, draw: Draw) -> Direction:

@@ -25,13 +25,24 @@ from clipbench.errors import DataError, Unavailable
 from clipbench.evaluation.task import OF_UNIT_VECTORS, Evaluation
 from clipbench.metrics import relevance
 from clipbench.metrics.ranking import Answers, Ranks, expected_rank, recall_at_k
+from clipbench.metrics.result_lists import ListedItems, list_answers, take_queries, without_items
 from clipbench.metrics.similarity import unit
-from clipbench.models.protocol import COSINE, ROLES, Embedder, Role
+from clipbench.models.protocol import COSINE, ROLES, Embedder, Role, SearchResults
 from clipbench.results.numbers import bounded, counted, percent
 from clipbench.results.record import Curve
 from clipbench.stats.clusters import clusters_by_half_overlap, n_equal_clusters
 from clipbench.stats.measures import Definition, Definitions, Mean, Measures, define, undefined
 from clipbench_tasks.directions import Draw, sample_notes
+from clipbench_tasks.listed import (
+    Lists,
+    answers_of_lists,
+    column_of_first,
+    listed_margins,
+    listed_neighbours,
+    listed_ranks,
+    notes_of_lists,
+    with_depth,
+)
 from clipbench_tasks.tables import (
     CERTAIN,
     Columns,
@@ -90,11 +101,27 @@ class JudgedSearch(NamedTuple):
     """Queries without a relevant document, which are left out."""
     of_both: str = ""
     """A sentence on the vectors of items with an image and a text, empty if there are none."""
+    lists: Lists | None = None
+    """The result lists of the queries, None for a search by vectors."""
+    list_notes: tuple[str, ...] = ()
 
     @property
     def n_documents(self) -> Rows:
         """Documents that each query searches."""
         return len(self.documents.ids) - np.array([len(rows) for rows in self.left_out])
+
+    @property
+    def n_ranked(self) -> Rows:
+        """Documents that each query has ranks of."""
+        return self.n_documents if self.lists is None else self.lists.lengths
+
+    def answers(self, relevant: relevance.Relevant) -> tuple[relevance.Levels, Answers]:
+        """Return the score levels of each query's relevant documents, and its best and first document."""
+        if self.lists is None:
+            queries, documents = self.vectors
+            return relevance.judged_answers(queries, documents, relevant, without=self.left_out)
+        answers = list_answers(self.lists.listed, relevant, len(self.documents.ids))
+        return answers.levels, answers_of_lists(answers)
 
 
 def sample_queries(judgements: Judgements, draw: Draw) -> tuple[Judgements, tuple[str, ...]]:
@@ -134,6 +161,34 @@ def search_of(dataset: Dataset, judgements: Judgements, embedder: Embedder) -> J
     return JudgedSearch(queries, documents, relevant, query_judgements, left_out, parts, vectors, n_without, of_both)
 
 
+def listed_search(judgements: Judgements, results: SearchResults) -> JudgedSearch:
+    """Return the queries that have a relevant document, the documents, and the result lists of the queries.
+
+    Args:
+        results: of all queries of the judgements.
+    """
+    relevant, query_rows = relevance.relevant_documents(judgements.query, judgements.document, judgements.grade)
+    queries, documents = judgements.queries.take(query_rows), judgements.documents
+    left_out = documents_of_queries(queries, documents, relevant)
+    listed = ListedItems(results.query, results.item, results.group)
+    listed = take_queries(listed, query_rows, len(judgements.queries.ids))
+    listed = without_items(listed, left_out, len(documents.ids))
+    lengths = np.bincount(listed.query, minlength=len(query_rows))
+    lists = Lists(listed, results.depth, lengths, len(documents.ids))
+    return JudgedSearch(
+        queries=queries,
+        documents=documents,
+        relevant=relevant,
+        judgements=judgements.take_queries(query_rows),
+        left_out=left_out,
+        parts=(),
+        vectors=(),
+        n_without=len(judgements.queries.ids) - len(query_rows),
+        lists=lists,
+        list_notes=tuple(notes_of_lists(results, lists)),
+    )
+
+
 def _parts(dataset: Dataset, items: JudgedItems, embedder: Embedder, role: Role) -> Parts:
     """Return the vectors of queries or documents, whose images are encoded in the order of the data."""
     is_joint = embedder.info.is_joint
@@ -156,22 +211,22 @@ def _parts(dataset: Dataset, items: JudgedItems, embedder: Embedder, role: Role)
 def evaluation(search: JudgedSearch, ks: Cutoffs) -> Evaluation:
     """Return one row per query."""
     queries, documents, relevant, left_out = search.queries, search.documents, search.relevant, search.left_out
-    of_queries, of_documents = search.vectors
-    levels, answers = relevance.judged_answers(of_queries, of_documents, relevant, without=left_out)
+    levels, answers = search.answers(relevant)
     ids = [f"query:{id}" for id in queries.ids]
-    pairs = relevant.query * len(documents.ids) + relevant.document
-
-    def is_relevant(query: Rows, document: Rows) -> Bool[np.ndarray, " _"]:
-        return np.isin(query * len(documents.ids) + document, pairs)
-
     samples, measures = _table(search, levels, answers, ids, ks), _measures(relevant, search.n_documents, ks)
+    if search.lists is not None:
+        measures = with_depth(measures, _depths(relevant, ks), search.lists)
     baselines: Measures = {f"{DIRECTION}_tie_rate": tie_rate(answers.ranks.tied > 0)}
-    last, limits = f"ndcg@{max(ks)}", list(_limits(search, levels, samples, baselines, max(ks)))
-    if isinstance(measure := measures[last], Mean):
-        measures[last] = replace(measure, limit="; ".join(limits))
+    limits: list[str] = []
+    reached_ks = [k for k in ks if search.lists is None or search.lists.reaches(k)]
+    if reached_ks:
+        last = f"ndcg@{max(reached_ks)}"
+        limits = list(_limits(search, levels, samples, baselines, max(reached_ks)))
+        if isinstance(measure := measures[last], Mean):
+            measures[last] = replace(measure, limit="; ".join(limits))
     table = {
         name: replace(definition, description=f"{definition.description}{search.of_both}")
-        for name, definition in definitions(ks).items()
+        for name, definition in definitions(ks, max(reached_ks, default=max(ks))).items()
     }
     return Evaluation(
         samples=samples,
@@ -179,15 +234,32 @@ def evaluation(search: JudgedSearch, ks: Cutoffs) -> Evaluation:
         measures=define(measures, table),
         baselines=define(baselines, table),
         curves={f"{DIRECTION}_{name}": curve for name, curve in _curves(search, levels)},
-        neighbours=neighbours_of_answers(
-            QuerySet(ids, of_queries, np.arange(len(ids)), left_out),
-            answers,
-            SearchedItems(of_documents, np.arange(len(documents.ids)), documents.texts, documents.images),
-            is_relevant,
-        ),
+        neighbours=_neighbours(search, answers, ids),
         question=QUESTION,
         scoring=SCORING,
-        notes=(*limits, *_notes(queries, documents, left_out, samples["cluster"])),
+        notes=(*search.list_notes, *limits, *_notes(queries, documents, left_out, samples["cluster"])),
+    )
+
+
+def _neighbours(search: JudgedSearch, answers: Answers, ids: list[str]) -> Table:
+    """Return the first documents of the worst failures."""
+    documents, relevant = search.documents, search.relevant
+    pairs = relevant.query * len(documents.ids) + relevant.document
+
+    def is_relevant(query: Rows, document: Rows) -> Bool[np.ndarray, " _"]:
+        return np.isin(query * len(documents.ids) + document, pairs)
+
+    if search.lists is not None:
+        images = documents.images
+        return listed_neighbours(
+            ids, search.lists, answers.ranks, texts=documents.texts, images=images, is_right=is_relevant
+        )
+    of_queries, of_documents = search.vectors
+    return neighbours_of_answers(
+        QuerySet(ids, of_queries, np.arange(len(ids)), search.left_out),
+        answers,
+        SearchedItems(of_documents, np.arange(len(documents.ids)), documents.texts, documents.images),
+        is_relevant,
     )
 
 
@@ -254,7 +326,15 @@ def query_metrics(levels: relevance.Levels, relevant: relevance.Relevant, ranks:
 def _table(search: JudgedSearch, levels: relevance.Levels, answers: Answers, ids: list[str], ks: Cutoffs) -> Table:
     """Return one row per query: the query, its best relevant document, the first document, and all metrics."""
     queries, documents, relevant = search.queries, search.documents, search.relevant
-    rank = expected_rank(answers.ranks)
+    ranks, lists = answers.ranks, search.lists
+    metrics = query_metrics(levels, relevant, ranks, ks)
+    if lists is None:
+        rank, margin = expected_rank(ranks), 1.5 - expected_rank(ranks)
+        scores = cosine_columns(answers, f"{DIRECTION}_cosine_margin")
+    else:
+        rank, margin, scores = listed_ranks(ranks), listed_margins(ranks, lists.depth), {}
+        depths = _depths(relevant, ks)
+        metrics = {name: column for name, column in metrics.items() if lists.reaches(depths.get(name, 1))}
     # Queries with much the same relevant documents, such as captions of one image, are found or missed together.
     clusters = text_column(queries.ids)[clusters_by_half_overlap(relevant.query, relevant.document, len(ids))]
     texts, names = text_column(documents.texts), text_column(documents.ids)
@@ -263,20 +343,29 @@ def _table(search: JudgedSearch, levels: relevance.Levels, answers: Answers, ids
         "direction": np.full(len(ids), DIRECTION, object),
         "cluster": clusters,
         "image": queries.images,
-        "margin": 1.5 - rank,
+        "margin": margin,
         "query": text_column(queries.texts),
         "target_document": names[answers.right],
         "target_text": texts[answers.right],
         "target_image": documents.images[answers.right],
-        "predicted_document": names[answers.first],
-        "predicted_text": texts[answers.first],
-        "predicted_image": documents.images[answers.first],
+        "predicted_document": column_of_first(names, answers.first),
+        "predicted_text": column_of_first(texts, answers.first),
+        "predicted_image": column_of_first(documents.images, answers.first),
         "n_relevant": relevant.counts,
-        **cosine_columns(answers, f"{DIRECTION}_cosine_margin"),
+        **scores,
         f"{DIRECTION}_rank": rank,
         f"{DIRECTION}_tied": (answers.ranks.tied > 0).astype(np.float64),
-        **query_metrics(levels, relevant, answers.ranks, ks),
+        **metrics,
     }
+
+
+def _depths(relevant: relevance.Relevant, ks: Cutoffs) -> dict[str, int]:
+    """Return the number of documents that each metric looks at, where it is not all of a list."""
+    most_relevant = int(relevant.counts.max())
+    depths = {"map@R": most_relevant, "r_precision": most_relevant}
+    for k in ks:
+        depths |= {f"ndcg@{k}": k, f"recall@{k}": k, f"hit_rate@{k}": k}
+    return depths
 
 
 def _limits(
@@ -292,11 +381,10 @@ def _limits(
         pairs = zip(judgements.query.tolist(), judgements.document.tolist(), strict=True)
         is_sought = np.array([document not in left_out[query] for query, document in pairs], np.int64)
         judged, _ = relevance.relevant_documents(judgements.query, judgements.document, is_sought)
-        queries, documents = search.vectors
-        of_judged, _ = relevance.judged_answers(queries, documents, judged, without=left_out)
-        unjudged = relevance.unjudged_at_k(of_judged, judged, search.n_documents, k)
+        of_judged, _ = search.answers(judged)
+        unjudged = relevance.unjudged_at_k(of_judged, judged, search.n_ranked, k)
         share = Mean(column=f"unjudged@{k}", higher_is_better=None)
-        samples[share.column] = unjudged.sum(axis=1) / np.minimum(search.n_documents, k)
+        samples[share.column] = unjudged.sum(axis=1) / np.clip(search.n_ranked, 1, k)
         baselines[share.column] = share
         with_all = relevance.ndcg_with_unjudged_at_k(levels, search.relevant, unjudged)
         if unjudged.any():
@@ -330,9 +418,13 @@ def _measures(relevant: relevance.Relevant, n_documents: Rows, ks: Cutoffs) -> M
     return measures
 
 
-def definitions(ks: Cutoffs) -> Definitions:
-    """Return the definitions of the metrics and the baseline of data with judgements."""
-    last = max(ks)
+def definitions(ks: Cutoffs, last: int | None = None) -> Definitions:
+    """Return the definitions of the metrics and the baseline of data with judgements.
+
+    Args:
+        last: k of the nDCG that is a headline metric, None for the largest.
+    """
+    last = max(ks) if last is None else last
     metric_definitions = {
         f"ndcg@{k}": Definition(
             f"nDCG@{k}",
@@ -380,7 +472,7 @@ def _curves(search: JudgedSearch, levels: relevance.Levels) -> Iterator[tuple[st
     """Yield nDCG and recall at several k, with their intervals."""
     relevant, n_documents = search.relevant, search.n_documents
     clusters = clusters_by_half_overlap(relevant.query, relevant.document, len(n_documents))
-    ks = [k for k in CURVE_KS if k <= n_documents.max()]
+    ks = [k for k in CURVE_KS if k <= n_documents.max() and (search.lists is None or search.lists.reaches(k))]
     for name, label, role, metric in (
         ("ndcg", "nDCG@k", "ink", relevance.ndcg_at_k),
         ("recall", "recall@k of relevant documents", "pair", relevance.relevant_recall_at_k),

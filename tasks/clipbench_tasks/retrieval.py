@@ -26,19 +26,41 @@ from clipbench.data.images import ImageRef
 from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.errors import MissingPart, UsageError
 from clipbench.evaluation.task import Evaluation, Task
-from clipbench.metrics.ranking import Ranks, chance_recall_at_k, expected_rank, expected_recall_at_k, recall_at_k
-from clipbench.models.protocol import Embedder
-from clipbench.results.record import Curve, CurveRole
+from clipbench.metrics.ranking import (
+    NOT_RETRIEVED,
+    Ranks,
+    chance_recall_at_k,
+    expected_rank,
+    expected_recall_at_k,
+    recall_at_k,
+)
+from clipbench.models.protocol import Embedder, SearchEmbedder, SearchResults, capability
+from clipbench.results.numbers import counted
+from clipbench.results.record import UNDEFINED_BY_LISTS, Curve, CurveRole
 from clipbench.results.sample_inputs import InputKind, Inputs
 from clipbench.stats.estimators import Estimator
 from clipbench.stats.measures import Definition, Definitions, Mean, Measures, Statistic, define, undefined
 from clipbench_tasks import judged
-from clipbench_tasks.directions import DIRECTIONS, Direction, directions_of, draw_queries, sample_notes, searches_images
+from clipbench_tasks.directions import (
+    DIRECTIONS,
+    Direction,
+    Draw,
+    direction_of_lists,
+    directions_of,
+    draw_queries,
+    draws_of,
+    sample_notes,
+    searches_images,
+    unanswered_queries,
+)
+from clipbench_tasks.listed import listed_margins, listed_neighbours, listed_ranks, notes_of_lists, with_depth
 from clipbench_tasks.tables import (
     CERTAIN,
     Columns,
     Curves,
     Cutoffs,
+    Mask,
+    Rows,
     Table,
     Vectors,
     check_cutoffs,
@@ -46,6 +68,7 @@ from clipbench_tasks.tables import (
     curve_of_means,
     join_evaluations,
     neighbours_of_answers,
+    stack_tables,
     text_column,
     tie_rate,
 )
@@ -59,6 +82,13 @@ RECALL_CURVES: Mapping[str, tuple[str, str, CurveRole]] = {
     "text_text": ("recall within a modality", "text → text", "text"),
 }
 """Figure, series and role of the curve of each direction: a direction has the role of its right items."""
+SOUGHT = {
+    "image_retrieval": "images",
+    "text_retrieval": "captions",
+    "image_image": "images",
+    "text_text": "captions",
+}
+"""What the queries of each direction look for."""
 N_SIZES = 12
 """Sizes of a gallery with distractors for which recall is computed."""
 SHOWN_PAIRS = 50
@@ -72,6 +102,7 @@ class Retrieval(Task):
     name = "retrieval"
     version = 1
     takes_dot = True
+    takes_lists = True
     summary = (
         "recall@k and median rank (text to image, image to text, image to image, text to text), nDCG and MRR on judged"
         " data"
@@ -107,6 +138,10 @@ class Retrieval(Task):
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
         """Return one row per query. Needs captions, labels for image-to-image retrieval, or judgements."""
         draw = partial(draw_queries, at_most=self.queries, rng=rng)
+        searcher = capability(embedder, SearchEmbedder)
+        if searcher is not None:
+            digests = embedder.digests(dataset.gallery)
+            return _evaluation_of_lists(dataset, searcher.search_results(dataset), digests, draw, self.ks)
         if dataset.judgements is not None:
             judgements, notes = judged.sample_queries(dataset.judgements, draw)
             evaluation = judged.evaluation(judged.search_of(dataset, judgements, embedder), self.ks)
@@ -132,11 +167,49 @@ class Retrieval(Task):
         )
 
 
+def _evaluation_of_lists(
+    dataset: Dataset, results: SearchResults, digests: Sequence[str], draw: Draw, ks: Cutoffs
+) -> Evaluation:
+    """Return the evaluation of finished result lists. What only vectors have is undefined, with the reason."""
+    if dataset.judgements is not None:
+        _, sample = judged.sample_queries(dataset.judgements, draw)
+        if sample:
+            raise UsageError("task retrieval: queries has no effect on result lists of judged data: remove it")
+        return judged.evaluation(judged.listed_search(dataset.judgements, results), ks)
+    draws = draws_of(dataset, draw)
+    direction = direction_of_lists(dataset, results, digests, draws)
+    assert direction.lists is not None
+    evaluation = _evaluation(direction, ks)
+    others = [name for name in draws if name != direction.name]
+    tables = [unanswered_queries(dataset, name, draws[name]) for name in others]
+    sizes = [(len(direction.images), direction.n_all, DIRECTIONS[direction.name][1])]
+    measures = dict(evaluation.measures)
+    for name in others:
+        measures |= _measures_without_lists(name, ks)
+    return replace(
+        evaluation,
+        samples=stack_tables(evaluation.samples, *tables),
+        measures=measures,
+        notes=(*sample_notes(sizes), *notes_of_lists(results, direction.lists), *evaluation.notes),
+    )
+
+
+def _measures_without_lists(name: str, ks: Cutoffs) -> Measures:
+    """Return the undefined metrics of a direction that vectors of the data have, and result lists do not."""
+    queries = DIRECTIONS[name][1]
+    reason = f"{UNDEFINED_BY_LISTS}: the file has no lists of {queries} that look for {SOUGHT[name]}"
+    measures: Measures = {f"{name}_recall@{k}": undefined(reason, higher_is_better=True) for k in ks}
+    measures[f"{name}_median_rank"] = undefined(reason, "rank", higher_is_better=False)
+    return define(measures, _definitions(name, ks))
+
+
 def _evaluation(direction: Direction, ks: Cutoffs) -> Evaluation:
     name, definitions = direction.name, _definitions(direction.name, ks)
     baselines: Measures = {f"{name}_tie_rate": tie_rate(direction.ranks.tied > 0)}
     baselines |= {strict: Mean(column=strict) for strict in _strict(direction, ks)}
     n_points = min(CURVE_ENDS_AT, direction.n_gallery)
+    if direction.lists is not None and not direction.lists.reaches(n_points):
+        n_points = direction.lists.depth
     ks_drawn = range(1, n_points + 1)
     figure, series, role = RECALL_CURVES[name]
     recall = [float(recall_at_k(direction.ranks, k).mean()) for k in ks_drawn]
@@ -163,8 +236,22 @@ def _evaluation(direction: Direction, ks: Cutoffs) -> Evaluation:
             f"{name}_recall_chance": replace(curve, y=by_chance, chance=None, series=""),
             **by_size,
         },
-        neighbours=neighbours_of_answers(direction.queries, direction.answers, direction.items),
+        neighbours=_neighbours(direction),
         notes=(f"{DIRECTIONS[name][0]} {direction.limit}",) if direction.limit else (),
+    )
+
+
+def _neighbours(direction: Direction) -> Table:
+    """Return the first items of the worst failures."""
+    queries, items, lists = direction.queries, direction.items, direction.lists
+    if lists is None:
+        return neighbours_of_answers(queries, direction.answers, items)
+
+    def is_right(query: Rows, item: Rows) -> Mask:
+        return queries.groups[query] == items.groups[item]
+
+    return listed_neighbours(
+        queries.ids, lists, direction.ranks, texts=items.texts, images=items.images, is_right=is_right
     )
 
 
@@ -199,10 +286,16 @@ def _measures(direction: Direction, ks: Cutoffs) -> Measures:
             measures[name] = undefined(reason, higher_is_better=True)
         else:
             measures[name] = Mean(column=name, chance=chance, limit=direction.limit if k == 1 else "")
-    column = f"{direction.name}_rank"
-    measures[f"{direction.name}_median_rank"] = Statistic(
+    column, median = f"{direction.name}_rank", f"{direction.name}_median_rank"
+    measures[median] = Statistic(
         function=Estimator("median", (column,)), columns=(column,), unit="rank", higher_is_better=False
     )
+    if direction.lists is not None:
+        measures = with_depth(measures, {f"{direction.name}_recall@{k}": k for k in ks}, direction.lists)
+        n_lost = int((direction.ranks.better == NOT_RETRIEVED).sum())
+        if n_lost:
+            reason = f"{UNDEFINED_BY_LISTS}: the lists of {counted(n_lost, 'query', 'queries')} have no right answer"
+            measures[median] = undefined(reason, "rank", higher_is_better=False)
     return measures
 
 
@@ -237,25 +330,35 @@ def _inputs(direction: Direction) -> Inputs:
 
 
 def _table(direction: Direction, ks: Cutoffs) -> Table:
-    name, answers, ranks = direction.name, direction.answers, direction.ranks
+    name, answers, ranks, lists = direction.name, direction.answers, direction.ranks, direction.lists
+    if lists is None:
+        rank, margin = expected_rank(ranks), 1.5 - expected_rank(ranks)  # a margin of 0 is a tie of two
+        scores = cosine_columns(answers, f"{name}_cosine_margin")
+    else:
+        rank, margin, scores = listed_ranks(ranks), listed_margins(ranks, lists.depth), {}
     return {
         "sample_id": text_column(direction.queries.ids),
         "direction": np.full(len(direction.images), name, object),
         "cluster": direction.clusters,
         "image": direction.images,
-        "margin": 1.5 - expected_rank(ranks),  # above 0 only where the right item is first; 0 for a tie of two
+        "margin": margin,  # above 0 only where the right item is first
         **direction.columns,
-        **cosine_columns(answers, f"{name}_cosine_margin"),
+        **scores,
         **_strict(direction, ks),
-        f"{name}_rank": expected_rank(ranks),
+        f"{name}_rank": rank,
         f"{name}_tied": (ranks.tied > 0).astype(np.float64),
-        **{f"{name}_recall@{k}": recall_at_k(ranks, k) for k in ks if k < direction.n_gallery},
+        **{f"{name}_recall@{k}": recall_at_k(ranks, k) for k in _measured_ks(direction, ks)},
     }
+
+
+def _measured_ks(direction: Direction, ks: Cutoffs) -> list[int]:
+    """Return the k at which some query may miss, and that the lists reach."""
+    return [k for k in ks if k < direction.n_gallery and (direction.lists is None or direction.lists.reaches(k))]
 
 
 def _strict(direction: Direction, ks: Cutoffs) -> Columns:
     """Return recall with ties counted as misses, for each k at which ties decide any query."""
-    hits = {k: recall_at_k(direction.ranks, k) for k in ks if k < direction.n_gallery}
+    hits = {k: recall_at_k(direction.ranks, k) for k in _measured_ks(direction, ks)}
     return {
         f"{direction.name}_recall@{k}_strict": (hit == 1).astype(np.float64)
         for k, hit in hits.items()

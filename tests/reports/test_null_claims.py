@@ -238,7 +238,7 @@ CLAIM = re.compile(
 """Words of a difference, an order, or a distance from chance."""
 UNTOLD = re.compile(
     r"none is significantly ahead of all others|No model is shown to be ahead of all others|"
-    r"Nothing here differs from guessing|"
+    r"Nothing here is shown to differ from guessing|"
     r"No test here shows .*|neither direction is better|neither more nor less of it is worse|too small to matter|"
     r"\b0 (?:better|worse)|\(?and [\d,]+ more\)?|above the (?:false ones|others)|"
     r"the runs have values for different samples|no format is shown to lose less|"

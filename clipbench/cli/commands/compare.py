@@ -18,7 +18,7 @@ from clipbench.files import write_atomic
 if TYPE_CHECKING:
     from clipbench.comparison.explanation_records import Explanation
     from clipbench.comparison.gate_rules import Gate
-    from clipbench.comparison.records import Comparison
+    from clipbench.comparison.records import CompareOptions, Comparison
     from clipbench.results.other_tools import Values
     from clipbench.results.run import Run
 
@@ -35,6 +35,7 @@ EXAMPLES = {
 """A value of each option of the gate and the test."""
 GATE_OPTIONS = ("max_drop", "gate", "require", "strict", "conclusive")
 TEST_OPTIONS = ("alpha", "equivalence_margin")
+CHAIN_FORMATS = ("table", "json", "html")
 FORMATS = ("table", "md", "json", "junit", "github", "html")
 
 
@@ -54,13 +55,14 @@ class CompareArguments:
     form: str
     out: Path | None
     explain: bool
+    chain: bool
     verbose: bool
 
 
 @command(
     Gate=GATE_OPTIONS,
     Test=(*TEST_OPTIONS, "labels"),
-    Output=("form", "out", "explain", "verbose"),
+    Output=("form", "out", "explain", "chain", "verbose"),
 )
 @click.argument("runs", nargs=-1, metavar="BASE CANDIDATE [MORE...]", type=PATH)
 @click.option(
@@ -93,6 +95,9 @@ class CompareArguments:
 @click.option("--format", "form", default="table", type=click.Choice(FORMATS), help="Output format.")
 @click.option("-o", "--out", metavar="FILE", type=PATH, help="Output file (required for html).")
 @click.option("--explain", is_flag=True, help="Add where each candidate got worse to the page (--format html).")
+@click.option(
+    "--chain", is_flag=True, help="Compare each run with the one before, and the last with the first, which is gated."
+)
 @click.option("-v", "--verbose", is_flag=True, help="Print all metrics, slices, changed samples and notes.")
 @TRACEBACK
 @with_arguments(CompareArguments)
@@ -104,6 +109,7 @@ def compare(arguments: CompareArguments) -> int:
     clipbench compare runs/base runs/candidate --max-drop 0.5pp
     clipbench compare runs/base runs/candidate --gate gate.toml --format md
     clipbench compare runs/base runs/one runs/two --format html -o compare.html
+    clipbench compare --chain runs/model runs/int8 runs/index runs/filtered
 
     BASE and CANDIDATE are run folders, result.json files, or results of CLIP_benchmark, DataComp, open_clip or MIEB: a
     file or a folder, with #MODEL if it has several models. Results of other tools have no samples and are not tested.
@@ -126,6 +132,8 @@ def compare(arguments: CompareArguments) -> int:
     gate = _read_gate(arguments)
     if form == "junit" and gate.is_empty:
         raise UsageError("--format junit reports gated metrics only: give --max-drop, --gate or --require")
+    if arguments.chain:
+        return _compare_chain(arguments, gate)
     sides = [_open(path) for path in arguments.runs]
     comparisons = _compare_candidates(sides, arguments, gate)
     if form != "table" or arguments.out is not None:
@@ -135,6 +143,53 @@ def compare(arguments: CompareArguments) -> int:
     _write(comparisons, [None if isinstance(side, NotMeasured) else side for side in sides], arguments)
     statuses = [comparison.exit_status for comparison in comparisons]
     return REGRESSION if REGRESSION in statuses else max(statuses)
+
+
+def _compare_chain(arguments: CompareArguments, gate: "Gate") -> int:
+    """Print or write the comparisons of a chain of runs, and return the exit status."""
+    from clipbench.comparison.chain import compare_chain
+    from clipbench.comparison.compare_runs import open_side
+    from clipbench.comparison.formats import chain_json
+    from clipbench.comparison.records import verdict_line
+    from clipbench.results.numbers import ascii_signs
+    from clipbench.results.run import Run
+    from clipbench.untrusted.terminal import log_line
+
+    form, out = arguments.form, arguments.out
+    if form not in CHAIN_FORMATS:
+        raise UsageError(f"--chain has the formats {', '.join(CHAIN_FORMATS)}: got --format {form}")
+    if arguments.explain or arguments.verbose:
+        flag = "--explain" if arguments.explain else "-v"
+        raise UsageError(f"{flag} has no effect with --chain: compare two of the runs without --chain")
+    runs = [open_side(path) for path in arguments.runs]
+    chain = compare_chain(runs, _compare_options(arguments), gate)
+    if form == "html":
+        assert out is not None, form
+        from clipbench import plugins
+
+        ends = [side if isinstance(side, Run) else None for side in (runs[0], runs[-1])]
+        plugins.load(plugins.REPORTS, "compare")([chain.whole], ends, out, chain=chain)
+    elif form == "json" and out is None:
+        echo_text(chain_json(chain))
+    else:
+        width = terminal_width() if out is None else None
+        lines = [ascii_signs(log_line(line)) for line in chain.lines(width)]
+        if out is None:
+            echo(*lines)
+        else:
+            text = chain_json(chain) if form == "json" else "\n".join(lines)
+            write_atomic({out: text.encode()})
+    if out is not None:
+        echo(f"wrote {out}", ascii_signs(verdict_line(chain.verdict, chain.reason)))
+    return chain.exit_status
+
+
+def _compare_options(arguments: CompareArguments) -> "CompareOptions":
+    from clipbench.comparison.gate_rules import Tolerance
+    from clipbench.comparison.records import CompareOptions
+
+    margin = Tolerance.parse_option(arguments.equivalence_margin, "equivalence_margin")
+    return CompareOptions(alpha=arguments.alpha, equivalence_margin=margin)
 
 
 def _refuse_empty_variables(context: click.Context) -> None:
@@ -181,14 +236,12 @@ def _compare_candidates(
     """Return a comparison of each candidate with the base, also of one that was not measured or is not comparable."""
     from clipbench.comparison.compare_runs import check_warnings, compare, metrics_of
     from clipbench.comparison.gate import check_gate
-    from clipbench.comparison.gate_rules import Tolerance
     from clipbench.comparison.new_labels import read_labels
     from clipbench.comparison.overall import with_verdict
-    from clipbench.comparison.records import CompareOptions, Comparison, Refusal
+    from clipbench.comparison.records import Comparison, Refusal
     from clipbench.results.run import Run
 
-    margin = Tolerance.parse_option(arguments.equivalence_margin, "equivalence_margin")
-    options = CompareOptions(alpha=arguments.alpha, equivalence_margin=margin)
+    options = _compare_options(arguments)
     labels = None if arguments.labels is None else read_labels(arguments.labels)
     base, *candidates = sides
     measured = [side for side in (*candidates, base) if not isinstance(side, NotMeasured)]

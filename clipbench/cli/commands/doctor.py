@@ -61,6 +61,9 @@ def doctor(arguments: DoctorArguments) -> int:
     clipbench doctor --model hf:my/checkpoint --data photos/captions.csv
     clipbench doctor --model siglip2-b-16 --data coco --expect published
 
+    With --data, changes of texts (templates, article, full stop, space, case) and of images (shape, size, channels) are
+    tried on a sample of at most 500 images, and those that score clearly higher are named.
+
     With --expect, the score is measured, and each switch is flipped in turn (templates, case, padding, end of text,
     resize, interpolation, normalization, activation, precision), to say which leads to the expected one.
 
@@ -90,7 +93,11 @@ def doctor(arguments: DoctorArguments) -> int:
     if as_json:
         parts = {"model": diagnosis.model.ref, "is_healthy": diagnosis.is_healthy}
         explained = None if explanation is None else asdict(explanation)
-        echo_json({**parts, "findings": [asdict(finding) for finding in diagnosis.findings], "explanation": explained})
+        found = {
+            "findings": [asdict(finding) for finding in diagnosis.findings],
+            "tries": [asdict(change) for change in diagnosis.tries],
+        }
+        echo_json({**parts, **found, "explanation": explained})
     else:
         if explanation is not None:
             echo("", *explanation_lines(explanation, width))

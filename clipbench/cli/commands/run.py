@@ -132,7 +132,11 @@ class RunArguments(ModelArguments, DataArguments):
     ),
 )
 @click.option("--keep-arrays", is_flag=True, help="Keep all vectors in the run folder, instead of a sample.")
-@click.option("--no-preflight", is_flag=True, help="Skip the quick checks of the model before the run.")
+@click.option(
+    "--no-preflight",
+    is_flag=True,
+    help="Skip the quick checks of the model before the run, and the tries of its texts after.",
+)
 @click.option(
     "--price",
     is_flag=True,

@@ -56,11 +56,13 @@ def _run_lines(run: "Run", tasks: Sequence[str], *, shows_all: bool) -> list[str
     from clipbench.cli.tables import average_lines, evaluation_lines, folded_facts, headline_lines
     from clipbench.results.provenance import missing_reason, model_facts, origin
     from clipbench.results.run import model_name
+    from clipbench.results.tried_changes import opening_lines
 
     result = run.result
     records = [record for record in result.evaluations if not tasks or record.task in tasks or record.name in tasks]
     lines = ["  ".join(filter(None, (model_name(run), ", ".join(model_facts(run))))), origin(run)]
     lines += [f"warning: {finding.check}: {finding.seen}. Fix: {finding.fix}" for finding in result.preflight or ()]
+    lines += opening_lines(records)
     lines += _provenance(result) if shows_all else ()
     width = terminal_width()
     if not tasks and (table := headline_lines(records, width)):

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from xml.etree import ElementTree
 
+from clipbench.comparison.chain import Chain
 from clipbench.comparison.formats import difference_tables as tables
 from clipbench.comparison.gate_outcomes import FAILED, PASSED, REPORTED, GateResult, Outcome
 from clipbench.comparison.records import Comparison, verdict_line
@@ -108,6 +109,23 @@ def as_json(comparisons: Sequence[Comparison]) -> str:
             }
             for comparison in comparisons
         ],
+    }
+    return json_text(json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)) + "\n"
+
+
+def chain_json(chain: Chain) -> str:
+    """Return a chain as strict JSON: its runs, a comparison for each step, and the last run against the first."""
+    content = {
+        "schema_version": SCHEMA_VERSION,
+        "verdict": chain.verdict,
+        "reason": chain.reason,
+        "runs": chain.labels,
+        "steps": [_comparison_fields(step) for step in chain.steps],
+        "last_against_first": {
+            **_comparison_fields(chain.whole),
+            "exit_status": chain.exit_status,
+            "outcomes": [_outcome_fields(outcome) for outcome in chain.whole.gate.outcomes],
+        },
     }
     return json_text(json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)) + "\n"
 

@@ -82,9 +82,12 @@ def texts_as(model: Model, texts: Sequence[str], role: Role) -> Vectors:
 
 
 def variants(model: Model) -> Iterator[Variant]:
-    """Yield the model with each of its switches flipped, one at a time, as far as its adapter shows the parts."""
+    """Yield the model with each of its own parts changed, one at a time, as far as its adapter shows them.
+
+    Changes of templates, spelling and shape, which need no part, are in ``input_changes``.
+    """
     parts = model.internals()
-    yield from case_variants(model)
+    yield from (variant for variant in case_variants(model) if variant.switch == "punctuation")
     yield from token_variants(model, parts)
     if parts.preprocess is not None:
         yield from image_variants(model, parts, measure_preprocessing(parts.preprocess))
@@ -130,15 +133,11 @@ def token_variants(model: Model, parts: Internals) -> Iterator[Variant]:
 
 
 def image_variants(model: Model, parts: Internals, measured: Preprocessing) -> Iterator[Variant]:
-    """Yield the model with images made square, interpolated and normalized otherwise."""
+    """Yield the model with images interpolated and normalized otherwise."""
     if measured.size is None or measured.size[0] != measured.size[1] or measured.fault is not None:
         return
     side, resize, interpolation = measured.size[0], measured.resize, measured.interpolation
     if resize is not None and interpolation in METHODS:
-        for other in ("crop", "squash"):
-            if other != resize:
-                images = partial(_changed_images, model, side, other, interpolation)
-                yield _variant(model, "resize", SQUARES[other], images=images)
         for method in ("bicubic", "bilinear", "nearest"):
             if method != interpolation:
                 images = partial(_changed_images, model, side, resize, method)

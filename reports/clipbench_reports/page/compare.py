@@ -9,6 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from clipbench.comparison.chain import Chain
 from clipbench.comparison.explanation_records import Explanation
 from clipbench.comparison.formats import difference_tables as tables
 from clipbench.comparison.gate_outcomes import QUIET, REPORTED, GateResult, Outcome
@@ -25,6 +26,7 @@ from clipbench.results.table import Cell, Column, Row, Table, as_html
 from clipbench.results.table.html import mark
 from clipbench.results.titles import first_headline, readable
 from clipbench_reports.drawing.marks import Axis, Chart
+from clipbench_reports.figures.chain import staircases
 from clipbench_reports.figures.differences import (
     difference_axis,
     difference_panel,
@@ -63,17 +65,19 @@ def write_compare(
     runs: Sequence[Run | None],
     path: Path,
     explanations: Sequence[Explanation | None] = (),
+    chain: Chain | None = None,
 ) -> None:
     """Write the page of comparisons with one base, whole or not at all.
 
     Args:
         runs: the base, then the candidate of each comparison, None for results that are not a run of clipbench.
         explanations: where each candidate got worse, empty, or None for a candidate, if that was not asked for.
+        chain: the steps from the base to the only candidate, None if there are none.
 
     Raises:
         UsageError: the file cannot be written.
     """
-    write_html(compare_html(comparisons, runs, explanations=explanations), path)
+    write_html(compare_html(comparisons, runs, explanations=explanations, chain=chain), path)
 
 
 def compare_html(
@@ -82,6 +86,7 @@ def compare_html(
     *,
     swap: str = "",
     explanations: Sequence[Explanation | None] = (),
+    chain: Chain | None = None,
 ) -> str:
     """Return the page of comparisons with one base, as ``write_compare`` writes it.
 
@@ -90,16 +95,21 @@ def compare_html(
         runs: the base, then the candidate of each comparison.
         explanations: where each candidate got worse, for a section each.
         swap: address of the page on which base and candidate change places, empty to offer none.
+        chain: the steps from the base to the only candidate, None if there are none.
     """
     explained = [
         explanation_part(explanation, [runs[0], candidate])
         for explanation, candidate in zip(explanations, runs[1:], strict=False)
         if explanation is not None and runs[0] is not None and candidate is not None
     ]
-    return render_template("compare.html.j2", **_context(comparisons, runs), swap=swap, explanations=explained)
+    steps = None if chain is None else {"figures": staircases(chain), "table": Markup(as_html(chain.table(), "claims"))}
+    context = _context(comparisons, runs)
+    if chain is not None:
+        context["contents"] = [SUMMARY, Heading("chain", "Step by step"), *context["contents"][1:]]
+    return render_template("compare.html.j2", **context, swap=swap, explanations=explained, chain=steps)
 
 
-def _context(comparisons: Sequence[Comparison], runs: Sequence[Run | None]) -> dict[str, object]:
+def _context(comparisons: Sequence[Comparison], runs: Sequence[Run | None]) -> dict[str, Any]:
     names = last_parts([comparisons[0].base, *(comparison.candidate for comparison in comparisons)])
     budget = PageBudget(MAX_BYTES)
     clipbench_runs = [run for run in runs if run is not None]

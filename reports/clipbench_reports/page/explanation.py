@@ -17,6 +17,11 @@ from clipbench_reports.text import sentence_case
 
 N_SHOWN = 6
 """Samples of a claim that are shown, those whose images were kept first."""
+MORE_COPIES = (
+    "A run keeps small copies of the images of its worst mistakes only. `clipbench run --thumbnails N`, with N the"
+    " number of images of the data, keeps all of them."
+)
+"""Names the option that keeps the images that are missing."""
 
 
 def write_explanation(explanation: Explanation, runs: Sequence[Run | Path], path: Path) -> None:
@@ -41,7 +46,7 @@ def explanation_part(explanation: Explanation, runs: Sequence[Run | Path]) -> di
         "verdict": sentence_case(explanation.verdict),
         "figure": group_changes(explanation),
         "claims": [*_shown_claims(explanation, base, candidate)],
-        "table": as_html(explanation.claim_table()) if explanation.claims else "",
+        "table": as_html(explanation.claim_table(), "claims") if explanation.claims else "",
     }
 
 
@@ -57,7 +62,10 @@ def _shown_claims(explanation: Explanation, base: Run, candidate: Run) -> Iterat
 def _gallery(claim: Claim, metric: str, tables: PairedTables, budget: PageBudget) -> Gallery:
     direction = "lost" if claim.claim.startswith("worse") else "gained"
     samples = tables.samples(claim.samples, metric, N_SHOWN, budget)
-    return Gallery(title=claim.slice, note=f"Samples of the group that {direction} most.", failures=samples)
+    note = f"Samples of the group that {direction} most."
+    if tables.lacks_copies([sample.id for sample in samples], metric):
+        note = f"{note} {MORE_COPIES}"
+    return Gallery(title=claim.slice, note=note, failures=samples)
 
 
 def _sentence(claim: Claim) -> str:

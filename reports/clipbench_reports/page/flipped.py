@@ -122,6 +122,12 @@ class PairedTables:
         has_images = any(image.address for sample in samples for image in sample.images)
         return samples if has_images else [replace(sample, images=[]) for sample in samples]
 
+    def lacks_copies(self, names: Sequence[str], metric: str) -> bool:
+        """Return whether a sample has an image of which neither run kept a small copy."""
+        if not any(column.endswith("image") for column in self.tables[0].columns):
+            return False
+        return any(not image.address for name in names for image in self.images_of(name, metric))
+
     def _sample(self, name: str, metric: str, images: list[GalleryImage], budget: PageBudget) -> Failure:
         if not budget.take(*(image.address for image in images)):
             images = [GalleryImage(address="", alt="")]

@@ -66,7 +66,7 @@ def _ranked(sentences: Sequence[Sentence], marks: Sequence[Mark]) -> list[Senten
 
 
 ADVERBS: Mapping[Degree, str] = {"partly": "sometimes", "barely": "hardly"}
-GUESSING = "Nothing here differs from guessing"
+GUESSING = "Nothing here is shown to differ from guessing"
 TOO_FEW = "Too few samples to distinguish this model from guessing"
 
 

@@ -112,7 +112,7 @@ class TaskResults:
     """The reason why a section that a package brings for the task is not there."""
     differences: list[str]
     advice: Mapping[str, str]
-    """Remedies that people use, by the weakness."""
+    """Remedies that people use, by the weakness, of the weaknesses that a finding states."""
     joint: list[SetResults]
     """The figures of several models together, for each label set, empty if there is one, or they are not
     comparable.
@@ -173,13 +173,19 @@ def task_results(group: Group, *, budget: PageBudget | None, failures_of: int | 
         scoring=recorded("scoring"),
         fault=loaded.fault,
         differences=list(group.same.differences),
-        advice=loaded.section.advice,
+        advice=_advice(loaded.section.advice, parts),
         joint=[] if budget is None or not is_joint else _joint_results(loaded, measured, budget=budget),
         parts=parts,
         metrics=metric_lines(group.measured, footnotes) if loaded.section.lists_metrics else [],
         baselines=metric_lines(group.measured, footnotes, choose=attrgetter("baselines")),
         footnotes=footnotes,
     )
+
+
+def _advice(advice: Mapping[str, str], parts: Sequence[ModelResults]) -> dict[str, str]:
+    """Return the remedies of the weaknesses that a finding of a model states: others would read as if it had them."""
+    stated = {finding.weakness for part in parts for block in part.blocks for finding in block.findings}
+    return {weakness: text for weakness, text in advice.items() if weakness in stated}
 
 
 def _joint_results(

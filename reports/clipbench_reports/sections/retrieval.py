@@ -126,10 +126,14 @@ QUERY_LABELS = {"label": "True class", "query": "Query"}
 """Labels of queries that are not captions."""
 
 
+OF_COSINES = "Margin: the cosine of the right answer minus the cosine of the first result."
+OF_LISTS = "From finished result lists, which have no cosines: the right answers that are deepest in a list come first."
+
+
 def failure_gallery(direction: str) -> MakeGallery:
     """Return the function that makes the gallery of one direction's queries whose right answer did not come first.
 
-    The worst query has the widest margin of cosines.
+    The worst query has the widest margin of cosines, or of finished result lists the highest rank.
     """
 
     def make(evidence: Evidence, budget: PageBudget) -> Gallery:
@@ -143,19 +147,26 @@ def failure_gallery(direction: str) -> MakeGallery:
 def _gallery(evidence: Evidence, budget: PageBudget, direction: str, failures: FailureGallery) -> Gallery:
     is_asked = [way == direction for way in words(evidence, "direction")]
     rank = np.where(is_asked, evidence.numbers(f"{direction}_rank"), np.nan)
-    margin = f"{direction}_cosine_margin"
-    written = cosines(evidence, margin, "target_cosine", "predicted_cosine", margin)
-    # The right answer has the highest score, as others do.
-    is_tied = evidence.numbers("target_cosine") == evidence.numbers("predicted_cosine")
+    has_cosines = evidence.has_column(f"{direction}_cosine_margin")  # finished result lists have none
+    margin = f"{direction}_cosine_margin" if has_cosines else "margin"
+    columns = ("target_cosine", "predicted_cosine", margin) if has_cosines else ("", "", "")
+    written = cosines(evidence, margin, *columns)
+    is_lost = np.array(is_asked, bool) & np.isnan(rank)  # not in its list
+    is_tied = np.zeros(len(rank), bool)
+    if has_cosines:  # the right answer has the highest score, as others do
+        is_tied = evidence.numbers("target_cosine") == evidence.numbers("predicted_cosine")
     nothing = [""] * len(rank)
     queries, right, chosen = (
         optional_words(evidence, name) or nothing for name in (failures.query, failures.right, failures.chosen)
     )
     tokens, lost = (_tokens(evidence, f"{direction}/{name}") or nothing for name in ("n_tokens", "tokens_lost"))
 
+    def place(row: int) -> str:
+        return "not in the list" if is_lost[row] else f"at rank {fmt.significant(float(rank[row]))}"
+
     def facts(row: int) -> list[Fact]:
         of_right, of_first, by = written(row)
-        at = f"at rank {fmt.significant(float(rank[row]))}{', tied' if is_tied[row] else ''}"
+        at = f"{place(row)}{', tied' if is_tied[row] else ''}"
         unread = f", {lost[row]} of them not read" if lost[row] not in ("", "0") else ""
         return [
             Fact(QUERY_LABELS.get(failures.query, "Caption"), queries[row]),
@@ -169,7 +180,9 @@ def _gallery(evidence: Evidence, budget: PageBudget, direction: str, failures: F
         if role == "Came first":
             return "The wrong answer that came first."
         of = f" of {quoted(queries[row])}" if queries[row] else ""
-        return f"The image{of}, whose right answer came at rank {fmt.significant(float(rank[row]))}."
+        if is_lost[row]:
+            return f"The image{of}, whose right answer is not in the list."
+        return f"The image{of}, whose right answer came {place(row)}."
 
     roles = [(role, name) for role, name in failures.images if evidence.has_column(name)]
     other_roles = [(role, name) for role, name in roles if role != "Came first"]
@@ -181,8 +194,8 @@ def _gallery(evidence: Evidence, budget: PageBudget, direction: str, failures: F
         evidence,
         budget,
         title=failures.title,
-        note="Margin: the cosine of the right answer minus the cosine of the first result.",
-        wrong=rank > 1,
+        note=OF_COSINES if has_cosines else OF_LISTS,
+        wrong=is_lost | (rank > 1),
         margin=margin,
         facts=facts,
         # Of a query that ties for the first place, what came first is not itself once more.

@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
-from math import ceil
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -170,13 +169,22 @@ MARKS = ",.;:!?"
 TEMPLATES = ("a photo of {}", "an image of {}", "a picture showing {}", "this is {}", "{}, seen in a photo")
 
 
+def _count(share: float, n: int, sampler: Sampler) -> int:
+    """Return a count whose mean over texts is this fraction of n, rounded up or down at random.
+
+    The first draw of a text decides, so that a larger share never has a smaller count.
+    """
+    return min(n, int(share * n + sampler.between(0, 1)))
+
+
 def _mistype(text: str, share: float, sampler: Sampler) -> str:
     letters = [row for row, character in enumerate(text) if character.isalpha()]
     if len(letters) < 2:
         return text
+    n_typos = _count(share, len(letters), sampler)
     characters, order = list(text), sampler.some_of(letters, len(letters))
     slips = [sampler.one_of(SLIPS) for _ in order]
-    for row, slip in list(zip(order, slips, strict=True))[: ceil(share * len(letters))]:
+    for row, slip in list(zip(order, slips, strict=True))[:n_typos]:
         slip(characters, row)
     return "".join(characters)
 
@@ -209,16 +217,18 @@ def _split(text: str) -> tuple[list[str], list[int]]:
 
 def _change_words(text: str, share: float, sampler: Sampler, *, change: Callable[[str, Sampler], str]) -> str:
     parts, rows = _split(text)
+    n_changed = _count(share, len(rows), sampler)
     order = sampler.some_of(rows, len(rows))
     changed = [change(parts[row], sampler) for row in order]
-    for row, word in list(zip(order, changed, strict=True))[: ceil(share * len(rows))]:
+    for row, word in list(zip(order, changed, strict=True))[:n_changed]:
         parts[row] = word
     return "".join(parts)
 
 
 def _reorder(text: str, share: float, sampler: Sampler) -> str:
     parts, rows = _split(text)
-    chosen = sampler.some_of(rows, len(rows))[: max(2, ceil(share * len(rows)))]
+    n_moved = max(2, _count(share, len(rows), sampler))  # one word has no other place
+    chosen = sampler.some_of(rows, len(rows))[:n_moved]
     words = [parts[row] for row in chosen]
     for row, word in zip(chosen, [*words[1:], *words[:1]], strict=True):
         parts[row] = word
@@ -227,7 +237,7 @@ def _reorder(text: str, share: float, sampler: Sampler) -> str:
 
 def _truncate(text: str, share: float, sampler: Sampler) -> str:
     parts, rows = _split(text)
-    n_words = max(1, ceil(share * len(rows)))
+    n_words = max(1, _count(share, len(rows), sampler))
     return "".join(parts[: rows[n_words - 1] + 1]) if rows else text
 
 
@@ -250,8 +260,9 @@ TEXT_DISTURBANCES: Mapping[str, Disturbance] = MappingProxyType(
         TEMPLATE: Disturbance("Template", TEMPLATES, lambda text, template, sampler: template.replace("{}", text)),
     }
 )
-"""Fraction of the letters with a typo; fraction of the words in capitals, in small letters, with a mark after them,
-and in another place; fraction of the words that are left, from the first; and five templates, which have no order."""
+"""Mean fraction of the letters with a typo; fraction of the words in capitals, in small letters, with a mark after
+them, and in another place; fraction of the words that are left, from the first; and five templates, which have no
+order."""
 
 
 def disturb_text(text: str, disturbance: str, severity: int) -> str:
@@ -264,7 +275,7 @@ def disturb_text(text: str, disturbance: str, severity: int) -> str:
 
     Example:
         >>> disturb_text("two small dogs", "truncation", 3), disturb_text("two small dogs", "upper-case", 5)
-        ('two small', 'TWO SMALL DOGS')
+        ('two', 'TWO SMALL DOGS')
         >>> disturb_text("x", "typos", 5)
         'x'
     """

@@ -78,7 +78,7 @@ class Perturbation(Task):
     """Scores of disturbed images and texts, and the losses against the clean ones."""
 
     name = "perturbation"
-    version = 1
+    version = 2
     takes_dot = True
     summary = "loss of accuracy or recall with JPEG, thumbnails, blur, typos, case, templates, ..."
     needs_model = True

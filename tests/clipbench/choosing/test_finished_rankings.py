@@ -223,18 +223,18 @@ TREC = "q1 Q0 b.png 2 0.5 x\nq1 Q0 a.png 1 0.9 x\nq2 Q0 a.png 7 3 x\n"
 )
 def test_both_forms_are_read(tmp_path: Path, text: str, expected: list[list[str]]) -> None:
     (tmp_path / "run").write_text(text)
-    assert [query.files for query in read_ranking(tmp_path / "run", ["one", "two"])] == expected
+    assert [query.results for query in read_ranking(tmp_path / "run", ["one", "two"])] == expected
 
 
 def test_a_text_counts_before_the_number_of_another_query(tmp_path: Path) -> None:
     (tmp_path / "run").write_text('{"query": "q1", "results": ["x"]}\n{"query": "one", "results": ["y"]}')
-    assert [query.files for query in read_ranking(tmp_path / "run", ["one", "q1"])] == [["y"], ["x"]]
+    assert [query.results for query in read_ranking(tmp_path / "run", ["one", "q1"])] == [["y"], ["x"]]
 
 
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("", "run has results of 0 of 2 queries: the first without any is 'one'"),
+        ("", "run is empty: expected lines of QUERY Q0 FILE RANK SCORE TAG, or"),
         (
             TREC.replace("q2", "q9"),
             "query q9: got the query 'q9', expected a line of the queries, or q1 to q2",
@@ -256,15 +256,28 @@ def test_what_does_not_fit_is_refused_in_a_line(tmp_path: Path, text: str, fault
         read_ranking(tmp_path / "run", ["one", "two"])
 
 
-def test_fewer_than_k_and_unknown_photographs_are_refused(photographs: Path, tmp_path: Path) -> None:
+def test_short_lists_are_taken_and_lack_what_they_do_not_have(photographs: Path, tmp_path: Path) -> None:
     exact = ranked(photographs, MODELS["good"])
     good = write_json(tmp_path / "good.jsonl", exact)
-    few = write_json(tmp_path / "few.jsonl", [exact[0][:7], *exact[1:]])
-    with pytest.raises(
-        DataError,
-        match=r"few.jsonl, line 1: got 7 results without copies and unreadable images, expected at least 10\. Write more .* set k=7\.",
-    ):
-        make(photographs, tmp_path / "pool", [], {"good": good, "few": few})
+    few = write_json(tmp_path / "few.jsonl", [exact[0][:7], [], *(names[:1] for names in exact[2:])])
+    notes: list[str] = []
+    options = PoolOptions(k=K, rankings=[("good", good), ("few", few)])
+    pool = make_pool([], photographs, QUERIES, tmp_path / "pool", options, note=notes.append)
+    assert notes == ["few: 30 of 30 lists have fewer than 10 photographs, without copies and unreadable images"]
+    lines = read_rankings(pool)
+    assert [len(lines[query].models["few"]) for query in ("q1", "q2", "q3")] == [7, 0, 1]
+    assert lines["q1"].models["few"] == lines["q1"].models["good"][:7]
+    judge(pool)
+    choice = choose_model(read_log(pool), scope="list")
+    assert choice.is_decided and "good" in choice.sentence
+    alone = PoolOptions(k=K, rankings=[("few", few), ("same", few)], n_random=0)
+    with pytest.raises(DataError, match="no ranking has a result of query 'query 1': got nothing to judge"):
+        make_pool([], photographs, QUERIES, tmp_path / "nothing", alone)
+
+
+def test_unknown_photographs_are_refused(photographs: Path, tmp_path: Path) -> None:
+    exact = ranked(photographs, MODELS["good"])
+    good = write_json(tmp_path / "good.jsonl", exact)
     unknown = write_json(tmp_path / "unknown.jsonl", [*exact[:-1], ["nope.png", *exact[-1]]])
     with pytest.raises(
         DataError, match=r"line 30: got 'nope.png', which is not in .*photographs: expected names relative"
@@ -334,7 +347,7 @@ def test_the_scripts_of_the_guide_write_files_that_are_read(tmp_path: Path, monk
             address = f"127.0.0.1:{server.server_port}"
             exec(re.sub(r"localhost:\d+", address, script), {})  # noqa: S102  the page's own code
             results = read_ranking(tmp_path / "engine.jsonl", QUERIES)
-            assert [query.files[:2] for query in results[:2]] == [
+            assert [query.results[:2] for query in results[:2]] == [
                 [f"query {q} {n}.png" for n in (0, 1)] for q in (0, 1)
             ]
             (tmp_path / "engine.jsonl").unlink()

@@ -1,5 +1,7 @@
 """An explanation of two runs: the groups, the claims, and what must not change them."""
 
+import tracemalloc
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 
 from clipbench.comparison.column_file import read_columns
 from clipbench.comparison.explanation import ExplainOptions, explain
-from clipbench.comparison.explanation_groups import InputColumn, make_groups
+from clipbench.comparison.explanation_groups import FINE_TAILS, InputColumn, _column_groups, make_groups
 from clipbench.comparison.phrase_groups import InputEmbeddings
 from clipbench.errors import NotComparable, Unavailable, UsageError
 from clipbench.results.record import DatasetRecord, Metric
@@ -189,6 +191,169 @@ def test_of_groups_with_nearly_the_same_samples_the_simplest_stays() -> None:
     groups = make_groups(columns, None, {}).groups
 
     assert [group.name for group in groups] == ["x = a", "x = b"]
+
+
+def test_similar_groups_are_found_in_little_memory() -> None:
+    rng = np.random.default_rng(0)
+    columns = [InputColumn(f"code {k}", "columns", rng.integers(5, size=20_000).astype(str)) for k in range(60)]
+    twin = np.where(np.arange(20_000) % 50 == 0, "0", columns[0].values)
+    columns.append(InputColumn("twin", "classes", twin))
+
+    tracemalloc.start()
+    groups = make_groups(columns, None, {}).groups
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    names = [group.name for group in groups if group.source != "column pairs"]
+    assert names == [f"code {k} = {value}" for k in range(60) for value in range(5)]
+    assert peak < 4 * len(groups) * 20_000  # numbers of all samples of all groups would take another four bytes each
+
+
+def test_alike_groups_are_those_of_their_jaccard_similarity() -> None:
+    rng = np.random.default_rng(1)
+    number = rng.normal(size=400)
+    columns = [
+        InputColumn(f"x{k}", "image inputs", number + noise * rng.normal(size=400))
+        for k, noise in enumerate((0, 0.01, 0.05, 1))
+    ]
+
+    kept = [group.is_member for group in make_groups(columns, None, {}).groups]
+    tried = [group.is_member for column in columns for group in _column_groups(column, 20, FINE_TAILS)]
+
+    def similarity(one: np.ndarray, other: np.ndarray) -> float:
+        return float((one & other).sum() / (one | other).sum())
+
+    expected: list[np.ndarray] = []
+    for members in tried:
+        if members.sum() >= 20 and all(similarity(members, other) <= 0.9 for other in expected):
+            expected.append(members)
+    assert np.array_equal(kept, expected)
+
+
+def test_a_column_of_a_text_per_sample_makes_no_group_of_each() -> None:
+    texts = np.array([f"name {row}" if row % 2 else "no name" for row in range(20_000)], object)
+
+    tracemalloc.start()
+    (group,) = make_groups([InputColumn("name", "columns", texts)], None, {}).groups
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert group.name == "name = no name"
+    assert peak < 20_000 * 500  # a mask of each text would take 200 MB
+
+
+def test_a_file_of_many_numbers_takes_little_more_memory_than_its_text(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    ids = [f"{row:05}" for row in range(5_000)]
+    numbers = pandas.DataFrame({f"x{k}": rng.normal(size=5_000).round(5) for k in range(60)})
+    path = tmp_path / "numbers.csv"
+    numbers.set_index(pandas.Index(ids, name="id")).to_csv(path)
+
+    tracemalloc.start()
+    columns = read_columns(path, ids, None)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert np.array_equal(np.array([column.values for column in columns]), numbers.to_numpy().T)
+    assert peak < 6 * path.stat().st_size  # a text of each cell would take nine times the file
+
+
+def test_cells_with_line_breaks_and_quotes_stay_whole(tmp_path: Path) -> None:
+    (tmp_path / "file.csv").write_text('id,text,code\r\n0,"a\n""b"", c",x\r\n1,plain,\r\n2,plain,y', newline="")
+
+    text, code = read_columns(tmp_path / "file.csv", ["0", "1", "2"], None)
+
+    assert text.values.tolist() == ['a\n"b", c', "plain", "plain"]
+    assert code.values.tolist() == ["x", "", "y"]
+
+
+def test_a_file_with_nul_characters_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file.csv").write_text("id,letter\n0,a\0b\n")
+
+    with pytest.raises(UsageError, match=r"file\.csv is not CSV: it has a NUL character"):
+        read_columns(tmp_path / "file.csv", ["0"], None)
+
+
+@pytest.mark.parametrize("share", [0.06, 0.13, 0.33])
+def test_the_cut_of_a_measured_input_is_near_the_true_one(write: Write, share: float) -> None:
+    """Samples are in the order of brightness, which is the square root of their rank: few are dark."""
+    brightness = np.sqrt(np.arange(3_000) / 3_000)
+    images = np.array([f"{row:032x}" for row in range(3_000)], object)
+    measures = {image: {"brightness": value} for image, value in zip(images, brightness, strict=True)}
+    rng = np.random.default_rng(0)
+    right = rng.random(3_000) < 0.9
+    is_lost = (brightness < np.sqrt(share)) & (rng.random(3_000) < 0.4)
+    base, candidate = write("base", right, image=images), write("new", right & ~is_lost, image=images)
+
+    (claim,) = explain(base, candidate, ExplainOptions(image_inputs=lambda digests: measures)).losses
+
+    name, _, cut = claim.slice.rpartition(" ")
+    assert name == "brightness at most"
+    assert float(cut) == pytest.approx(np.sqrt(share), abs=0.03)
+
+
+def test_numbers_of_the_data_are_cut_finely_up_to_twenty() -> None:
+    numbers = np.random.default_rng(0).normal(size=(30, 500))
+    columns = [InputColumn(f"x{k}", "columns", values) for k, values in enumerate(numbers)]
+
+    counts = Counter(
+        group.name.split()[0] for group in make_groups(columns, None, {}).groups if " and " not in group.name
+    )
+
+    assert min(counts[f"x{k}"] for k in range(20)) > 15
+    assert max(counts[f"x{k}"] for k in range(20, 30)) <= 6
+
+
+def test_a_group_with_most_of_a_lost_class_is_not_worse_than_elsewhere(write: Write) -> None:
+    rng = np.random.default_rng(0)
+    is_sandal = np.arange(3_000) % 10 == 0
+    blur = np.where(is_sandal | (rng.random(3_000) < 0.5), "blurred", "sharp").astype(object)
+    label = np.array(["sandal" if row % 10 == 0 else f"class {row % 10}" for row in range(3_000)], object)
+    right = rng.random(3_000) < 0.9
+    is_lost = (is_sandal & (rng.random(3_000) < 0.9)) | (rng.random(3_000) < 0.04)
+    columns = {"label": label, "group:blur": blur}
+
+    explanation = explain(write("base", right, **columns), write("new", right & ~is_lost, **columns))
+
+    first, *others = explanation.claims
+    assert (first.slice, first.claim) == ("class = sandal", "worse than elsewhere")
+    blurred = next(claim for claim in others if claim.slice == "blur = blurred")
+    assert blurred.p_elsewhere <= 0.05
+    assert (blurred.claim, blurred.share_of_loss) == ("worse", None)
+    assert blurred.difference < 2 * blurred.net_difference < 0
+    assert explanation.verdict == "worse than elsewhere: class = sandal"
+
+
+def test_rows_keep_their_order_and_a_kind_may_have_two_headings(write: Write) -> None:
+    columns = {"group:camera": CAMERA}
+    explanation = explain(write("base", hits(), **columns), write("new", lost_where(CAMERA == "phone"), **columns))
+    (claim,) = explanation.claims
+    gain = replace(claim, slice="b", claim="better than elsewhere")
+    rows = replace(explanation, claims=[claim, gain, replace(claim, slice="c", net_n=10)]).claim_table().rows
+
+    headings = [row for row in rows if isinstance(row, str)]
+    assert headings == ["Worse than elsewhere", "Better than elsewhere", "Worse than elsewhere"]
+
+
+def test_lines_of_an_explanation_agree_on_the_number_of_groups(write: Write) -> None:
+    columns = {"group:camera": CAMERA, "caption": CAPTIONS}
+    explanation = explain(write("base", hits(), **columns), write("new", lost_where(CAMERA == "phone"), **columns))
+
+    line = next(explanation.limits())
+    assert line.startswith(f"Of the {explanation.n_groups} tested groups, ")
+    assert f"Tested: {explanation.n_groups} groups" in explanation.sources
+
+
+def test_a_share_above_the_whole_loss_is_explained(write: Write) -> None:
+    columns = {"group:camera": CAMERA}
+    explanation = explain(write("base", hits(), **columns), write("new", lost_where(CAMERA == "phone"), **columns))
+    (claim,) = explanation.claims
+
+    more = replace(explanation, claims=[replace(claim, share_of_loss=1.197)], spread_evenly=0.0)
+
+    assert more.remainder == (
+        "The groups that lost more than elsewhere have 119.7 % of the loss: together, the other samples gained."
+    )
 
 
 def test_a_group_has_twenty_samples_and_one_in_a_hundred() -> None:

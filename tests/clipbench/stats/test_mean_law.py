@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from clipbench.metrics.classification import recall_influence
 from clipbench.stats.clusters import standard_error
-from clipbench.stats.mean_law import UNSEEN, UNSEEN_OF_ONE_SIDE, LawPower, MeanLaws, law_of_mean
+from clipbench.stats.intervals import trials_of_means
+from clipbench.stats.mean_law import UNSEEN, UNSEEN_OF_ONE_SIDE, LawPower, MeanLaws, interval_over_parts, law_of_mean
 
 Draw = Callable[[np.random.Generator, int], np.ndarray]
 
@@ -72,7 +74,7 @@ def test_bounds_are_those_of_random_weights(n: int, unseen: float) -> None:
 def test_with_a_whole_unit_unseen_bounds_of_hits_are_exact(n: int, n_lost: int) -> None:
     """A loss is 1 of a range from 0 to 1: Clopper and Pearson's upper bound."""
     changes = np.repeat([-1.0, 0.0], [n_lost, n - n_lost])
-    law = MeanLaws(np.array([[-1.0, 0.0]]), np.array([[float(n_lost), float(n - n_lost)]]), np.array([1.0]))
+    law = MeanLaws(np.array([[-1.0, 0.0]]), np.array([[float(n_lost), float(n - n_lost)]]), -np.ones(1), np.ones(1))
     low, _ = law.bounds(0.05, unseen=1.0)
     expected = scipy.stats.beta(n_lost + 1, n - n_lost).ppf(0.95)
     assert -low[0] == pytest.approx(expected, rel=0.02 if n_lost else 0.1)  # the saddle point of one unit is rough
@@ -100,9 +102,9 @@ def test_the_interval_excludes_0_exactly_where_p_is_at_most_its_level(largest: f
 def test_the_law_of_several_means_is_that_of_each() -> None:
     rng = np.random.default_rng(4)
     levels, counts = np.tile([-1.0, 0.0, 0.5], (6, 1)), rng.integers(0, 30, (6, 3)).astype(np.float64)
-    together = MeanLaws(levels, counts, np.ones(6))
+    together = MeanLaws(levels, counts, -np.ones(6), np.ones(6))
     for row in range(6):
-        alone = MeanLaws(levels[[row]], counts[[row]], np.ones(1))
+        alone = MeanLaws(levels[[row]], counts[[row]], -np.ones(1), np.ones(1))
         assert alone.p_values() == pytest.approx(together.p_values()[[row]], rel=1e-9)
         assert np.ravel(alone.bounds(0.01)) == pytest.approx(np.array(together.bounds(0.01))[:, row], rel=1e-9)
 
@@ -126,7 +128,7 @@ def test_an_unseen_cluster_changes_as_much_together_as_those_that_were_seen(toge
     rng, clusters = np.random.default_rng(6), np.arange(200) // 5
     each = rng.choice([-1.0, 0.0, 1.0], 40 if together else 200, p=[0.1, 0.8, 0.1])
     law = law_of(np.repeat(each, 5) if together else each, clusters)
-    assert law.far[0] == pytest.approx(1.0 if together else np.sqrt(1 / 5), rel=0.2)
+    assert law.highest[0] == pytest.approx(1.0 if together else np.sqrt(1 / 5), rel=0.2)
 
 
 @pytest.mark.parametrize("n", [30, 200])
@@ -152,3 +154,23 @@ def test_no_detectable_change_is_larger_than_the_largest_possible_one() -> None:
     changes = np.repeat([1.0, -1.0], 3)
     power = LawPower(law=law_of(changes), standard_error=standard_error(changes), n_units=6, largest=1.0)
     assert power.least_p < 0.05 and power.at(0.05) is None
+
+
+@pytest.mark.parametrize("rates", [(0.05, 0.05, 0.05), (0.023, 0.05, 0.105), (0.95, 0.9, 0.8)])
+def test_the_interval_of_a_mean_over_parts_covers_where_two_of_three_have_ten_samples(rates: tuple[float, ...]) -> None:
+    rng, covered = np.random.default_rng(3), []
+    sizes = np.array([200, 10, 10])
+    parts, chances = (np.repeat(values, sizes) for values in ([0, 1, 2], rates))
+    for _ in range(300):
+        credit = (rng.random(len(parts)) < chances) * 1.0
+        means = np.bincount(parts, credit) / sizes
+        low, high, _ = interval_over_parts(
+            float(means.mean()),
+            recall_influence(credit, parts),
+            parts.astype(np.float64),
+            None,
+            most_trials=trials_of_means(means, sizes),
+        )
+        assert low is not None and high is not None
+        covered.append(low <= np.mean(rates) <= high)
+    assert np.mean(covered) >= 0.93  # 0.95 less 1.6 standard errors; of effective samples alone .75 to .93

@@ -1,5 +1,6 @@
 """The page of an explanation: what it says, its images, and its layout in a browser at 360 and 1280 pixels."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -70,6 +71,42 @@ def test_a_comparison_has_the_same_as_a_section(pages: SimpleNamespace) -> None:
 
     assert ">Where <bdi>lost-candidate</bdi> got worse<" in text
     assert "Worse than elsewhere: −42.00 pp of 50 samples" in text
+
+
+def test_images_without_a_small_copy_have_the_option_that_keeps_them(
+    pages: SimpleNamespace, parts: SimpleNamespace, tmp_path: Path
+) -> None:
+    before = np.ones(N)
+    lost = np.where((CAMERAS == "phone") & (np.arange(N) % 16 == 0), 0.0, before)
+    runs = [
+        parts.write_run(tmp_path / side, {"zero-shot@birds": evaluation(right, "phone")})
+        for side, right in (("base", before), ("candidate", lost))
+    ]
+    for n_kept in (0, 3):
+        parts.write_thumbnails(runs[0].folder, [f"{16 * k:032x}" for k in range(n_kept)])
+        write_explanation(explain(*runs), runs, tmp_path / f"{n_kept}.html")
+        text = (tmp_path / f"{n_kept}.html").read_text(encoding="utf-8")
+        assert text.count("<img src=") == n_kept
+        assert "--thumbnails N" in text
+    assert "--thumbnails" not in pages.lost.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["lost", "compared"])
+def test_the_difference_and_its_interval_are_on_a_narrow_screen(
+    pages: SimpleNamespace, visit: Visit, name: str
+) -> None:
+    page = visit(getattr(pages, name), width=360)
+
+    for label in ("difference", "95 % interval"):
+        cells = page.evaluate(
+            f"[...document.querySelectorAll('.explanation td[data-label=\"{label}\"]')].map(cell => {{"
+            " const box = cell.getBoundingClientRect();"
+            " return [box.width, box.left, window.innerWidth - box.right, getComputedStyle(cell, '::before').content] })"
+        )
+        assert cells
+        for width, left, right, title in cells:
+            assert width > 0 and left >= 0 and right >= 0
+            assert "attr" in title or label in title
 
 
 def test_a_page_without_a_claim_says_so(pages: SimpleNamespace) -> None:

@@ -296,10 +296,10 @@ def test_the_macro_interval_is_the_standard_error_of_a_mean_of_means() -> None:
     macro = metrics["macro/text_acc"]
     assert macro.value == pytest.approx(np.mean([all_of.mean() for all_of in rights.values()]))
     assert macro.value is not None
-    for bound in (macro.low, macro.high):  # Wilson's: the standard error is that of a share at the bound
+    for bound in (macro.low, macro.high):  # Wilson's at least: the standard error is that of a share at the bound
         assert bound is not None
         spread = bound * (1 - bound) / (macro.value * (1 - macro.value))
-        assert abs(bound - macro.value) == pytest.approx(error * np.sqrt(spread))
+        assert 1 - 1e-9 <= abs(bound - macro.value) / (error * np.sqrt(spread)) < 1.04
 
 
 @pytest.mark.parametrize(("sizes", "at_least"), [((2,) * 40, 0.92), ((1,) * 20 + (10,) * 20, 0.9), ((5,) * 40, 0.93)])

@@ -1,0 +1,244 @@
+"""Changes of the input that may raise a score: templates and spelling of texts, and shape, size and colours of images.
+
+Each is made before the model's own code sees the input, so that it fits any model, whatever parts its adapter shows.
+This is the only list: ``doctor --data``, ``doctor --expect`` and ``run`` all try what it has.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from typing import Literal
+
+from PIL import Image
+
+from clipbench.data.prompts import DEFAULT_TEMPLATES, PLACEHOLDER
+from clipbench.errors import option
+from clipbench.models.fingerprint import digest
+from clipbench.models.introspection.preprocessing import make_square
+from clipbench.models.introspection.variants import Variant, images_as, texts_as
+from clipbench.models.options import Tower
+from clipbench.models.protocol import Model, Resize, Role, Vectors
+
+ChangeKind = Literal["prompts", "captions", "images"]
+ARTICLES = ("a ", "an ", "the ")
+CODE = "in the adapter, before its own code: "
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputChange:
+    """One change of the input. Exactly one of ``templates``, ``text`` and ``image`` is set."""
+
+    kind: ChangeKind
+    switch: str
+    """The aspect that it changes, such as ``templates`` or ``case``."""
+    setting: str
+    """What is done, such as ``texts in lower case``."""
+    fix: str
+    """The option or the line of code that makes the change for good."""
+    templates: tuple[str, ...] | None = None
+    """Templates of the classes, with ``{c}`` for the name."""
+    text: Callable[[str], str] | None = None
+    image: Callable[[Image.Image], Image.Image] | None = None
+
+
+def prompt_changes(current: tuple[str, ...] | None, of_data: tuple[str, ...] | None = None) -> Sequence[InputChange]:
+    """Return the changes of the prompts of classes, except the templates that are used already.
+
+    Args:
+        current: the templates in use, None for prompts that are given by class.
+        of_data: the templates of the data set, if it has some.
+    """
+    templates = [
+        InputChange(
+            kind="prompts",
+            switch="templates",
+            setting=setting,
+            fix=f"{option('prompts', 'FILE')} with {lines}",
+            templates=texts,
+        )
+        for setting, lines, texts in _template_sets(of_data)
+        if texts != current
+    ]
+    return [*templates, *_text_changes("prompts")]
+
+
+def caption_changes() -> Sequence[InputChange]:
+    """Return the changes of captions."""
+    change = partial(InputChange, kind="captions", switch="templates")
+    return [
+        change(
+            setting="'a photo of' in front",
+            fix=f'{CODE}texts = ["a photo of " + text for text in texts]',
+            text=_with_photo,
+        ),
+        change(
+            setting="without 'a photo of' in front",
+            fix=f'{CODE}texts = [text.removeprefix("a photo of ") for text in texts]',
+            text=_without_photo,
+        ),
+        *_text_changes("captions"),
+    ]
+
+
+def image_changes(side: int | None) -> Sequence[InputChange]:
+    """Return the changes of images.
+
+    Args:
+        side: of the square input that the model states, in pixels, None if it states none.
+    """
+    change = partial(InputChange, kind="images")
+    changes: list[tuple[str, str, Resize]] = [
+        ("images squashed to a square", "image.resize((s, s))", "squash"),
+        ("images padded to a square", "ImageOps.pad(image, (s, s))", "pad"),
+        ("the middle of an image cut out", "ImageOps.fit(image, (s, s))", "crop"),
+    ]
+    size = f"{side}" if side else "max(image.size)"
+    return [
+        *(
+            change(
+                switch="resize",
+                setting=setting,
+                fix=f"{CODE}images = [{code.replace('(s, s)', f'({size}, {size})')} for image in images]",
+                image=partial(_square, side=side, resize=resize),
+            )
+            for setting, code, resize in changes
+        ),
+        change(
+            switch="resolution",
+            setting="images halved and enlarged again",
+            fix=f"{CODE}images = [image.reduce(2).resize(image.size) for image in images]",
+            image=_halved,
+        ),
+        change(
+            switch="channels",
+            setting="red and blue swapped",
+            fix=f'{CODE}images = [Image.merge("RGB", image.split()[::-1]) for image in images]',
+            image=_swapped,
+        ),
+        change(
+            switch="channels",
+            setting="images in grey",
+            fix=f'{CODE}images = [image.convert("L").convert("RGB") for image in images]',
+            image=_grey,
+        ),
+    ]
+
+
+def changed_model(model: Model, change: InputChange) -> Variant:
+    """Return the model that gets its texts or images changed. Templates are not an input of the model itself."""
+    changes: tuple[Tower, ...] = ("images",) if change.image is not None else ("texts",)
+    images, texts = partial(images_as, model), partial(texts_as, model)
+    if change.image is not None:
+        images = partial(_changed_images, model, change.image)
+    if change.text is not None:
+        texts = partial(_changed_texts, model, change.text)
+    return Variant(
+        switch=change.switch,
+        setting=change.setting,
+        changes=changes,
+        info=replace(model.info, fingerprint=digest(model.info.fingerprint, change.switch, change.setting)),
+        images=images,
+        texts=texts,
+        model=model,
+    )
+
+
+@cache
+def _template_sets(of_data: tuple[str, ...] | None) -> list[tuple[str, str, tuple[str, ...]]]:
+    """Return the sets of templates: what they are, the content of a file of them, and the templates."""
+    import open_clip
+
+    imagenet, simple = (
+        tuple(template(PLACEHOLDER) for template in templates)
+        for templates in (open_clip.OPENAI_IMAGENET_TEMPLATES, open_clip.SIMPLE_IMAGENET_TEMPLATES)
+    )
+    sets = [
+        ("class names without a template", f"the line {PLACEHOLDER}", (PLACEHOLDER,)),
+        (f"the template '{DEFAULT_TEMPLATES[0]}'", f"the line {DEFAULT_TEMPLATES[0]}", DEFAULT_TEMPLATES),
+        ("OpenAI's 80 templates for ImageNet", "open_clip.OPENAI_IMAGENET_TEMPLATES, one per line", imagenet),
+        ("OpenAI's 7 best templates for ImageNet", "open_clip.SIMPLE_IMAGENET_TEMPLATES, one per line", simple),
+    ]
+    return (
+        sets
+        if of_data is None
+        else [*sets, ("the data's of_data templates", "the data's templates, one per line", of_data)]
+    )
+
+
+def _text_changes(kind: ChangeKind) -> list[InputChange]:
+    return [
+        InputChange(
+            kind=kind, switch=switch, setting=setting, fix=f"{CODE}texts = [{code} for text in texts]", text=text
+        )
+        for switch, setting, code, text in (
+            ("article", "without the articles a, an, the", r're.sub(r"\b(an?|the) ", "", text)', _without_articles),
+            ("full stop", "a full stop at the end", 'text.rstrip(". ") + "."', _with_stop),
+            ("full stop", "no full stop at the end", 'text.rstrip(". ")', _without_stop),
+            ("space", "a space at the end", 'text + " "', _with_space),
+            ("space", "a space in front", '" " + text', _after_space),
+            ("case", "texts in lower case", "text.lower()", str.lower),
+            ("case", "texts in Title Case", "text.title()", str.title),
+        )
+    ]
+
+
+def _with_photo(text: str) -> str:
+    return text if text.lower().startswith("a photo of ") else f"a photo of {text}"
+
+
+def _without_photo(text: str) -> str:
+    return text[len("a photo of ") :] if text.lower().startswith("a photo of ") else text
+
+
+def _without_articles(text: str) -> str:
+    """Return a text without its articles.
+
+    Example:
+        >>> _without_articles("a photo of an apple.")
+        'photo of apple.'
+    """
+    return " ".join(word for word in text.split(" ") if f"{word.lower()} " not in ARTICLES) or text
+
+
+def _with_stop(text: str) -> str:
+    return text.rstrip(". ") + "."
+
+
+def _without_stop(text: str) -> str:
+    return text.rstrip(". ") or text
+
+
+def _with_space(text: str) -> str:
+    return f"{text} "
+
+
+def _after_space(text: str) -> str:
+    return f" {text}"
+
+
+def _square(image: Image.Image, side: int | None, resize: Resize) -> Image.Image:
+    own_side = min(image.size) if resize == "crop" else max(image.size)
+    return make_square(image, side or own_side, resize, "bicubic")
+
+
+def _halved(image: Image.Image) -> Image.Image:
+    half = (max(1, image.width // 2), max(1, image.height // 2))
+    return image.convert("RGB").resize(half, Image.Resampling.BOX).resize(image.size, Image.Resampling.BICUBIC)
+
+
+def _swapped(image: Image.Image) -> Image.Image:
+    return Image.merge("RGB", image.convert("RGB").split()[::-1])
+
+
+def _grey(image: Image.Image) -> Image.Image:
+    return image.convert("L").convert("RGB")
+
+
+def _changed_images(
+    model: Model, change: Callable[[Image.Image], Image.Image], images: Sequence[Image.Image], role: Role = None
+) -> Vectors:
+    return images_as(model, [change(image) for image in images], role)
+
+
+def _changed_texts(model: Model, change: Callable[[str], str], texts: Sequence[str], role: Role = None) -> Vectors:
+    return texts_as(model, [change(text) for text in texts], role)

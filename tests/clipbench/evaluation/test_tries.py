@@ -1,0 +1,170 @@
+"""Changes of the input that are tried: what is named, and how often by chance."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas
+import pytest
+from jaxtyping import Float32
+from PIL import Image
+
+from clipbench import Dataset, FileImage, doctor, run
+from clipbench.evaluation.tries import compare_changes
+from clipbench.models.introspection.input_changes import (
+    InputChange,
+    caption_changes,
+    image_changes,
+    prompt_changes,
+)
+from clipbench.results.record import Metric
+from clipbench.testing import INFO
+
+N, N_CHANGES = 300, 20
+COLOURS = {"red": (230, 20, 20), "green": (20, 200, 30), "blue": (20, 40, 220), "grey": (128, 128, 128)}
+
+
+def score(hits: np.ndarray) -> tuple[pandas.DataFrame, Metric]:
+    samples = pandas.DataFrame({"hit": hits.astype(float)}, index=[f"{row:04}" for row in range(len(hits))])
+    return samples, Metric(value=float(hits.mean()), unit="fraction", column="hit", n=len(hits))
+
+
+def changes(n: int) -> list[InputChange]:
+    return [InputChange(kind="prompts", switch="case", setting=f"change {number}", fix="") for number in range(n)]
+
+
+def drawn(rng: np.random.Generator, gains: Sequence[float]) -> tuple[Any, list[Any]]:
+    """Return hits before, and after changes that flip a tenth of all samples, with gains of the accuracy."""
+    before = rng.random(N) < 0.5
+    after = []
+    for gain in gains:
+        is_flipped = rng.random(N) < np.where(before, 0.1 - gain, 0.1 + gain)
+        after.append(score(before ^ is_flipped))
+    return score(before), list(zip(changes(len(gains)), after, strict=True))
+
+
+@pytest.mark.slow
+def test_a_change_without_an_effect_is_named_in_at_most_one_of_twenty_draws_over_all_changes() -> None:
+    rng = np.random.default_rng(0)
+    n_draws = 1_000
+    n_false = sum(
+        any(change.is_named for change in compare_changes(*drawn(rng, [0.0] * N_CHANGES))) for _ in range(n_draws)
+    )
+    assert n_false <= 0.05 * n_draws
+
+
+@pytest.mark.slow
+def test_the_interval_of_the_best_change_holds_its_true_gain_after_the_choice() -> None:
+    rng = np.random.default_rng(1)
+    gains = [*[0.0] * (N_CHANGES - 4), 0.04, 0.05, 0.06, 0.07]
+    n_covered = n_named = 0
+    for _ in range(500):
+        tried = compare_changes(*drawn(rng, gains))
+        named = [number for number, change in enumerate(tried) if change.is_named]
+        if named:
+            best = max(named, key=lambda number: tried[number].score or 0.0)
+            n_named += 1
+            low, high = tried[best].low, tried[best].high
+            assert low is not None and high is not None
+            n_covered += low <= gains[best] <= high
+    assert n_named > 50 and n_covered >= 0.95 * n_named
+
+
+def test_a_large_gain_is_named_and_a_change_that_failed_is_not_counted() -> None:
+    rng = np.random.default_rng(2)
+    base, scores = drawn(rng, [0.0, 0.1])
+    tried = compare_changes(base, [*scores, (changes(1)[0], "the tower fails on it")])
+    assert [change.is_named for change in tried] == [False, True, False]
+    assert tried[2].reason == "the tower fails on it" and tried[2].score is None
+    low, gain, high = tried[1].low, tried[1].change, tried[1].high
+    assert low is not None and gain is not None and high is not None and 0 < low < gain < high
+
+
+def test_every_change_has_a_distinct_setting_and_keeps_the_input_usable() -> None:
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 31, 3), np.uint8))
+    every = [*prompt_changes(None, ("own {c}",)), *image_changes(8), *image_changes(None)[:3]]
+    settings = [change.setting for change in [*prompt_changes(None), *image_changes(8)]]
+    assert len(set(settings)) == len(settings)
+    assert len({change.setting for change in caption_changes()}) == len(caption_changes())
+    for change in [*every, *caption_changes()]:
+        if change.text is not None:
+            assert change.text("A photo of an apple. ").strip() and change.text("a").strip()
+        if change.image is not None:
+            assert change.image(image).mode == "RGB"
+
+
+class NameOnly:
+    """A model of colours that was trained on bare names in lower case, with options of what else is wrong with it."""
+
+    info = replace(INFO, embed_dim=8)
+    logit_scale = 100.0
+
+    def __init__(self, *, swaps: bool = False, upper: bool = False, fails_on: str = "\0") -> None:
+        self.swaps, self.upper, self.fails_on = swaps, upper, fails_on
+
+    def encode_images(self, images: Sequence[Image.Image]) -> Float32[np.ndarray, "n 8"]:
+        pixels = np.stack([np.asarray(image.convert("RGB"), np.float32).mean(axis=(0, 1)) for image in images])
+        pixels = pixels[:, ::-1] if self.swaps else pixels
+        centred = (pixels - 100) / 100
+        return np.pad(centred, ((0, 0), (0, 5)), constant_values=0.05).astype(np.float32)
+
+    def encode_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n 8"]:
+        rows = []
+        for text in texts:
+            if self.fails_on in text:
+                raise ValueError(f"cannot read {text!r}")
+            name = text.upper() if self.upper else text
+            known = COLOURS.get(name)
+            rows.append(np.zeros(3) + 0.1 if known is None else (np.array(known) - 100) / 100)
+        return np.pad(np.stack(rows), ((0, 0), (0, 5)), constant_values=0.05).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def colours(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    folder = tmp_path_factory.mktemp("colours")
+    rng = np.random.default_rng(3)
+    labels = np.repeat(np.arange(len(COLOURS)), 40)
+    images: list[FileImage] = []
+    for label in labels:
+        noisy = np.array(list(COLOURS.values())[label]) + rng.normal(0, 25, (12, 18, 3))
+        path = folder / f"{len(images):03}.png"
+        Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(path)
+        images.append(FileImage(path))
+    ids = [f"{row:03}" for row in range(len(images))]
+    return Dataset(id="colours", images=images, image_ids=ids, labels=labels, class_names=tuple(COLOURS))
+
+
+def test_doctor_names_the_prompt_that_a_model_was_trained_with(colours: Dataset) -> None:
+    diagnosis = doctor(NameOnly(), data=colours)
+    finding = next(finding for finding in diagnosis.findings if finding.check == "try-prompts")
+    assert finding.status == "warning" and "With class names without a template" in finding.seen
+    assert "the line {c}" in finding.fix
+    best = max(diagnosis.tries, key=lambda change: change.score or 0)
+    assert best.is_named and best.setting == "class names without a template"
+
+
+def test_a_text_that_the_tower_cannot_read_is_not_examined_and_the_others_are(colours: Dataset) -> None:
+    diagnosis = doctor(NameOnly(fails_on="Red"), data=colours)
+    reasons = {change.setting: change.reason for change in diagnosis.tries if change.reason}
+    assert reasons.keys() == {"texts in Title Case"} and "cannot read" in reasons["texts in Title Case"]
+    finding = next(finding for finding in diagnosis.findings if finding.check == "try-prompts")
+    assert finding.status == "warning" and "1 change not examined" in finding.seen
+
+
+def test_one_class_leaves_nothing_to_try(colours: Dataset) -> None:
+    single = replace(colours.take(np.arange(20)), class_names=("red",))
+    finding = next(finding for finding in doctor(NameOnly(), data=single).findings if finding.check == "try-prompts")
+    assert finding.status == "not examined" and "two classes" in finding.seen
+
+
+def test_a_run_opens_with_the_prompt_that_helps_unless_checks_are_left_out(colours: Dataset, tmp_path: Path) -> None:
+    tried = run(NameOnly(), "zero-shot", data=colours, out=tmp_path / "a")
+    opening = str(tried).splitlines()[0]
+    assert opening.startswith("With class names without a template, top-1 is ") and "(on 160 samples)" in opening
+    assert opening.split(":")[0] in (tmp_path / "a/report.html").read_text(encoding="utf-8")
+    plain = run(NameOnly(), "zero-shot", data=colours, out=tmp_path / "b", preflight=False)
+    assert plain.result.evaluations[0].tries == [] and not str(plain).startswith("With")
+    assert plain.result.evaluations[0].metrics == tried.result.evaluations[0].metrics
+    assert plain.result.evaluations[0].encoded == tried.result.evaluations[0].encoded
