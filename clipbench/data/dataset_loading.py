@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from clipbench import __version__
-from clipbench.data import attacks, distractors, huggingface_data, training_split
+from clipbench.data import attacks, distractors, given_labels, huggingface_data, training_split
 from clipbench.data.attacks import attack_files
 from clipbench.data.attacks.written_words import N_WRITTEN_IMAGES, with_written_words
 from clipbench.data.catalogue import entries
@@ -139,7 +139,7 @@ def read_data(reference: str, options: DataOptions) -> Dataset:
     else:
         path = _find_path(reference, options.data_root)
         dataset = _load_path(path, options, path_id(path, options.data_root))
-    return check(with_given_class_names(dataset, options), allow_partial=options.allow_partial)
+    return check(with_given_classes(dataset, options), allow_partial=options.allow_partial)
 
 
 def path_id(path: Path, data_root: Path | None = None) -> str:
@@ -252,10 +252,20 @@ def _load_hugging_face(reference: str, options: DataOptions) -> Dataset:
     return entries.with_entry_facts(dataset, entry)
 
 
-def with_given_class_names(dataset: Dataset, options: DataOptions) -> Dataset:
-    """Return the data set with the class names of the user. Raise UsageError if labels would have no names."""
+def with_given_classes(dataset: Dataset, options: DataOptions) -> Dataset:
+    """Return the data set with the labels and the class names of the user.
+
+    Raises:
+        UsageError: labels would have no names, or one of the files is not of its kind.
+        DataError: the labels are of other images or classes.
+    """
     file = options.options.get("class_names")
-    has_classes = dataset.labels is not None or dataset.multilabels is not None
+    label_file = options.options.get(given_labels.OPTION)
+    if label_file is not None:
+        names = None if file is None else read_class_names(Path(file))
+        dataset = given_labels.with_given_labels(dataset, label_file, names)
+    labels = (dataset.labels, dataset.right_classes, dataset.multilabels)
+    has_classes = any(column is not None for column in labels)
     if file is not None:
         if not has_classes:
             raise UsageError(f"data set {dataset.id} has no labels: remove {data_option(class_names=file)}")

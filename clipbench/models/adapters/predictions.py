@@ -11,7 +11,6 @@ from jaxtyping import Float64, Int64
 from clipbench.data.dataset import Dataset, check
 from clipbench.data.images import ImageRef
 from clipbench.data.prompts import read_class_names
-from clipbench.data.readers.manifest import read_table
 from clipbench.errors import DataError, Unavailable, did_you_mean, model_option
 from clipbench.models.adapters.vector_arrays import read_parquet
 from clipbench.models.adapters.vectors import VectorRow
@@ -19,6 +18,7 @@ from clipbench.models.fingerprint import digest
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import ClassEmbedder, ModelInfo, Predictions, Role, Vectors
 from clipbench.untrusted.reading import open_file, shown
+from clipbench.untrusted.text_tables import read_table
 
 OWN_SAMPLES = "predictions"
 """Id of the data set in the file, whatever the file is called: files of two models hold the same samples."""
