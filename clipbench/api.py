@@ -22,7 +22,6 @@ from clipbench.comparison.compare_runs import compare as compare_results
 from clipbench.comparison.compare_runs import metrics_of, open_side
 from clipbench.comparison.gate import check_gate
 from clipbench.comparison.gate_rules import Gate, Tolerance
-from clipbench.comparison.new_labels import read_labels
 from clipbench.comparison.records import CompareOptions
 from clipbench.data import DataOptions, Dataset
 from clipbench.data.dataset_loading import load_data as load_reference
@@ -48,6 +47,7 @@ from clipbench.models.protocol import Embedder, Model
 from clipbench.results.other_tools import Values
 from clipbench.results.record import finished_evaluations
 from clipbench.results.run import TEMPORARY, Run
+from clipbench.untrusted.label_files import read_label_file
 
 if TYPE_CHECKING:
     import datasets
@@ -338,7 +338,7 @@ def compare(  # noqa: PLR0913  the options of the command, each by its name
     options = CompareOptions(alpha=alpha, equivalence_margin=margin)
     sides = open_side(base), open_side(candidate)
     check_gate(rules, metrics_of(*sides))
-    return compare_results(*sides, options, rules, None if labels is None else read_labels(Path(labels)))
+    return compare_results(*sides, options, rules, None if labels is None else read_label_file(Path(labels)))
 
 
 def compare_chain(

@@ -10,7 +10,7 @@ from clipbench.comparison.families_of_tests import with_verdicts
 from clipbench.comparison.gate import apply_gate
 from clipbench.comparison.gate_rules import NO_GATE, Gate
 from clipbench.comparison.metric_difference import Difference
-from clipbench.comparison.new_labels import NewLabels, relabelled_differences
+from clipbench.comparison.new_labels import relabelled_differences
 from clipbench.comparison.overall import with_verdict
 from clipbench.comparison.paired_tests import difference
 from clipbench.comparison.records import CompareOptions, Comparison, Refusal
@@ -24,6 +24,7 @@ from clipbench.results.other_tools import BARE, Values, open_results
 from clipbench.results.record import GROUP_COLUMN, Metric
 from clipbench.results.run import Run
 from clipbench.results.titles import first_headline
+from clipbench.untrusted.label_files import LabelFile
 
 if TYPE_CHECKING:
     import pandas
@@ -41,7 +42,7 @@ def compare(
     candidate: Side,
     options: CompareOptions | None = None,
     gate: Gate = NO_GATE,
-    labels: NewLabels | None = None,
+    labels: LabelFile | None = None,
 ) -> Comparison:
     """Return the differences of all metrics that both have a value of, in the order of the base, with a verdict each.
 

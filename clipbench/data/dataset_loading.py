@@ -16,7 +16,15 @@ from clipbench.data.catalogue.shards import ShardSelection, find_shards, load_sh
 from clipbench.data.contrasts import contrast_files
 from clipbench.data.dataset import DataOptions, Dataset, check, without_options
 from clipbench.data.prompts import read_class_names, with_class_names
-from clipbench.data.readers import eccv_caption, image_folder, languages, long_captions, manifest, webdataset
+from clipbench.data.readers import (
+    eccv_caption,
+    image_folder,
+    languages,
+    long_captions,
+    manifest,
+    real_labels,
+    webdataset,
+)
 from clipbench.data.readers import judged as judged_files
 from clipbench.errors import DataError, UsageError, data_option, did_you_mean
 from clipbench.untrusted.reading import is_file, is_folder, is_there, user_path, why_not_there
@@ -203,8 +211,12 @@ def _load_entry(entry: CatalogueEntry, options: DataOptions) -> Dataset:
         return entries.with_entry_facts(check(dataset, allow_partial=options.allow_partial), entry)
     folder = entries.require_folder(entry, options.data_root)
     if entry.images is not None:
-        options.refuse_unknown((languages.LANGUAGE,), entry.name)
+        has_labels = real_labels.has_real_labels(folder)
+        options.refuse_unknown(() if has_labels else (languages.LANGUAGE,), entry.name)
         images = _load_entry(catalogue()[entry.images], replace(options, options={}))
+        if has_labels:
+            dataset = replace(real_labels.with_real_labels(images, folder), id=entry.name)
+            return entries.with_citation(dataset, entry)
         dataset = replace(languages.with_languages(images, folder, options), id=entry.name)
         return entries.with_citation(dataset, entry)  # its prompts are the languages' own
     if not any(fits(folder) for _, fits, _ in LAYOUTS[:-1]):

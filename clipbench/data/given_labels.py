@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from clipbench.data.dataset import Dataset
 from clipbench.data.labels import distinct_names, label_fields
 from clipbench.errors import DataError, UsageError, data_option, did_you_mean
@@ -12,13 +10,11 @@ from clipbench.untrusted.label_files import Classes, LabelFile, read_label_file
 from clipbench.untrusted.reading import user_path
 
 OPTION = "labels"
-LEAST_AGREEMENT = 0.5
-"""Fraction of images whose recorded class must be among the classes of a list by position. Below, the list is of images
-in another order. For ImageNet-val and its ReaL labels it is 0.87.
-"""
 
 
-def with_given_labels(dataset: Dataset, source: str, class_names: Sequence[str] | None = None) -> Dataset:
+def with_given_labels(
+    dataset: Dataset, source: str, class_names: Sequence[str] | None = None, *, option: str = ""
+) -> Dataset:
     """Return a data set with the labels of a file in place of its own, and a note that counts them.
 
     An image that the file does not have, or gives no class, stays without a class.
@@ -27,41 +23,51 @@ def with_given_labels(dataset: Dataset, source: str, class_names: Sequence[str] 
         dataset: with the class names that the file refers to, if it has any.
         source: the file (``read_label_file``).
         class_names: for data without class names. By default they are the sorted labels of the file.
+        option: the option that names the file, for messages, by default ``labels`` of the data.
 
     Raises:
         UsageError: it is not a file of labels, or the data has several sets of labels.
         DataError: it is malformed, is of other images, or names an unknown class.
     """
-    option = data_option(**{OPTION: source})
+    option = option or data_option(**{OPTION: source})
     if dataset.label_sets or dataset.label_slices or dataset.multilabels is not None:
         raise UsageError(f"{option}: data set {dataset.id} has several sets of labels already: remove the option")
+    if not len(dataset.image_ids):
+        raise UsageError(f"{option}: data set {dataset.id} has no images to label: remove the option")
     labels = read_label_file(user_path(source))
-    by_image = [labels.of(image_id) for image_id in dataset.image_ids]
-    _check_images(dataset, labels, by_image)
+    if labels.is_by_position and not dataset.has_ids:
+        raise DataError(
+            f"{labels.file} numbers the images of ImageNet-val, and the images of {dataset.id} have no ids: expected"
+            " their file names, such as ILSVRC2012_val_00000001.JPEG"
+        )
+    return with_labels(dataset, labels, dataset.image_ids, class_names)
+
+
+def with_labels(
+    dataset: Dataset, labels: LabelFile, image_ids: Sequence[str], class_names: Sequence[str] | None = None
+) -> Dataset:
+    """Return a data set with the labels of a file, as ``with_given_labels`` does.
+
+    Args:
+        dataset: of the images.
+        labels: of a file.
+        image_ids: the id of each image in the file.
+        class_names: for data without class names.
+    """
+    by_image = labels.of_images(image_ids, dataset.id)
     names = dataset.class_names or (None if class_names is None else tuple(class_names))
     if names is None and not labels.are_numbers:
         names = tuple(sorted({name for classes in labels.classes.values() for name in classes}))
     row_of_class = _class_rows(labels, names)
     rows = [
         _find_rows(classes or (), row_of_class, f"{labels.file}, id '{image_id}'")
-        for image_id, classes in zip(dataset.image_ids, by_image, strict=True)
+        for image_id, classes in zip(image_ids, by_image, strict=True)
     ]
-    if labels.is_by_position:
-        _check_agreement(dataset, labels, rows)
+    if dataset.labels is not None:
+        recorded = dataset.labels.tolist()
+        agrees = [label in classes for label, classes in zip(recorded, rows, strict=True) if classes]
+        labels.check_order(agrees, dataset.id)
     return replace(dataset, class_names=names, notes=(*dataset.notes, _note(labels, by_image)), **label_fields(rows))
-
-
-def _check_images(dataset: Dataset, labels: LabelFile, by_image: Sequence[Classes | None]) -> None:
-    if all(classes is None for classes in by_image):
-        expected = "the file names of ImageNet-val, such as 'ILSVRC2012_val_00000001.JPEG', as ids of the images"
-        if not labels.is_by_position:
-            expected = f"such as '{dataset.image_ids[0]}'"
-        first = dataset.image_ids[0] if labels.is_by_position else next(iter(labels.classes))
-        raise DataError(
-            f"{labels.file} has none of the {len(dataset):,} images of {dataset.id}: got '{first}', expected {expected}"
-        )
-    if not any(by_image):
-        raise DataError(f"{labels.file} has a class for none of the {len(dataset):,} images of {dataset.id}")
 
 
 def _class_rows(labels: LabelFile, names: Sequence[str] | None) -> Mapping[str, int] | None:
@@ -80,20 +86,6 @@ def _find_rows(classes: Classes, row_of_class: Mapping[str, int] | None, locatio
     if unknown:
         raise DataError(f"{location}: unknown class '{unknown[0]}': {did_you_mean(unknown[0], row_of_class)}")
     return [row_of_class[name] for name in classes]
-
-
-def _check_agreement(dataset: Dataset, labels: LabelFile, rows: Sequence[Sequence[int]]) -> None:
-    """Raise DataError if few images have their recorded class among those of a list by position."""
-    if dataset.labels is None:
-        return
-    recorded = dataset.labels.tolist()
-    agrees = [label in classes for label, classes in zip(recorded, rows, strict=True) if classes]
-    agreement = float(np.mean(agrees))
-    if agreement < LEAST_AGREEMENT:
-        raise DataError(
-            f"{labels.file} is of other images than {dataset.id}: it has the recorded class of {agreement:.0%} of them,"
-            f" expected {LEAST_AGREEMENT:.0%} or more. Number the images as ILSVRC2012_val does"
-        )
 
 
 def _note(labels: LabelFile, by_image: Sequence[Classes | None]) -> str:

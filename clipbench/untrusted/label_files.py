@@ -24,6 +24,10 @@ VALIDATION_IMAGE = re.compile(r"ILSVRC2012_val_0*(\d{1,8})")
 """The name of an image of ImageNet-val, and its number."""
 _NUMBERS = re.compile(r"\s*\[\s*(?:\d{1,18}(?:\s*,\s*\d{1,18})*)?\s*\]\s*")
 """A list of class numbers in a cell, or an empty list."""
+LEAST_AGREEMENT = 0.5
+"""Fraction of images whose recorded class must be among the classes of a list by position. For ImageNet-val and its
+ReaL labels it is 0.87.
+"""
 
 Classes = tuple[str, ...]
 """The distinct right classes of an image: none, one or several, each a name or a number."""
@@ -49,6 +53,43 @@ class LabelFile(NamedTuple):
             return self.classes.get(image_id)
         match = VALIDATION_IMAGE.search(image_id)
         return self.classes.get(match[1] if match else image_id)
+
+    def of_images(self, image_ids: Sequence[str], data: str) -> list[Classes | None]:
+        """Return the classes of each image, None for an image that the file does not have.
+
+        Args:
+            image_ids: of one or more images.
+            data: name of the images' data, for messages.
+
+        Raises:
+            DataError: the file has none of the images, or a class for none.
+        """
+        by_image = [self.of(image_id) for image_id in image_ids]
+        if all(classes is None for classes in by_image):
+            raise DataError(
+                f"{self.file} names none of the {len(image_ids):,} images of {data}: got '{next(iter(self.classes))}',"
+                f" expected such as '{image_ids[0]}'"
+                if not self.is_by_position
+                else f"{self.file} numbers the images of ImageNet-val: got the id '{image_ids[0]}' in {data}, expected"
+                " such as 'ILSVRC2012_val_00000001.JPEG'"
+            )
+        if not any(by_image):
+            raise DataError(f"{self.file} has a class for none of the {len(image_ids):,} images of {data}")
+        return by_image
+
+    def check_order(self, agrees: Sequence[bool], data: str) -> None:
+        """Raise DataError if labels by position have the recorded class of few images: then their order is another.
+
+        Args:
+            agrees: for each image with a class, whether the recorded one is among its classes.
+            data: name of the images' data.
+        """
+        agreement = sum(agrees) / max(1, len(agrees))
+        if self.is_by_position and agreement < LEAST_AGREEMENT:
+            raise DataError(
+                f"{self.file} is of other images than {data}: it has the recorded class of {agreement:.0%} of them,"
+                f" expected {LEAST_AGREEMENT:.0%} or more. Number the images as ILSVRC2012_val does"
+            )
 
 
 def read_classes(value: object, names: Collection[str] = ()) -> Classes | None:

@@ -158,8 +158,8 @@ def _compare_chain(arguments: CompareArguments, gate: "Gate") -> int:
     form, out = arguments.form, arguments.out
     if form not in CHAIN_FORMATS:
         raise UsageError(f"--chain has the formats {', '.join(CHAIN_FORMATS)}: got --format {form}")
-    if arguments.explain or arguments.verbose:
-        flag = "--explain" if arguments.explain else "-v"
+    without_effect = {"--explain": arguments.explain, "-v": arguments.verbose, "--labels": arguments.labels is not None}
+    for flag in (name for name, is_given in without_effect.items() if is_given):
         raise UsageError(f"{flag} has no effect with --chain: compare two of the runs without --chain")
     runs = [open_side(path) for path in arguments.runs]
     chain = compare_chain(runs, _compare_options(arguments), gate)
@@ -236,13 +236,13 @@ def _compare_candidates(
     """Return a comparison of each candidate with the base, also of one that was not measured or is not comparable."""
     from clipbench.comparison.compare_runs import check_warnings, compare, metrics_of
     from clipbench.comparison.gate import check_gate
-    from clipbench.comparison.new_labels import read_labels
     from clipbench.comparison.overall import with_verdict
     from clipbench.comparison.records import Comparison, Refusal
     from clipbench.results.run import Run
+    from clipbench.untrusted.label_files import read_label_file
 
     options = _compare_options(arguments)
-    labels = None if arguments.labels is None else read_labels(arguments.labels)
+    labels = None if arguments.labels is None else read_label_file(arguments.labels)
     base, *candidates = sides
     measured = [side for side in (*candidates, base) if not isinstance(side, NotMeasured)]
     if measured:

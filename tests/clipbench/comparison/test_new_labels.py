@@ -5,15 +5,18 @@ import json
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
+import scipy.stats
 
 import clipbench as cb
 from clipbench.cli.main import main
-from clipbench.comparison.new_labels import read_labels
+from clipbench.comparison.new_labels import relabelled_differences
 from clipbench.errors import ClipbenchError
 from clipbench.results.run import Run
+from clipbench.untrusted.label_files import LabelFile, read_label_file
 
 REAL = Path(__file__).parents[4] / "shared" / "data" / "published" / "imagenet_relabelled"
 IDS = [f"{row:03}.jpg" for row in range(300)]
@@ -29,8 +32,9 @@ def written(path: Path, header: Sequence[str], *columns: Sequence[object]) -> Pa
     return path
 
 
-def measured(folder: Path, ids: Sequence[str], labels: Sequence[object], predicted: Sequence[object]) -> Run:
-    file = written(folder.with_suffix(".csv"), ("id", "label", "prediction"), ids, labels, predicted)
+def measured(folder: Path, ids: Sequence[str], labels: np.ndarray, predicted: np.ndarray) -> Run:
+    columns = (ids, labels.tolist(), predicted.tolist())
+    file = written(folder.with_suffix(".csv"), ("id", "label", "prediction"), *columns)
     return cb.run(f"predictions:{file}", "zero-shot", out=folder)
 
 
@@ -43,7 +47,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
     ]
 
 
-def status(command: Sequence[str]) -> object:
+def status(command: list[str]) -> object:
     with pytest.raises(SystemExit) as end:
         main(command)
     return end.value.code
@@ -76,12 +80,12 @@ def test_several_classes_count_as_plain_loops_find(runs: list[Run], tmp_path: Pa
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     (part,) = cb.compare(*runs, labels=file).relabelled
     kept = [row for row in range(250) if sets[row]]
-    by_new = [np.mean([predicted[row] in sets[row] for row in kept]) for predicted in PREDICTED]
-    by_recorded = [np.mean([predicted[row] == LABELS[row] for row in kept]) for predicted in PREDICTED]
+    by_new = [float(np.mean([predicted[row] in sets[row] for row in kept])) for predicted in PREDICTED]
+    by_recorded = [float(np.mean([predicted[row] == LABELS[row] for row in kept])) for predicted in PREDICTED]
     assert (part.n, part.n_missing, part.n_without) == (len(kept), 50, 250 - len(kept))
     assert part.n_several == sum(len(sets[row]) > 1 for row in kept)
-    assert (part.relabelled.base.value, part.relabelled.candidate.value) == tuple(by_new)
-    assert (part.recorded.base.value, part.recorded.candidate.value) == tuple(by_recorded)
+    assert [part.relabelled.base.value, part.relabelled.candidate.value] == by_new
+    assert [part.recorded.base.value, part.recorded.candidate.value] == by_recorded
     changed = [
         IDS[row]
         for row in kept
@@ -93,7 +97,7 @@ def test_several_classes_count_as_plain_loops_find(runs: list[Run], tmp_path: Pa
 
 def test_semicolons_separate_classes(tmp_path: Path) -> None:
     file = label_file(tmp_path, {"a": "cat;dog", "b": "", "c": "cat; cat"})
-    assert read_labels(file).classes == {"a": ("cat", "dog"), "b": (), "c": ("cat",)}
+    assert read_label_file(file).classes == {"a": ("cat", "dog"), "b": (), "c": ("cat",)}
 
 
 def test_an_image_whose_first_place_is_tied_keeps_its_credit_or_is_left_out(tmp_path: Path) -> None:
@@ -130,7 +134,7 @@ def test_an_image_whose_first_place_is_tied_keeps_its_credit_or_is_left_out(tmp_
         ("id,label\n", "no rows"),
         ("name,label\n000.jpg,class 01\n", "has no column 'id'"),
         ("id,label\n000.jpg,\n", "has a class for none of the 300 images"),
-        ("id,label\n000.jpg,class 01;\n", "row 1: column 'label' is ''"),
+        ("id,label\n000.jpg,class 01;\n", "line 2: label is 'class 01;', expected a class, or several"),
     ],
 )
 def test_wrong_labels_are_an_error_of_one_line(
@@ -175,38 +179,76 @@ def test_every_format_has_both_differences(runs: list[Run], tmp_path: Path, caps
     assert part["changed"]
 
 
-def test_all_pairs_of_twelve_models_equal_plain_numpy(tmp_path: Path) -> None:
-    if not REAL.is_dir():
-        pytest.skip(f"published vectors of imagenet_relabelled are not at {REAL}")
-    from clipbench.comparison.new_labels import relabelled_differences
+class TwelveModels(NamedTuple):
+    """Published predictions of twelve models on ImageNet-val, and both sets of labels."""
 
+    runs: list[Run]
+    labels: LabelFile
+    is_kept: np.ndarray
+    by_recorded: list[np.ndarray]
+    by_new: list[np.ndarray]
+
+
+def published_form(file: Path, numbers: Sequence[int], sets: Sequence[Sequence[int]]) -> Path:
+    """Write the classes of images as the ReaL labels are published: a list in the order of the images' numbers."""
+    by_number = dict(zip(numbers, sets, strict=True))
+    file.write_text(json.dumps([by_number[number] for number in sorted(by_number)]))
+    return file
+
+
+def measured_models(folder: Path, n_models: int) -> TwelveModels:
+    if not REAL.is_dir():
+        pytest.skip(f"published predictions of imagenet_relabelled are not at {REAL}")
     arrays = np.load(REAL / "top1_12.npz")
     sets = json.loads((REAL / "real.json").read_text())
-    names = json.loads((REAL / "wnids.json").read_text())
-    ids, labels = [str(number) for number in arrays["number"]], arrays["label"]
-    models = [name for name in arrays.files if name not in ("number", "label")]
-    file = tmp_path / "labels.jsonl"
-    file.write_text(
-        "".join(
-            json.dumps({"id": name, "label": [names[row] for row in rows]}) + "\n"
-            for name, rows in zip(ids, sets, strict=True)
-        )
+    classes = np.array(json.loads((REAL / "wnids.json").read_text()), object)
+    ids, labels = [f"ILSVRC2012_val_{number:08}.JPEG" for number in arrays["number"]], arrays["label"]
+    models = [name for name in arrays.files if name not in ("number", "label")][:n_models]
+    return TwelveModels(
+        runs=[
+            measured(folder / f"m{row}", ids, classes[labels], classes[arrays[name]]) for row, name in enumerate(models)
+        ],
+        labels=read_label_file(published_form(folder / "real.json", arrays["number"].tolist(), sets)),
+        is_kept=np.array([bool(rows) for rows in sets]),
+        by_recorded=[arrays[name] == labels for name in models],
+        by_new=[
+            np.array([row in rows for row, rows in zip(arrays[name].tolist(), sets, strict=True)]) for name in models
+        ],
     )
-    new_labels = read_labels(file)
-    classes = np.array(names, object)
-    runs = [
-        measured(tmp_path / f"m{row}", ids, classes[labels], classes[arrays[name]]) for row, name in enumerate(models)
-    ]
-    kept = np.array([bool(rows) for rows in sets])
-    by_recorded = [(arrays[name] == labels)[kept] for name in models]
-    by_new = [
-        np.array([row in rows for row, rows in zip(arrays[name].tolist(), sets, strict=True)])[kept] for name in models
-    ]
-    for first, second in combinations(range(len(models)), 2):
-        (part,) = relabelled_differences(runs[first], runs[second], new_labels, 0.05)
-        assert part.n == kept.sum()
-        for found, hits in ((part.recorded, by_recorded), (part.relabelled, by_new)):
-            assert found.value == hits[second].mean() - hits[first].mean()
-            gained, lost = (~hits[first] & hits[second]).sum(), (hits[first] & ~hits[second]).sum()
-            assert found.flips is not None
-            assert (len(found.flips.gained), len(found.flips.lost)) == (gained, lost)
+
+
+def check_pair(models: TwelveModels, first: int, second: int) -> tuple[bool, bool, bool]:
+    """Compare a pair with plain numpy, and return what is significant: by the recorded labels, the new ones, a turn."""
+    (part,) = relabelled_differences(models.runs[first], models.runs[second], models.labels, 0.05)
+    assert part.n == models.is_kept.sum()
+    significant = []
+    for difference, all_hits in ((part.recorded, models.by_recorded), (part.relabelled, models.by_new)):
+        before, after = (all_hits[row][models.is_kept] for row in (first, second))
+        assert difference.value == after.mean() - before.mean()
+        gained, lost = int((~before & after).sum()), int((before & ~after).sum())
+        assert difference.flips is not None
+        assert (len(difference.flips.gained), len(difference.flips.lost)) == (gained, lost)
+        exact = scipy.stats.binomtest(gained, gained + lost).pvalue
+        assert difference.p_value is not None
+        if min(abs(exact - 0.05), abs(difference.p_value - 0.05)) > 0.005:
+            assert (difference.p_value < 0.05) == (exact < 0.05)
+        significant.append(difference.p_value < 0.05)
+    is_turned = all(significant) and part.recorded.value * part.relabelled.value < 0
+    return significant[0], significant[1], is_turned
+
+
+def test_pairs_of_published_models_equal_plain_numpy(tmp_path: Path) -> None:
+    models = measured_models(tmp_path, 3)
+    for first, second in combinations(range(3), 2):
+        check_pair(models, first, second)
+
+
+@pytest.mark.slow
+def test_all_pairs_of_twelve_models_equal_plain_numpy(tmp_path: Path) -> None:
+    models = measured_models(tmp_path, 12)
+    outcomes = [check_pair(models, first, second) for first, second in combinations(range(12), 2)]
+    assert len(outcomes) == 66
+    assert sum(by_recorded for by_recorded, _, _ in outcomes) == 62
+    assert sum(by_recorded and not by_new for by_recorded, by_new, _ in outcomes) == 4
+    assert sum(is_turned for _, _, is_turned in outcomes) == 0
+    assert sum(by_new and not by_recorded for by_recorded, by_new, _ in outcomes) == 3
