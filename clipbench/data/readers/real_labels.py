@@ -65,7 +65,7 @@ def _image_numbers(imagenet: Dataset, file: Path) -> Sequence[str]:
         label = int(imagenet.labels[row])
         if not numbers_of_class[label]:
             raise DataError(
-                f"{file} has fewer images of class {label} than {imagenet.id}: expected the same images. Fetch them again"
+                f"{file} has fewer images of class {label} than {imagenet.id}: expected the same images. Fetch both"
             )
         numbers[row] = numbers_of_class[label].pop(0)
     return numbers
