@@ -302,7 +302,7 @@ def test_real_labels_of_other_images_are_refused(imagenet: Path) -> None:
     file.write_text("[[1], [1], [2], [1], [0], [2]]")
     with pytest.raises(DataError, match="it has the recorded class of 0% of them, expected 50% or more"):
         load(imagenet / "imagenet", labels=str(file))
-    frame = pd.DataFrame({"image": [Image.new("RGB", (8, 8))] * 2, "label": ["cat", "dog"]})
+    frame = pd.DataFrame({"image": [Image.new("RGB", (8, 8)) for _ in range(2)], "label": ["cat", "dog"]})
     with pytest.raises(DataError, match="have no ids: expected their file names"):
         cb.load_data(frame, data_options={"labels": str(file)})
 
