@@ -91,7 +91,7 @@ def _relabelled(base: Run, candidate: Run, pair: align.EvaluationPair, labels: L
         n_unlike=int((is_unlike & is_kept).sum()),
         recorded=by_recorded,
         relabelled=by_new,
-        changed=_changed_images(tables, classes, is_kept, credits, new_credits),
+        changed=_changed_images(tables, recorded, classes, is_kept, credits, new_credits),
     )
 
 
@@ -134,6 +134,7 @@ def _hits(table: "pandas.DataFrame", classes: Sequence[Classes]) -> Float64[np.n
 
 def _changed_images(
     tables: align.Tables,
+    recorded: Sequence[Classes],
     classes: Sequence[Classes],
     is_kept: Bool[np.ndarray, " n"],
     credits: Sequence[Float64[np.ndarray, " n"]],
@@ -147,10 +148,12 @@ def _changed_images(
     return tuple(
         ChangedImage(
             id=str(ids[row]),
-            recorded=str(before["label"].iloc[row]),
+            recorded=recorded[row],
             labels=classes[row],
             base=str(before["predicted"].iloc[row]),
             candidate=str(after["predicted"].iloc[row]),
+            by_recorded=float(gains[row]),
+            by_new=float(new_gains[row]),
         )
         for row in np.flatnonzero(is_changed).tolist()
     )

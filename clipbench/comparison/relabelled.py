@@ -11,13 +11,18 @@ class ChangedImage:
     """An image on which the two models differ and the two sets of labels disagree."""
 
     id: str
-    recorded: str
-    """The recorded class."""
+    recorded: tuple[str, ...]
+    """Its recorded class, or classes."""
     labels: tuple[str, ...]
     """Its right classes by the other labels."""
     base: str
     """The class that the base predicts."""
     candidate: str
+    """The class that the candidate predicts."""
+    by_recorded: float
+    """The candidate's credit minus the base's by the recorded labels: 1, 0 or -1, or in between for a tie."""
+    by_new: float
+    """The same by the other labels."""
 
 
 @dataclass(frozen=True, kw_only=True)

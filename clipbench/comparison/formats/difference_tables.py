@@ -156,7 +156,7 @@ def relabelled_table(part: Relabelled) -> Table:
 def changed_table(images: Sequence[ChangedImage]) -> Table:
     """Return images with both labels and both predictions, as a table."""
     rows: list[Row] = [
-        [image.id, image.recorded, ", ".join(image.labels), image.base, image.candidate] for image in images
+        [image.id, ", ".join(image.recorded), ", ".join(image.labels), image.base, image.candidate] for image in images
     ]
     return Table(columns=columns("image", "recorded label", "new labels", "base", "candidate"), rows=rows)
 

@@ -40,6 +40,7 @@ from clipbench_reports.page.flipped import flipped_samples
 from clipbench_reports.page.groups import anchors
 from clipbench_reports.page.html import PROVENANCE, SUMMARY, Heading, assets, render_template, task_headings, write_html
 from clipbench_reports.page.provenance import citations, headline_facts, origin
+from clipbench_reports.page.relabelled import relabelled_parts
 from clipbench_reports.page.scorecard import arrow
 from clipbench_reports.sections.section import load_section
 from clipbench_reports.text import interleave, sentence_case, two_lines
@@ -54,8 +55,6 @@ MAX_ROWS, MAX_LISTED = 12, 8
 """Rows of a figure and of a table that are not folded."""
 N_NAMED: Mapping[Verdict, int] = {"worse": 3, "better": 3, "different": 1}
 """Metrics of a verdict that are named at the top: the surest of each evaluation before the second of any."""
-MOST_CHANGED = 100
-"""Images that change a difference by other labels, on the page. JSON has all."""
 MOST_OUTCOMES = 8
 """Outcomes of the gate that are not folded."""
 
@@ -163,7 +162,12 @@ def _part(
     budget: PageBudget,
 ) -> dict[str, Any]:
     base, candidate = runs
-    changed = list(flipped_samples(comparison, base, candidate, budget)) if base and candidate else []
+    evaluations = tables.by_evaluation(comparison.differences)
+    relabelled, changed = {}, []
+    if base and candidate:
+        # They are few, and first to have room for their images.
+        relabelled = {name: relabelled_parts(comparison, name, (base, candidate), budget) for name in evaluations}
+        changed = list(flipped_samples(comparison, base, candidate, budget))
     fractions = [difference for difference in comparison.differences if difference.base.unit == "fraction"]
     axis = replace(difference_axis(fractions, n_steps=4), label="Percentage points")
     reported, passed = comparison.gate.with_status(*REPORTED), comparison.gate.with_status(*QUIET)
@@ -192,12 +196,12 @@ def _part(
                 "title": evaluation_title(name),
                 "data": split_evaluation(name).data,
                 "tally": tables.tally(differences),
-                "relabelled": relabelled_parts(comparison, name),
+                "relabelled": relabelled.get(name, []),
                 "similarity": similarity_html(comparison, name),
                 "flipped": [metric for metric in changed if metric["evaluation"] == name],
                 **_leading_differences(differences, axis, names),
             }
-            for name, differences in tables.by_evaluation(comparison.differences).items()
+            for name, differences in evaluations.items()
         ],
         "n_metrics": len(comparison.differences),
         "table": difference_html(
@@ -361,22 +365,6 @@ def difference_html(groups: Mapping[str, Sequence[Difference]], facts: str = "")
 def gate_html(outcomes: Sequence[Outcome]) -> Markup:
     """Return outcomes of a gate as a table."""
     return _table_html(tables.gate_table(outcomes), "verdicts gate")
-
-
-def relabelled_parts(comparison: Comparison, evaluation: str) -> list[dict[str, object]]:
-    """Return the differences of an evaluation by other labels, with the images that change them."""
-    return [
-        {
-            "sentence": part.sentence,
-            "counts": part.counts,
-            "table": _table_html(tables.relabelled_table(part), "likeness"),
-            "changed": _table_html(tables.changed_table(part.changed[:MOST_CHANGED]), "likeness"),
-            "n_changed": len(part.changed),
-            "n_left": max(0, len(part.changed) - MOST_CHANGED),
-        }
-        for part in comparison.relabelled
-        if part.evaluation == evaluation
-    ]
 
 
 def similarity_html(comparison: Comparison, evaluation: str) -> Markup | None:

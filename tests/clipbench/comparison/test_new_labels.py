@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import scipy.stats
+from PIL import Image
 
 import clipbench as cb
 from clipbench.cli.main import main
@@ -177,6 +178,77 @@ def test_every_format_has_both_differences(runs: list[Run], tmp_path: Path, caps
     assert part["sentence"].startswith("By the new labels")
     assert part["n_unlike"] > 0
     assert part["changed"]
+
+
+class Answering:
+    """A model that gives each image, known by its pixels, a class."""
+
+    def __init__(self, answers: Mapping[bytes, int], names: Sequence[str]) -> None:
+        self._answers, self._names = answers, names
+
+    def encode_images(self, images: list[Image.Image]) -> np.ndarray:
+        return np.eye(len(self._names))[[self._answers.get(image.convert("RGB").tobytes(), 0) for image in images]]
+
+    def encode_texts(self, texts: list[str]) -> np.ndarray:
+        rows = [next((row for row, name in enumerate(self._names) if name in text), 0) for text in texts]
+        return np.eye(len(self._names))[rows]
+
+
+def test_the_page_shows_the_images_that_change_the_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = ("cat", "dog", "owl")
+    for row, name in enumerate(["cat", "dog", "owl", "cat"]):
+        folder = tmp_path / "images" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (16, 16), (60 * row, 90, 0)).save(folder / f"{row}.png")
+    data = cb.load_data(str(tmp_path / "images"))
+    pixels = [image.open().convert("RGB").tobytes() for image in data.images]
+    ids = list(data.image_ids)
+    assert ids == ["cat/0.png", "cat/3.png", "dog/1.png", "owl/2.png"]
+    runs = [
+        cb.run(Answering(dict(zip(pixels, answers, strict=True)), names), "zero-shot", data=data, out=tmp_path / out)
+        for out, answers in (("a", [0, 0, 1, 2]), ("b", [1, 0, 2, 2]))
+    ]
+    file = label_file(tmp_path, dict(zip(ids, ["dog", "cat", "dog;owl", "cat"], strict=True)))
+    comparison = cb.compare(*runs, labels=file)
+    (part,) = comparison.relabelled
+    assert [(image.id, image.by_recorded, image.by_new) for image in part.changed] == [
+        ("cat/0.png", -1, 1),
+        ("dog/1.png", -1, 0),
+    ]
+    assert status(["compare", "a", "b", "--labels", str(file), "--format", "html", "-o", "page.html"]) == 0
+    page = (tmp_path / "page.html").read_text()
+    gallery = page.split('data-gallery="Better for the candidate by the new labels"')[1].split("</ol>")[0]
+    assert gallery.count('<img src="data:image/webp;base64,') == 2
+    for text in ("cat, right by the recorded label", "dog, right by the new labels", "dog, right by both", "dog, owl"):
+        assert text in gallery
+    assert "Worse for the candidate by the new labels" not in page
+
+
+def test_labels_have_no_effect_with_a_chain(
+    runs: list[Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = label_file(tmp_path, {IDS[0]: "class 00"})
+    command = ["compare", "--chain", *(str(run.folder) for run in runs), "--labels", str(file)]
+    assert status(command) == 2
+    assert "--labels has no effect with --chain" in capsys.readouterr().err
+
+
+def test_runs_of_several_classes_are_compared_by_their_lists(tmp_path: Path) -> None:
+    sets = [["class 00", "class 01"], ["class 02"], ["class 03", "class 04"], ["class 01"]]
+    ids = [f"{row}.jpg" for row in range(4)]
+    runs = []
+    for name, predicted in (("a", ["class 00", "class 02", "class 02", "class 03"]), ("b", ["class 01"] * 4)):
+        cells = [";".join(names) for names in sets]
+        runs.append(measured(tmp_path / name, ids, np.array(cells, object), np.array(predicted, object)))
+    file = label_file(tmp_path, {image: ";".join(reversed(names)) for image, names in zip(ids, sets, strict=True)})
+    (same,) = cb.compare(*runs, labels=file).relabelled
+    assert (same.n_unlike, same.changed) == (0, ())
+    assert same.recorded.value == same.relabelled.value == 0.0
+    file = label_file(tmp_path, {"0.jpg": "class 00", "1.jpg": "class 02", "2.jpg": "class 02", "3.jpg": "class 03"})
+    (other,) = cb.compare(*runs, labels=file).relabelled
+    assert other.relabelled.value == -1.0
+    assert [image.recorded for image in other.changed] == [tuple(sets[0]), tuple(sets[2]), tuple(sets[3])]
 
 
 class TwelveModels(NamedTuple):
