@@ -77,7 +77,7 @@ def mean_recall(parts: ClassParts, n_images: int) -> MeanOverClasses:
     sizes, hits = parts.by_class(parts.size), parts.by_class(parts.hits)
     is_present = sizes > 0
     recall = np.divide(hits, sizes, out=np.zeros(len(sizes)), where=is_present)
-    n_present = max(1, np.count_nonzero(is_present))
+    n_present = max(1, int(np.count_nonzero(is_present)))
     # As in ``recall_influence``: a class's own few images are too near to its recall, and a single image has no
     # distance from it, so that it is compared with the mean of the other classes.
     n_counted = parts.by_class((parts.size > 0).astype(np.float64))
@@ -103,7 +103,7 @@ def macro_f1_of_several(predicted: Labels, right: RightClasses) -> MeanOverClass
     n_classes = int(max(predicted.max(initial=-1), right.max(initial=-1))) + 1
     sizes, hits = (np.bincount(parts.label, values, minlength=n_classes) for values in (parts.size, parts.hits))
     is_present = sizes > 0
-    n_present = max(1, np.count_nonzero(is_present))
+    n_present = max(1, int(np.count_nonzero(is_present)))
     totals = sizes + np.bincount(predicted, minlength=n_classes)
     f1 = np.divide(2 * hits, totals, out=np.zeros(n_classes), where=is_present)
     weight = np.divide(n / n_present, totals, out=np.zeros(n_classes), where=is_present)

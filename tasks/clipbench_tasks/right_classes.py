@@ -184,11 +184,11 @@ class SeveralClasses(Truth):
     of_all_images: RightClasses
 
     @cached_property
-    def image_rows(self) -> Rows:  # type: ignore[override]
+    def image_rows(self) -> Rows:
         return np.flatnonzero((self.of_all_images >= 0).any(axis=1))
 
     @cached_property
-    def right(self) -> RightClasses:  # type: ignore[override]
+    def right(self) -> RightClasses:
         return self.of_all_images[self.image_rows]
 
     @property

@@ -221,7 +221,7 @@ def _captions(samples: Sequence[_Sample]) -> dict[str, Any]:
 
 def _labels(samples: Sequence[_Sample], *, has_several: bool) -> dict[str, Any]:
     if not has_several:
-        return label_fields([_label_numbers(sample) for sample in samples])
+        return {**label_fields([_label_numbers(sample) for sample in samples])}
     vectors = []
     for sample in samples:
         vector = _array(sample)
@@ -239,11 +239,12 @@ def _label_numbers(sample: _Sample) -> list[int]:
     """Return the number of the sample's class, or of several with ``;`` between them or in a JSON list."""
     content = sample.content("cls")
     text = content.decode("ascii", "replace").strip()
-    numbers = (text,) if is_int64(text) else read_classes(text)
-    is_sound = bool(text) and numbers is not None and all(map(is_int64, numbers))
-    if not is_sound or (len(numbers) > 1 and any(number.startswith("-") for number in numbers)):
+    if is_int64(text):
+        return [int(text)]
+    numbers = read_classes(text)
+    if not text or numbers is None or not all(number.isdecimal() and is_int64(number) for number in numbers):
         raise DataError(f"{sample.location}: .cls holds {content[:40]!r}, expected an integer")
-    return [*map(int, numbers)]
+    return [int(number) for number in numbers]
 
 
 def _array(sample: _Sample) -> np.ndarray:

@@ -187,7 +187,7 @@ def read_answers(evidence: Evidence) -> Answers:
     label, predicted = (evidence.words(name) for name in ("label", "predicted"))
     if not evidence.has_column(SEVERAL):
         return Answers(label, predicted, np.ones(len(label)))
-    true, image, size = [], [], []
+    true, image, size = list[str](), list[int](), list[float]()
     for row, (names, answer) in enumerate(zip(read_right_classes(evidence), predicted.tolist(), strict=True)):
         counted = [answer] if answer in names else names
         true += counted
@@ -367,7 +367,7 @@ def _recall_of_several(answers: Answers) -> "pandas.DataFrame":
     entries = pandas.DataFrame({**columns, "hits": answers.size * is_right})
     classes = entries.groupby("true")[["n", "hits"]].sum()
     wrong = entries[~is_right].groupby(["true", "predicted"])["n"].sum()
-    taken_for = {}
+    taken_for: dict[object, tuple[object, float]] = {}
     for (name, answer), n in wrong.items():
         if n > taken_for.get(name, ("", 0.0))[1]:
             taken_for[name] = (answer, n)
