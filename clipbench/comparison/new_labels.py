@@ -62,11 +62,17 @@ def _relabelled(base: Run, candidate: Run, pair: align.EvaluationPair, labels: L
     of_file = labels.of_images(ids, pair.name)
     is_known = np.array([names is not None for names in of_file], bool)
     classes = _named_classes(labels, [names or () for names in of_file], tables)
-    agrees = [any(name in names for name in own) for own, names in zip(recorded, classes, strict=True) if names]
+    agrees = [
+        any(name in new_names for name in names)
+        for names, new_names in zip(recorded, classes, strict=True)
+        if new_names
+    ]
     labels.check_order(agrees, pair.name)
     _check_classes(pair, tables, recorded, classes, labels.file)
     has_classes = np.array([bool(names) for names in classes], bool)
-    is_unlike = np.array([set(names) != set(own) for names, own in zip(classes, recorded, strict=True)], bool)
+    is_unlike = np.array(
+        [set(names) != set(new_names) for names, new_names in zip(recorded, classes, strict=True)], bool
+    )
     credits = [sample_values(table, METRIC) for table in tables]
     is_tied = has_classes & is_unlike & np.any([(credit > 0) & (credit < 1) for credit in credits], axis=0)
     is_kept = has_classes & ~is_tied

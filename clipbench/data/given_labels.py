@@ -15,7 +15,7 @@ OPTION = "labels"
 def with_given_labels(
     dataset: Dataset, source: str, class_names: Sequence[str] | None = None, *, option: str = ""
 ) -> Dataset:
-    """Return a data set with the labels of a file in place of its own, and a note that counts them.
+    """Return a data set with the labels of a file instead of its own, and a note that counts them.
 
     An image that the file does not have, or gives no class, stays without a class.
 
@@ -93,5 +93,5 @@ def _note(labels: LabelFile, by_image: Sequence[Classes | None]) -> str:
     n_missing = sum(classes is None for classes in by_image)
     n_none = sum(classes == () for classes in by_image)
     counts = {"with several classes": n_several, "without a class": n_none, "not in the file": n_missing}
-    listed = ", ".join(f"{n:,} {what}" for what, n in counts.items() if n)
+    listed = ", ".join(f"{n:,} {reason}" for reason, n in counts.items() if n)
     return f"labels from {labels.file}: {len(by_image):,} images" + (f", {listed}" if listed else "")

@@ -16,8 +16,8 @@ from clipbench.errors import DataError, UsageError
 def random_subset(dataset: Dataset, n: int, rng: np.random.Generator) -> Dataset:
     """Return ``n`` random images in their old order, each with all its captions, with a note that says so.
 
-    With labels the sample is stratified: every class has its fraction of it, and at least one image if ``n`` allows. Of
-    several right classes the first counts.
+    With labels the sample is stratified: every class has its fraction of it, and at least one image if ``n`` allows. If
+    an image has several right classes, its first one counts.
     For contrasts and attacks, ``n`` of each are kept, with their images, and ``n`` of the images that have captions.
     Attacks with labels of another style stay with the usual one on the same object, and so do all images to train on.
     For judged data, ``n`` queries are kept, and all documents, so that the gallery keeps its size. A data set that is

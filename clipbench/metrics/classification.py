@@ -42,7 +42,7 @@ class ClassScores(NamedTuple):
     top: Float32[np.ndarray, " n_images"]
     """The highest score, the score of ``predicted``."""
     is_first: Bool[np.ndarray, "n_images n_most"]
-    """True for each right class that has the highest score, alone or tied. One column if images have one class."""
+    """True for each right class that has the highest score, also if it is tied. One column if images have one class."""
     tied_right: Labels
     """The right ones of ``tied``."""
 
@@ -113,7 +113,7 @@ def top_k_credit(better: Labels, tied: Labels, k: int = 1, tied_right: Labels | 
         better: classes above the best right one.
         tied: other classes that score as it does.
         k: number of first classes.
-        tied_right: those of ``tied`` that are right too, by default none.
+        tied_right: right classes among ``tied``, by default none.
 
     Example:
         >>> top_k_credit(np.array([0, 0, 1]), np.array([0, 3, 0]))
@@ -135,9 +135,9 @@ def any_drawn(n: Labels, n_right: Labels, k: Labels) -> Values:
         array([0.5, 1. , 0. ])
     """
     none = np.ones(len(n))
-    for drawn in range(int(np.max(k, initial=0))):
-        n_left, n_wrong = np.maximum(n - drawn, 1), np.maximum(n - n_right - drawn, 0)
-        none = np.where(k > drawn, none * (n_wrong / n_left), none)
+    for n_drawn in range(int(np.max(k, initial=0))):
+        n_left, n_wrong = np.maximum(n - n_drawn, 1), np.maximum(n - n_right - n_drawn, 0)
+        none = np.where(k > n_drawn, none * (n_wrong / n_left), none)
     return np.where(n_right == 1, np.clip(k / n, 0.0, 1.0), np.where(k == 1, n_right / n, 1 - none))
 
 

@@ -50,7 +50,7 @@ def class_parts(right: RightClasses, is_first: Bool[np.ndarray, "n_images n_most
 
     Args:
         right: one or more right classes of each image.
-        is_first: True for the right classes that have the first place, alone or tied.
+        is_first: True for the right classes that have the first place, also if it is tied.
         n_first: classes that share the first place, at least 1.
 
     Example:

@@ -31,7 +31,7 @@ def has_real_labels(folder: Path) -> bool:
 
 
 def with_real_labels(imagenet: Dataset, folder: Path) -> Dataset:
-    """Return ImageNet's validation images, or some of them, with these labels in place of their own.
+    """Return ImageNet's validation images, or some of them, with these labels instead of their own.
 
     Raises:
         DataError: a file is malformed, or the images are not those, or not in an order that is known.

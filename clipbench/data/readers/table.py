@@ -53,7 +53,7 @@ that the canonical name wins. Between two names of one tier, only the user can c
 """
 
 LABELS = "labels"
-"""Option that names a file with the labels of the images, which take the place of those of the data."""
+"""Option that names a file with the labels of the images, which are used instead of the labels in the data."""
 CAPTION_COLUMN = "caption"
 """As a group, if captions are in several columns, such as one per language: the column of each caption."""
 

@@ -137,7 +137,7 @@ CONFUSION_N_NAMED = 9
 MAP_NAME_LENGTH = 14
 
 Counts = Float64[np.ndarray, "n n"]
-"""Images of each true class (row) by answer (column). Of an image of several classes, parts."""
+"""Images of each true class (row) by answer (column). An image of several classes may count in parts."""
 Shares = Float64[np.ndarray, "n n"]
 """The same as fractions of the class."""
 
@@ -170,7 +170,7 @@ def confusion(models: Models) -> Chart:
     )
 
 
-class Answers(NamedTuple):
+class CountedAnswers(NamedTuple):
     """True classes with the answers to them: one entry per image, or several if an image has several right classes.
 
     An image of several classes counts for its answer if that is right, otherwise for each class in equal parts.
@@ -182,18 +182,18 @@ class Answers(NamedTuple):
     """How much of the image counts."""
 
 
-def read_answers(evidence: Evidence) -> Answers:
+def read_answers(evidence: Evidence) -> CountedAnswers:
     """Return the true classes and the answers of an evaluation, the first answer of several that are tied."""
     label, predicted = (evidence.words(name) for name in ("label", "predicted"))
     if not evidence.has_column(SEVERAL):
-        return Answers(label, predicted, np.ones(len(label)))
+        return CountedAnswers(label, predicted, np.ones(len(label)))
     true, image, size = list[str](), list[int](), list[float]()
     for row, (names, answer) in enumerate(zip(read_right_classes(evidence), predicted.tolist(), strict=True)):
         counted = [answer] if answer in names else names
         true += counted
         image += [row] * len(counted)
         size += [1 / len(counted)] * len(counted)
-    return Answers(np.array(true, object), predicted[image], np.array(size))
+    return CountedAnswers(np.array(true, object), predicted[image], np.array(size))
 
 
 def read_right_classes(evidence: Evidence) -> list[list[str]]:
@@ -210,7 +210,7 @@ def read_right_classes(evidence: Evidence) -> list[list[str]]:
     return lists
 
 
-def _confusion_counts(names: Sequence[str], answers: Answers) -> Counts:
+def _confusion_counts(names: Sequence[str], answers: CountedAnswers) -> Counts:
     counts = np.zeros((len(names), len(names)))
     row_by_name = {name: row for row, name in enumerate(names)}
     # counts[...] += 1 would count a pair that occurs many times only once.
@@ -358,7 +358,7 @@ SEVERAL_RECALL = (
 )
 
 
-def _recall_of_several(answers: Answers) -> "pandas.DataFrame":
+def _recall_of_several(answers: CountedAnswers) -> "pandas.DataFrame":
     """Return one row per class that images count for, as ``table_by_true_name`` does."""
     import pandas
 
