@@ -45,6 +45,7 @@ from clipbench.models.protocol import Embedder, Model
 from clipbench.results.other_tools import Values
 from clipbench.results.record import finished_evaluations
 from clipbench.results.run import Run
+from clipbench.untrusted.label_files import read_label_file
 
 if TYPE_CHECKING:
     import datasets
@@ -275,6 +276,7 @@ def compare(  # noqa: PLR0913  the options of the command, each by its name
     conclusive: bool = False,
     alpha: float = 0.05,
     equivalence_margin: str | float = "0",
+    labels: str | os.PathLike[str] | None = None,
 ) -> "Comparison":
     """Say of each metric whether the candidate is better than the base, by paired samples, and apply a gate.
 
@@ -291,6 +293,8 @@ def compare(  # noqa: PLR0913  the options of the command, each by its name
         alpha: significance level of the verdicts and of the gate, from 1e-6 to 0.5, after Holm's correction.
         equivalence_margin: two values are equivalent if the interval of their difference is within this margin, such as
             ``"0.5pp"`` or ``"1%"`` (of the base's value).
+        labels: a table with ``id`` and ``label``, other labels of the images of zero-shot (several are separated by
+            ``;``, or a list in JSON). ``relabelled`` has the difference by them and by the recorded ones.
 
     Returns:
         The comparison: ``differences`` with ``value`` (candidate minus base), interval, p-value and ``verdict``.
@@ -325,7 +329,7 @@ def compare(  # noqa: PLR0913  the options of the command, each by its name
     options = CompareOptions(alpha=alpha, equivalence_margin=margin)
     sides = open_side(base), open_side(candidate)
     check_gate(rules, metrics_of(*sides))
-    return compare_results(*sides, options, rules)
+    return compare_results(*sides, options, rules, None if labels is None else read_label_file(Path(labels)))
 
 
 def compare_chain(

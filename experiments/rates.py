@@ -40,13 +40,14 @@ from rates_page import Outcome, Outcomes, around_tables, write_page
 from rates_pairs import Clouds, Paragraphs, Search
 from rates_text_in_image import WrittenWords
 from rates_worlds import EFFECTS, Draw, Truth, World
-from rates_zero_shot import OneLabel, SeveralLabels
+from rates_zero_shot import AnyOfSeveral, OneLabel, SeveralLabels
 
 ROOT = Path(__file__).parents[1]
 WORLDS: Mapping[str, World] = {
     world.name: world
     for world in (
         OneLabel(),
+        AnyOfSeveral(),
         SeveralLabels(),
         Search(n_each=1),
         Search(n_each=5),

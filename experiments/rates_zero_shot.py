@@ -1,6 +1,6 @@
-"""Worlds of zero-shot classification: one class an image, and several."""
+"""Worlds of zero-shot classification: one class per image, several of which one has to be named, and several."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import ClassVar
 
@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.metrics import f1_score
 
 from clipbench.data import Dataset
+from clipbench.data.labels import pad_classes
 from clipbench.data.prompts import Prompts
 from clipbench.evaluation.task import Task
 from clipbench_tasks.zero_shot import ZeroShot
@@ -83,6 +84,74 @@ def _truth_of_labels(world: OneLabel, effect: str) -> Truth:
         "ece": error,
         "baseline tie_rate": world.frequencies[-2:].sum(),
     }
+
+
+@dataclass(frozen=True)
+class AnyOfSeveral:
+    """The images of ``OneLabel``, of which some have further right classes at random, and a twentieth has none."""
+
+    name: ClassVar[str] = "zero-shot, several right classes"
+    task: ClassVar[Task] = ZeroShot(prompts=PLAIN)
+    one: ClassVar[OneLabel] = OneLabel()
+    further: ClassVar = 0.1
+    without: ClassVar = 0.05
+
+    def draw(self, rng: np.random.Generator, n: int, effect: str, n_models: int = 1) -> Draw:
+        draw = self.one.draw(rng, n, effect, n_models)
+        assert draw.dataset.labels is not None
+        is_right = self._right(rng, draw.dataset.labels)
+        right = pad_classes([np.flatnonzero(of_image).tolist() for of_image in is_right])
+        dataset = replace(draw.dataset, id="any-of-several", labels=None, right_classes=right)
+        return draw._replace(dataset=dataset)
+
+    def _right(self, rng: np.random.Generator, labels: Vectors) -> Vectors:
+        is_right = rng.random((len(labels), self.one.n_classes)) < self.further
+        is_right[np.arange(len(labels)), labels] = True
+        is_right[rng.random(len(labels)) < self.without] = False
+        return is_right
+
+    def truth(self, n: int, effect: str) -> Truth:
+        return _truth_of_several(self, effect)
+
+
+@cache
+def _truth_of_several(world: AnyOfSeveral, effect: str) -> Truth:
+    rng, one = np.random.default_rng(0), world.one
+    labels = rng.choice(one.n_classes, POPULATION, p=one.frequencies)
+    images = unit(one._images(rng, labels, Noise.draw(rng, POPULATION, one.dim), effect))
+    is_right = world._right(rng, labels)
+    kept = is_right.any(axis=1)
+    scores, is_right = (images @ one.classes.T)[kept], is_right[kept]
+    logits = np.exp(one.scale * scores)
+    confidence = logits.max(axis=1) / logits.sum(axis=1)
+    order = np.argsort(-untied(scores, rng), axis=1)
+    rows = np.arange(len(scores))
+    hit = is_right[rows, order[:, 0]]
+    bins = np.ceil(confidence * 15)
+    error = sum(abs((hit - confidence)[bins == each].sum()) for each in np.unique(bins)) / len(hit)
+    best = np.where(is_right, scores, -np.inf).max(axis=1)
+    recall, _ = _counts_of_several(is_right, order[:, 0])
+    _, f1 = _counts_of_several(is_right, scores.argmax(axis=1))
+    return {
+        "acc1": hit.mean(),
+        "acc5": np.take_along_axis(is_right, order[:, :5], axis=1).any(axis=1).mean(),
+        "mean_per_class_recall": recall,
+        "macro_f1": f1,
+        "ece": error,
+        "baseline tie_rate": ((scores == best[:, None]) & ~is_right).any(axis=1).mean(),
+    }
+
+
+def _counts_of_several(is_right: Vectors, predicted: Vectors) -> tuple[float, float]:
+    """Return mean recall and macro F1, by the rule in words: a hit counts for its class, a miss for each in parts."""
+    n_classes = is_right.shape[1]
+    hit = is_right[np.arange(len(predicted)), predicted]
+    hits = np.bincount(predicted[hit], minlength=n_classes)
+    missed = is_right[~hit] / is_right[~hit].sum(axis=1, keepdims=True)
+    sizes = hits + missed.sum(axis=0)
+    return float((hits / sizes).mean()), float(
+        (2 * hits / (sizes + np.bincount(predicted, minlength=n_classes))).mean()
+    )
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import pytest
 EXPECTED = {
     "slow-only libraries": (r"needs (mteb|mlflow|trackio|tensorboard|every-eval-ever)", 5),
     "published vectors that are not given": (r"published vectors of \w+ are not at", 3),
+    "published predictions that are not given": (r"published predictions of \w+ are not at", 3),
     "published files of others": (r"published files of make proof are not at", 4),
     "a TeX system": (r"xelatex|no TeX system", 7),
     "an environment of its own": (r"only where `make test-wheel`|needs the extra docs", 6),

@@ -10,6 +10,7 @@ from clipbench.comparison.families_of_tests import with_verdicts
 from clipbench.comparison.gate import apply_gate
 from clipbench.comparison.gate_rules import NO_GATE, Gate
 from clipbench.comparison.metric_difference import Difference
+from clipbench.comparison.new_labels import relabelled_differences
 from clipbench.comparison.overall import with_verdict
 from clipbench.comparison.paired_tests import difference
 from clipbench.comparison.records import CompareOptions, Comparison, Refusal
@@ -23,6 +24,7 @@ from clipbench.results.other_tools import BARE, Values, open_results
 from clipbench.results.record import GROUP_COLUMN, Metric
 from clipbench.results.run import Run
 from clipbench.results.titles import first_headline
+from clipbench.untrusted.label_files import LabelFile
 
 if TYPE_CHECKING:
     import pandas
@@ -35,7 +37,13 @@ Side = Run | Values | str | os.PathLike[str]
 """A run, values of another tool, or the place of either."""
 
 
-def compare(base: Side, candidate: Side, options: CompareOptions | None = None, gate: Gate = NO_GATE) -> Comparison:
+def compare(
+    base: Side,
+    candidate: Side,
+    options: CompareOptions | None = None,
+    gate: Gate = NO_GATE,
+    labels: LabelFile | None = None,
+) -> Comparison:
     """Return the differences of all metrics that both have a value of, in the order of the base, with a verdict each.
 
     Samples are paired by id, whole clusters together (``paired_tests`` says which test is made). A difference is better
@@ -48,6 +56,7 @@ def compare(base: Side, candidate: Side, options: CompareOptions | None = None, 
         base, candidate: a run, another tool's values, or where they are: a run folder, a result.json, a file or folder
             that ``open_results`` reads.
         gate: limits and requirements, which decide the exit status. ``check_gate`` finds those that cannot be meant.
+        labels: other labels of the images, by which top-1 accuracy is compared too. They change nothing else.
 
     Raises:
         NotComparable: nothing can be compared: no evaluation or value in common, or each is refused.
@@ -56,9 +65,15 @@ def compare(base: Side, candidate: Side, options: CompareOptions | None = None, 
     options = options or CompareOptions()
     base, candidate = open_side(base), open_side(candidate)
     if isinstance(base, Values) or isinstance(candidate, Values):
+        if labels is not None:
+            of_values = base if isinstance(base, Values) else candidate
+            raise NotComparable(f"{of_values.label} has values without samples: other labels need predicted classes")
         comparison = _compare_values(base, candidate)
     else:
         comparison = _compare_runs(base, candidate, options)
+        if labels is not None:
+            by_labels = relabelled_differences(base, candidate, labels, options.alpha)
+            comparison = replace(comparison, relabelled=by_labels)
     if gate.is_empty:
         return with_verdict(comparison)
     return apply_gate(comparison, gate, base=base.named_metrics, candidate=candidate.named_metrics, alpha=options.alpha)

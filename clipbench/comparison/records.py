@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from clipbench.comparison.gate_outcomes import PASSED, UNDECIDED, GateResult
 from clipbench.comparison.gate_rules import LEAST_ALPHA, MOST_ALPHA, Tolerance
 from clipbench.comparison.metric_difference import Difference
+from clipbench.comparison.relabelled import Relabelled
 from clipbench.errors import UsageError, option
 from clipbench.results.frames import typed_frame
 from clipbench.results.grouping import group_values
@@ -103,6 +104,8 @@ class Comparison:
     """
     representational_similarity: list[RepresentationalSimilarity] = field(default_factory=list)
     """Similarity on images, then on texts, where both runs kept the vectors of the same pairs."""
+    relabelled: list[Relabelled] = field(default_factory=list)
+    """Top-1 accuracy by other labels, where they were given."""
     notes: list[str] = field(default_factory=list)
     """Metrics and evaluations that were not compared, and conditions that are not the same."""
     is_of_values: bool = False
@@ -132,6 +135,7 @@ class Comparison:
             verdict_line(self.verdict, self.reason),
             "",
             *as_text(self._table(), width=100).splitlines(),
+            *(f"{part.sentence} ({part.counts})" for part in self.relabelled),
             *map(str, self.refused),
             *(f"warning: {warning}" for warning in self.warnings),
             *([f"gate: {self.gate.counts}"] if self.gate.counts else []),
@@ -140,6 +144,7 @@ class Comparison:
 
     def _repr_html_(self) -> str:
         parts = [f"<p><b>{self.verdict.capitalize()}.</b> {escape(self.reason)}</p>", as_html(self._table())]
+        parts += [f"<p>{escape(part.sentence)} ({escape(part.counts)})</p>" for part in self.relabelled]
         parts += [f"<p><b>Warning.</b> {escape(warning)}</p>" for warning in self.warnings]
         if self.gate.counts:
             parts.append(f"<p><b>Gate.</b> {escape(self.gate.counts)}</p>")

@@ -69,7 +69,7 @@ class Dataset(
     def __repr__(self) -> str:
         if self.modalities is not None and not len(self.images):
             return f"<data {self.id}: {len(self):,} groups of {' and '.join(self.modalities.names)}>"
-        parts = ("labels", "multilabels", "captions", "contrasts", "attacks", "judgements")
+        parts = ("labels", "right_classes", "multilabels", "captions", "contrasts", "attacks", "judgements")
         names = [name for name in parts if getattr(self, name) is not None]
         return f"<data {self.id}: {len(self):,} images with {' and '.join(names) or 'nothing else'}>"
 
@@ -87,6 +87,12 @@ class Dataset(
         for part in parts:
             if getattr(self, part) is None:
                 raise MissingPart(self.id, part)
+
+    def why_missing(self, part: str) -> str | None:
+        """Return the reason why a part is None, or None if it is not known."""
+        if part == "labels" and self.right_classes is not None:
+            return "its images have lists of right classes, of none, one or several"
+        return self.missing.get(part)
 
     def take(self, rows: KeptRows) -> "Dataset":
         """Return the data set of some images, in the order of ``rows``, each with all its captions.

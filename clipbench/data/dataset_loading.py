@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from clipbench import __version__
-from clipbench.data import attacks, distractors, huggingface_data, training_split
+from clipbench.data import attacks, distractors, given_labels, huggingface_data, training_split
 from clipbench.data.attacks import attack_files
 from clipbench.data.attacks.written_words import N_WRITTEN_IMAGES, with_written_words
 from clipbench.data.catalogue import entries
@@ -16,7 +16,15 @@ from clipbench.data.catalogue.shards import ShardSelection, find_shards, load_sh
 from clipbench.data.contrasts import contrast_files
 from clipbench.data.dataset import DataOptions, Dataset, check, without_options
 from clipbench.data.prompts import read_class_names, with_class_names
-from clipbench.data.readers import eccv_caption, image_folder, languages, long_captions, manifest, webdataset
+from clipbench.data.readers import (
+    eccv_caption,
+    image_folder,
+    languages,
+    long_captions,
+    manifest,
+    real_labels,
+    webdataset,
+)
 from clipbench.data.readers import judged as judged_files
 from clipbench.errors import DataError, UsageError, data_option, did_you_mean
 from clipbench.untrusted.reading import is_file, is_folder, is_there, user_path, why_not_there
@@ -139,7 +147,7 @@ def read_data(reference: str, options: DataOptions) -> Dataset:
     else:
         path = _find_path(reference, options.data_root)
         dataset = _load_path(path, options, path_id(path, options.data_root))
-    return check(with_given_class_names(dataset, options), allow_partial=options.allow_partial)
+    return check(with_given_classes(dataset, options), allow_partial=options.allow_partial)
 
 
 def path_id(path: Path, data_root: Path | None = None) -> str:
@@ -203,8 +211,12 @@ def _load_entry(entry: CatalogueEntry, options: DataOptions) -> Dataset:
         return entries.with_entry_facts(check(dataset, allow_partial=options.allow_partial), entry)
     folder = entries.require_folder(entry, options.data_root)
     if entry.images is not None:
-        options.refuse_unknown((languages.LANGUAGE,), entry.name)
+        has_labels = real_labels.has_real_labels(folder)
+        options.refuse_unknown(() if has_labels else (languages.LANGUAGE,), entry.name)
         images = _load_entry(catalogue()[entry.images], replace(options, options={}))
+        if has_labels:
+            dataset = replace(real_labels.with_real_labels(images, folder), id=entry.name)
+            return entries.with_citation(dataset, entry)
         dataset = replace(languages.with_languages(images, folder, options), id=entry.name)
         return entries.with_citation(dataset, entry)  # its prompts are the languages' own
     if not any(fits(folder) for _, fits, _ in LAYOUTS[:-1]):
@@ -252,10 +264,20 @@ def _load_hugging_face(reference: str, options: DataOptions) -> Dataset:
     return entries.with_entry_facts(dataset, entry)
 
 
-def with_given_class_names(dataset: Dataset, options: DataOptions) -> Dataset:
-    """Return the data set with the class names of the user. Raise UsageError if labels would have no names."""
+def with_given_classes(dataset: Dataset, options: DataOptions) -> Dataset:
+    """Return the data set with the labels and the class names of the user.
+
+    Raises:
+        UsageError: labels would have no names, or one of the files is not of its kind.
+        DataError: the labels are of other images or classes.
+    """
     file = options.options.get("class_names")
-    has_classes = dataset.labels is not None or dataset.multilabels is not None
+    label_file = options.options.get(given_labels.OPTION)
+    if label_file is not None:
+        names = None if file is None else read_class_names(Path(file))
+        dataset = given_labels.with_given_labels(dataset, label_file, names)
+    labels = (dataset.labels, dataset.right_classes, dataset.multilabels)
+    has_classes = any(column is not None for column in labels)
     if file is not None:
         if not has_classes:
             raise UsageError(f"data set {dataset.id} has no labels: remove {data_option(class_names=file)}")

@@ -16,10 +16,11 @@ from clipbench.data.prompts import names_for_prompts, read_class_names
 from clipbench.data.readers import huggingface_rows, judged_configs, manifest, webdataset
 from clipbench.data.readers.huggingface_rows import RowImage, SplitRows
 from clipbench.data.readers.table import OPTIONS as COLUMN_OPTIONS
-from clipbench.data.readers.table import ColumnTable, Roles, TableImage, find_roles, table_dataset
+from clipbench.data.readers.table import Roles, TableImage, find_roles, table_dataset
 from clipbench.errors import DataError, Unavailable, UsageError
 from clipbench.hub import HubRequest, cached_first, gated_error, hub_error
 from clipbench.untrusted.reading import is_file, matching, refuse_special_files
+from clipbench.untrusted.text_tables import ColumnTable
 
 if TYPE_CHECKING:
     import datasets
@@ -100,7 +101,10 @@ def from_rows(split: SplitRows, options: DataOptions, id: str) -> Dataset:
     missing = set(images.missing())
     if missing and (not options.allow_partial or len(missing) == len(rows)):
         raise DataError(f"{id}, row {min(missing)} has no image ({len(missing)} of {len(rows)} rows)")
-    class_names: tuple[str, ...] | None = getattr(rows.features.get(roles.label), "names", None)
+    label_feature = rows.features.get(roles.label)
+    # A list of classes has the names in the feature of its items.
+    label_feature = getattr(label_feature, "feature", None) or label_feature
+    class_names: tuple[str, ...] | None = getattr(label_feature, "names", None)
     notes: tuple[str, ...] = ()
     if class_names is not None:
         class_names, notes = names_for_prompts(class_names)

@@ -1,5 +1,6 @@
 """Parts of a data set that sort its images: labels, several sets of labels, images to train on, and slices."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -133,12 +134,20 @@ class SlicePart(DataPart):
 class LabelPart(DataPart):
     """The classes of the images, and the prompt templates that come with them."""
 
-    _image_columns = MappingProxyType({"labels": "labels", "multilabels": "multilabels"})
+    _image_columns = MappingProxyType(
+        {"labels": "labels", "right_classes": "lists of right classes", "multilabels": "multilabels"}
+    )
 
     labels: Int64[np.ndarray, " n_images"] | None = None
     """True class of each image, as a row of ``class_names``."""
+    right_classes: Int64[np.ndarray, "n_images n_most"] | None = None
+    """If images have several right classes, of which a model has to name one: their rows of ``class_names``, ascending,
+    then -1. An image without any is in no score of classes. ``labels`` is then None.
+    """
     multilabels: Bool[np.ndarray, "n_images n_classes"] | None = None
-    """True for each class that holds of the image, where several may."""
+    """True for each class that holds of the image, where several may, and a model has to find all of them: the images
+    are ranked for each class.
+    """
     class_names: tuple[str, ...] | None = None
     templates: tuple[str, ...] | None = None
     """Prompt templates that come with the data, with ``{c}`` for the class name."""
@@ -147,12 +156,18 @@ class LabelPart(DataPart):
         return [self.class_names, self.templates]
 
     def _content(self) -> Iterable[bytes]:
-        return array_bytes(self.labels), array_bytes(self.multilabels)
+        content = array_bytes(self.labels), array_bytes(self.multilabels)
+        if self.right_classes is None:
+            return content
+        is_used = (self.right_classes >= 0).any(axis=0)  # images that were left out may have had more classes
+        return (*content, b"right classes", array_bytes(self.right_classes[:, is_used]))
 
     def _class_counts(self) -> Int64[np.ndarray, " n_classes"] | None:
         """Return the number of images of each class, or None for data without labels."""
         if self.labels is not None and self.class_names is not None:
             return np.bincount(self.labels, minlength=len(self.class_names))
+        if self.right_classes is not None and self.class_names is not None:
+            return np.bincount(self.right_classes[self.right_classes >= 0], minlength=len(self.class_names))
         return None if self.multilabels is None else self.multilabels.sum(axis=0)
 
     def _check(self) -> None:
@@ -166,6 +181,41 @@ class LabelPart(DataPart):
             raise DataError(f"data set {self.id} has labels for {n_labels} classes, and {n_classes} class names")
         if self.labels is not None:
             _check_range(self, LabelSet(self.labels, self.class_names), "label", minimum=0)
+        for column in () if self.right_classes is None else self.right_classes.T:
+            _check_range(self, LabelSet(column, self.class_names), "label", minimum=-1)
+
+
+def pad_classes(rows: Sequence[Sequence[int]]) -> Int64[np.ndarray, "n_images n_most"]:
+    """Return ``LabelPart.right_classes`` from the rows of each image's right classes.
+
+    Example:
+        >>> pad_classes([[4, 2], [], [1]])
+        array([[ 2,  4],
+               [-1, -1],
+               [ 1, -1]])
+    """
+    right = np.full((len(rows), max([1, *map(len, rows)])), -1, np.int64)
+    for image, classes in enumerate(rows):
+        right[image, : len(classes)] = sorted(classes)
+    return right
+
+
+def label_fields(rows: Sequence[Sequence[int]]) -> Fields:
+    """Return the fields of a data set for the right classes of its images: ``labels`` if each has exactly one."""
+    if all(len(classes) == 1 for classes in rows):
+        return {"labels": np.array([classes[0] for classes in rows], np.int64), "right_classes": None}
+    return {"labels": None, "right_classes": pad_classes(rows)}
+
+
+def distinct_names(class_names: Sequence[str]) -> list[str]:
+    """Return the class names, numbered if two classes have the same name, as in ImageNet.
+
+    Example:
+        >>> distinct_names(["crane", "tench", "crane"])
+        ['crane (0)', 'tench', 'crane (2)']
+    """
+    counts = Counter(class_names)
+    return [f"{name} ({row})" if counts[name] > 1 else name for row, name in enumerate(class_names)]
 
 
 def _take_all(label_sets: Mapping[str, LabelSet], selection: RowSelection) -> dict[str, LabelSet]:

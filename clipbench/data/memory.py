@@ -14,14 +14,15 @@ from PIL import Image
 
 from clipbench.data import huggingface_data
 from clipbench.data.dataset import DataOptions, Dataset, check, without_options
-from clipbench.data.dataset_loading import with_given_class_names
+from clipbench.data.dataset_loading import with_given_classes
 from clipbench.data.images import EncodedImage, Examined, FileImage, ImageRef, as_rgb, content_digest, reading_of_image
 from clipbench.data.modalities import IDS, IMAGE, LINK, NAME, TEXT, Modalities, ModalityItem, pairs_of
 from clipbench.data.readers.huggingface_rows import SplitRows, choose_split
 from clipbench.data.readers.table import OPTIONS as COLUMN_OPTIONS
-from clipbench.data.readers.table import ColumnTable, TableImage, find_roles, table_dataset
+from clipbench.data.readers.table import TableImage, find_roles, table_dataset
 from clipbench.errors import BadImage, DataError, UsageError, did_you_mean
 from clipbench.untrusted.reading import is_file, user_path, why_not_there
+from clipbench.untrusted.text_tables import ColumnTable
 
 ID = "memory"
 """Id of data in memory: they have no name."""
@@ -130,7 +131,7 @@ def dataset_in_memory(data: object, options: DataOptions) -> Dataset:
         else:
             raise UsageError(f"data is of type {type(data).__name__}: expected {KINDS}")
     missing = {part: how for part, how in ADVICE.items() if getattr(dataset, part) is None}
-    dataset = with_given_class_names(replace(dataset, missing=missing), options)
+    dataset = with_given_classes(replace(dataset, missing=missing), options)
     return check(dataset, allow_partial=options.allow_partial)
 
 

@@ -16,7 +16,8 @@ from clipbench.errors import DataError, UsageError
 def random_subset(dataset: Dataset, n: int, rng: np.random.Generator) -> Dataset:
     """Return ``n`` random images in their old order, each with all its captions, with a note that says so.
 
-    With labels the sample is stratified: every class has its fraction of it, and at least one image if ``n`` allows.
+    With labels the sample is stratified: every class has its fraction of it, and at least one image if ``n`` allows. If
+    an image has several right classes, its first one counts.
     For contrasts and attacks, ``n`` of each are kept, with their images, and ``n`` of the images that have captions.
     Attacks with labels of another style stay with the usual one on the same object, and so do all images to train on.
     For judged data, ``n`` queries are kept, and all documents, so that the gallery keeps its size. A data set that is
@@ -35,11 +36,14 @@ def random_subset(dataset: Dataset, n: int, rng: np.random.Generator) -> Dataset
         return _limit_items(dataset, n, rng)
     if n >= len(dataset):
         return dataset
-    if dataset.labels is None:
+    strata = dataset.labels
+    if dataset.right_classes is not None:
+        strata = dataset.right_classes[:, 0]
+    if strata is None:
         kind, rows = "seeded", rng.choice(len(dataset), n, replace=False)
     else:
-        classes, counts = np.unique(dataset.labels, return_counts=True)
-        of_classes = [np.flatnonzero(dataset.labels == label) for label in classes]
+        classes, counts = np.unique(strata, return_counts=True)
+        of_classes = [np.flatnonzero(strata == label) for label in classes]
         shares = zip(of_classes, _shares(counts, n, rng), strict=True)
         kind, rows = (
             "seeded, stratified",

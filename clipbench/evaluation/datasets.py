@@ -241,9 +241,10 @@ def explaining_missing(dataset: Dataset) -> Iterator[None]:
     try:
         yield
     except MissingPart as error:
-        if error.part not in dataset.missing:
+        reason = dataset.why_missing(error.part)
+        if reason is None:
             raise
-        raise Unavailable(f"{error}: {dataset.missing[error.part]}") from error
+        raise Unavailable(f"{error}: {reason}") from error
 
 
 def _advice(task: str) -> str:

@@ -273,7 +273,8 @@ def _question(expectation: Expectation, dataset: Dataset, tasks: Sequence[str]) 
     name, rest = split_task_metric(expectation.metric or "")
     if name in tasks:
         return build_task(Request(task=name)), rest or None
-    if dataset.labels is not None or dataset.label_sets is not None:
+    classes = (dataset.labels, dataset.right_classes, dataset.label_sets)
+    if any(part is not None for part in classes):
         return build_task(Request(task="zero-shot")), expectation.metric
     if dataset.captions is not None:
         return build_task(Request(task="retrieval")), expectation.metric

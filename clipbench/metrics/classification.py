@@ -3,6 +3,9 @@
 Scores are cosines of an image with each class, and a logit is scale × cosine + bias. Scale and bias change no order,
 and the bias cancels in a softmax, so only the scale enters, and only in confidences. A tie scores the expectation under
 random tie-breaking. NaN means undefined.
+
+An image may have several right classes (``RightClasses``). A prediction is then right if it is one of them, as for
+ImageNet's ReaL labels (Beyer et al., Are we done with ImageNet?, 2020).
 """
 
 from typing import NamedTuple
@@ -15,40 +18,52 @@ from clipbench.metrics.similarity import Images, Labels, Mask, Values, score_blo
 
 Prompts = Float32[np.ndarray, "n_classes dim"]
 """The vector of each class."""
+RightClasses = Int64[np.ndarray, "n_images n_most"]
+"""The rows of each image's right classes, ascending, then -1."""
 
 
 class ClassScores(NamedTuple):
     """Per-sample results of classification."""
 
     better: Labels
-    """Classes that score strictly above the true one."""
+    """Classes that score strictly above the true one, or above the best of several right ones."""
     tied: Labels
-    """Other classes that score exactly as the true one does."""
+    """Other classes, right or wrong, that score exactly as this one does."""
     predicted: Labels
     """The class with the highest score, the lowest row among equals, for display only."""
     confidence: Values
     """Softmax probability of the highest score, in (0, 1], NaN without a logit scale."""
     margin: Float32[np.ndarray, " n_images"]
-    """Score of the true class minus the best other one's, a difference of cosines: negative when wrong."""
+    """Score of the true class minus the best wrong one's, a difference of cosines: negative when wrong. Infinite if all
+    classes are right.
+    """
     true_score: Float32[np.ndarray, " n_images"]
-    """Score of the true class."""
+    """Score of the true class, or of the best of several."""
     top: Float32[np.ndarray, " n_images"]
     """The highest score, the score of ``predicted``."""
+    is_first: Bool[np.ndarray, "n_images n_most"]
+    """True for each right class that has the highest score, also if it is tied. One column if images have one class."""
+    tied_right: Labels
+    """The right ones of ``tied``."""
 
     def credit(self, k: int = 1) -> Values:
         """Return ``top_k_credit`` of the true classes."""
-        return top_k_credit(self.better, self.tied, k)
+        return top_k_credit(self.better, self.tied, k, self.tied_right)
 
 
 def class_scores(
-    images: Images, classes: Prompts, labels: Int64[np.ndarray, " n_images"], *, logit_scale: float | None = None
+    images: Images,
+    classes: Prompts,
+    labels: Int64[np.ndarray, " n_images"] | RightClasses,
+    *,
+    logit_scale: float | None = None,
 ) -> ClassScores:
     """Return the per-sample results of images against the classes.
 
     Args:
         images: unit vectors (``metrics.similarity.unit``, which makes ties exact).
         classes: unit vectors, one per class.
-        labels: row of each image's true class.
+        labels: row of each image's true class, or the rows of its right classes, of which each image has one or more.
         logit_scale: the model's own, above 0, None if it has none.
 
     Raises:
@@ -64,35 +79,66 @@ def class_scores(
         >>> float(result.confidence[0].round(4))  # e / (e + 2 exp(0.6))
         0.4272
     """
-    _check(labels, len(classes), logit_scale)
+    right = labels[:, None] if labels.ndim == 1 else labels
+    _check(right, len(classes), logit_scale)
     n = len(images)
-    better, tied, predicted = np.zeros((3, n), np.int64)
+    better, tied, predicted, tied_right = np.zeros((4, n), np.int64)
     confidence, (margin, true_score, top) = np.full(n, np.nan), np.zeros((3, n), np.float32)
+    is_first = np.zeros(right.shape, bool)
     for rows, scores in score_blocks(images, classes):
-        block_rows, true = np.arange(len(scores)), labels[rows]
-        true_score[rows] = block_true_score = scores[block_rows, true]
+        block_rows, block_right = np.arange(len(scores)), right[rows]
+        right_scores = np.where(block_right >= 0, scores[block_rows[:, None], block_right], -np.inf)
+        true_score[rows] = block_true_score = right_scores.max(axis=1)
+        tied_right[rows] = (right_scores == block_true_score[:, None]).sum(axis=1) - 1
         better[rows] = (scores > block_true_score[:, None]).sum(axis=1)
         tied[rows] = (scores == block_true_score[:, None]).sum(axis=1) - 1
         predicted[rows] = best = scores.argmax(axis=1)
-        top[rows] = scores[block_rows, best]
+        top[rows] = block_top = scores[block_rows, best]
+        is_first[rows] = right_scores == block_top[:, None]
         if logit_scale is not None:
             below = scores.astype(np.float64) - scores.max(axis=1, keepdims=True)
             confidence[rows] = 1 / np.exp(logit_scale * below).sum(axis=1)
-        scores[block_rows, true] = -np.inf
+        image, column = np.nonzero(block_right >= 0)
+        scores[image, block_right[image, column]] = -np.inf
         margin[rows] = block_true_score - scores.max(axis=1)
-    return ClassScores(better, tied, predicted, confidence, margin, true_score, top)
+    return ClassScores(better, tied, predicted, confidence, margin, true_score, top, is_first, tied_right)
 
 
-def top_k_credit(better: Labels, tied: Labels, k: int = 1) -> Values:
-    """Return the probability that the true class is among the first k, ties in random order.
+def top_k_credit(better: Labels, tied: Labels, k: int = 1, tied_right: Labels | None = None) -> Values:
+    """Return the probability that a right class is among the first k, ties in random order.
 
     With k of at least the number of classes it is 1.
+
+    Args:
+        better: classes above the best right one.
+        tied: other classes that score as it does.
+        k: number of first classes.
+        tied_right: right classes among ``tied``, by default none.
 
     Example:
         >>> top_k_credit(np.array([0, 0, 1]), np.array([0, 3, 0]))
         array([1.  , 0.25, 0.  ])
+        >>> top_k_credit(np.array([0]), np.array([3]), 2, np.array([1]))  # two of four are right: 1 less 2/4 x 1/3
+        array([0.83333333])
     """
-    return np.clip((k - better) / (tied + 1), 0.0, 1.0)
+    of_one = np.clip((k - better) / (tied + 1), 0.0, 1.0)
+    if tied_right is None or not tied_right.any():
+        return of_one
+    return np.where(tied_right > 0, any_drawn(tied + 1, tied_right + 1, k - better), of_one)
+
+
+def any_drawn(n: Labels, n_right: Labels, k: Labels) -> Values:
+    """Return the probability that k of n items, drawn at random without replacement, hold one or more right ones.
+
+    Example:
+        >>> any_drawn(np.array([4, 4, 4]), np.array([2, 2, 1]), np.array([1, 3, 0]))
+        array([0.5, 1. , 0. ])
+    """
+    none = np.ones(len(n))
+    for n_drawn in range(int(np.max(k, initial=0))):
+        n_left, n_wrong = np.maximum(n - n_drawn, 1), np.maximum(n - n_right - n_drawn, 0)
+        none = np.where(k > n_drawn, none * (n_wrong / n_left), none)
+    return np.where(n_right == 1, np.clip(k / n, 0.0, 1.0), np.where(k == 1, n_right / n, 1 - none))
 
 
 def mean_per_class_recall(credit: Values, labels: Labels) -> float:
@@ -374,11 +420,14 @@ def _expected_precisions(g: Int64[np.ndarray, " n_blocks"], r: Float64[np.ndarra
     return np.repeat(r / g, g) * (np.repeat(b, g) + 1 + before * expected_share) / position
 
 
-def _check(labels: Labels, n_classes: int, logit_scale: float | None) -> None:
+def _check(right: RightClasses, n_classes: int, logit_scale: float | None) -> None:
     if n_classes < 2:
         raise DataError(f"zero-shot classification needs at least 2 classes, got {n_classes}")
-    invalid = np.flatnonzero((labels < 0) | (labels >= n_classes))
+    is_invalid = (right < 0) | (right >= n_classes)
+    is_invalid[:, 1:] &= right[:, 1:] != -1  # only the first is always there
+    invalid = np.argwhere(is_invalid)
     if len(invalid):
-        raise DataError(f"image {invalid[0]} has label {labels[invalid[0]]}: expected 0 to {n_classes - 1}")
+        image, column = invalid[0]
+        raise DataError(f"image {image} has label {right[image, column]}: expected 0 to {n_classes - 1}")
     if logit_scale is not None and not (np.isfinite(logit_scale) and logit_scale > 0):
         raise UsageError(f"logit scale {logit_scale}: expected a finite number above 0")

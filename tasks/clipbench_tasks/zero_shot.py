@@ -1,14 +1,14 @@
 """Zero-shot classification: is the nearest class prompt the right one?
 
 The vector of a class is the mean of its prompts' unit vectors, at unit length again (Radford et al. 2021, and the
-notebook that came with it). An image's scores are its cosines with the classes. Where several classes may be true
-of an image, the score is the mean average precision over classes instead.
+notebook that came with it). An image's scores are its cosines with the classes. An image may have several right
+classes, of which the model has to name one, as in ImageNet's ReaL labels. Where a model has to find all classes of an
+image, the score is the mean average precision over classes instead.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32
@@ -19,25 +19,22 @@ from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.data.prompts import Prompts, prompts_of
 from clipbench.errors import DataError
 from clipbench.evaluation.task import Evaluation, Task
-from clipbench.metrics.classification import class_scores, macro_f1, mean_average_precision, reliability
+from clipbench.metrics.classification import class_scores, mean_average_precision, reliability
 from clipbench.models.protocol import ClassEmbedder, Embedder, Predictions, Role, capability, no_logit_scale
 from clipbench.results.metric_name import base_name
 from clipbench.results.numbers import count, percent
 from clipbench.results.record import Curve
 from clipbench.stats.calibration import CalibrationError, calibration_estimate
-from clipbench.stats.estimators import Estimator
 from clipbench.stats.intervals import trials_of_means
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Measures, Smooth, Within, define, undefined
+from clipbench_tasks.right_classes import FirstPlaces, SeveralClasses, Truth, truth_of, with_classes
 from clipbench_tasks.tables import (
     Column,
     Curves,
     QuerySet,
-    Rows,
     SearchedItems,
     Table,
     Vectors,
-    labels_of,
-    mean_over_parts,
     neighbours,
     sample_rows,
     stack_tables,
@@ -84,6 +81,35 @@ METRICS = {
     ),
 }
 
+SEVERAL_METRICS = {
+    **METRICS,
+    "acc1": replace(
+        METRICS["acc1"],
+        description="Fraction of images for which a right class has the nearest prompt, where a tie scores as a random"
+        " choice would.",
+    ),
+    "acc5": replace(
+        METRICS["acc5"], description="Fraction of images with a right class among the five with the nearest prompts."
+    ),
+    "mean_per_class_recall": replace(
+        METRICS["mean_per_class_recall"],
+        description="Recall of each class, averaged over classes. An image counts for the predicted class if that is"
+        " right, otherwise for each of its classes in equal parts.",
+    ),
+    "macro_f1": replace(
+        METRICS["macro_f1"],
+        description="Harmonic mean of precision and recall, averaged over classes. An image counts for the predicted"
+        " class if that is right, otherwise for each of its classes in equal parts.",
+    ),
+    "tie_rate": replace(
+        METRICS["tie_rate"], description="Fraction of images for which a wrong class scores exactly as a right one."
+    ),
+}
+"""The same where images have several right classes."""
+SEVERAL_SCORING = (
+    "An image counts as right when one of its right classes scores highest (top-1) or is among the five highest "
+    "(top-5). A tie scores as a random choice would."
+)
 SPREAD_IMAGES = 5_000
 """Images, a seeded sample of a larger set, on which each single template is scored."""
 
@@ -107,16 +133,19 @@ class ZeroShot(Task):
     """Prompts of the classes, None for the data set's own templates, or the default if it has none."""
 
     def first_images(self, dataset: Dataset) -> Sequence[ImageRef]:
-        """Return the images that are encoded first: all."""
-        return dataset.images
+        """Return the images that are encoded first: all that have a class."""
+        return with_classes(dataset).images
 
     def check(self, dataset: Dataset) -> None:
         """Raise unless there are class names with labels, or several sets of them."""
         if dataset.label_sets is None:
-            dataset.require("class_names", *(["labels"] if dataset.multilabels is None else []))
+            has_lists = dataset.multilabels is not None or dataset.right_classes is not None
+            dataset.require("class_names", *([] if has_lists else ["labels"]))
 
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
-        """Return one row per image. Needs class names, and labels or multilabels, or several sets of labels."""
+        """Return one row per image. Needs class names, and labels, lists of right classes or multilabels, or several
+        sets of labels.
+        """
         if dataset.label_sets is None:
             return self._evaluate(dataset, embedder, rng)
         by_set = {}
@@ -129,21 +158,23 @@ class ZeroShot(Task):
         assert dataset.class_names is not None
         classifier = capability(embedder, ClassEmbedder)
         if classifier is not None:
-            return _evaluate_predictions(dataset, classifier.predictions(dataset.images))
+            return _evaluate_predictions(dataset, classifier.predictions(with_classes(dataset).images))
         prompts = self.prompts or prompts_of(dataset)
         texts = prompts.render(dataset.class_names)
         by_prompt = prompt_vectors(texts, embedder)
         classes = class_vectors(by_prompt, embedder)
-        images = embedder.scoring_vectors(embedder.encode(IMAGE, dataset.images, "query"))
+        images = embedder.scoring_vectors(embedder.encode(IMAGE, with_classes(dataset).images, "query"))
         notes = (f"prompts for class '{dataset.class_names[0]}': {len(texts[0])}, the first '{texts[0][0]}'",)
         if dataset.multilabels is not None:
             return _multilabel(dataset, images, classes, notes)
-        evaluation = _single_label(dataset, images, classes, logit_scale=embedder.info.logit_scale, notes=notes)
+        truth = truth_of(dataset)
+        evaluation = _evaluate_scores(
+            dataset, truth, images, classes, logit_scale=embedder.info.logit_scale, notes=notes
+        )
         if dataset.is_slice or prompts.templates is None or len(prompts.templates) < 2:
             return evaluation
-        assert dataset.labels is not None
         by_template = np.stack([embedder.scoring_vectors(rows) for rows in by_prompt], axis=1)
-        return _with_templates(evaluation, by_template, images, dataset.labels, templates=prompts.templates, rng=rng)
+        return _with_templates(evaluation, by_template, images, truth, templates=prompts.templates, rng=rng)
 
 
 def prompt_vectors(texts: Sequence[Sequence[str]], embedder: Embedder, role: Role = "document") -> list[Vectors]:
@@ -222,37 +253,54 @@ def _join_label_sets(by_set: Mapping[str, Evaluation]) -> Evaluation:
     )
 
 
-def _single_label(
-    dataset: Dataset, images: Vectors, classes: Vectors, *, logit_scale: float | None, notes: tuple[str, ...]
+class _Choices(NamedTuple):
+    """The class that was chosen for each image that counts."""
+
+    chosen: Predictions
+    credit: Column
+    first: FirstPlaces
+
+
+def _evaluate_scores(
+    dataset: Dataset,
+    truth: Truth,
+    images: Vectors,
+    classes: Vectors,
+    *,
+    logit_scale: float | None,
+    notes: tuple[str, ...],
 ) -> Evaluation:
-    labels, class_names = labels_of(dataset)
     n_classes = len(classes)
-    scores = class_scores(images, classes, labels, logit_scale=logit_scale)
+    scores = class_scores(images, classes, truth.right, logit_scale=logit_scale)
     acc1 = scores.credit()
     chosen = Predictions(scores.predicted, None if logit_scale is None else scores.confidence)
+    # If all classes of an image are right, no score of a wrong one is there to subtract.
+    margin = np.where(np.isinf(scores.margin), np.nan, scores.margin)
     samples: Table = {
         "acc5": scores.credit(5),
-        "margin": scores.margin,
+        "margin": margin,
         "target_cosine": scores.true_score.astype(np.float64),
         "predicted_cosine": scores.top.astype(np.float64),
-        "tied": (scores.tied > 0).astype(np.float64),
+        "tied": (scores.tied > scores.tied_right).astype(np.float64),
     }
-    acc5: Measure = Mean(column="acc5", chance=5 / n_classes)
+    acc5: Measure = Mean(column="acc5", chance=truth.chance(5))
     if n_classes <= 5:
         del samples["acc5"]
         reason = f"five of only {n_classes} classes are always right"
         acc5 = undefined(reason, higher_is_better=True)
     tie_rate = Mean(column="tied", higher_is_better=None)
-    evaluation = _evaluate_choices(dataset, chosen, acc1, acc5=acc5, no_confidence=no_logit_scale())
+    choices = _Choices(chosen, acc1, FirstPlaces(scores.is_first, scores.tied + 1))
+    evaluation = _evaluate_choices(dataset, truth, choices, acc5=acc5, no_confidence=no_logit_scale())
     return replace(
         evaluation,
         samples={**evaluation.samples, **samples},
-        baselines={**evaluation.baselines, **define({"tie_rate": tie_rate}, METRICS)},
+        baselines={**evaluation.baselines, **define({"tie_rate": tie_rate}, _definitions(truth))},
         neighbours=neighbours(
-            QuerySet(dataset.image_ids, images, labels),
-            SearchedItems(classes, np.arange(n_classes), _distinct_names(class_names)),
+            QuerySet(with_classes(dataset).image_ids, images, np.arange(len(images))),
+            SearchedItems(classes, np.arange(n_classes), truth.names),
             margin=scores.margin.astype(np.float64),
             is_failure=acc1 < 1,
+            is_right=truth.is_right,
         ),
         notes=(*notes, *evaluation.notes),
     )
@@ -260,63 +308,59 @@ def _single_label(
 
 def _evaluate_predictions(dataset: Dataset, predictions: Predictions) -> Evaluation:
     """Return the metrics of predicted classes. Metrics that need the scores of other classes are undefined."""
-    labels, names = labels_of(dataset)
-    if len(names) < 2:
-        raise DataError(f"zero-shot classification needs at least 2 classes, got {len(names)}")
-    credit = (predictions.predicted == labels).astype(np.float64)
+    truth = truth_of(dataset)
+    if len(truth.names) < 2:
+        raise DataError(f"zero-shot classification needs at least 2 classes, got {len(truth.names)}")
+    rows = np.arange(len(predictions.predicted))
+    credit = truth.is_right(rows, predictions.predicted).astype(np.float64)
+    choices = _Choices(predictions, credit, truth.first_places(predictions.predicted))
     acc5 = undefined("it needs five classes per image, and the file has one", higher_is_better=True)
     no_confidence = "it needs confidences, and the file has none"
     return replace(
-        _evaluate_choices(dataset, predictions, credit, acc5=acc5, no_confidence=no_confidence),
+        _evaluate_choices(dataset, truth, choices, acc5=acc5, no_confidence=no_confidence),
         question="Is the predicted class of an image the true one?",
-        scoring="An image counts as right when its predicted class is its label.",
+        scoring=(
+            "An image counts as right when its predicted class is one of its labels."
+            if isinstance(truth, SeveralClasses)
+            else "An image counts as right when its predicted class is its label."
+        ),
     )
 
 
-def _distinct_names(class_names: Sequence[str]) -> list[str]:
-    """Return the class names, numbered if two classes have the same name, as in ImageNet."""
-    counts = Counter(class_names)
-    return [f"{name} ({row})" if counts[name] > 1 else name for row, name in enumerate(class_names)]
+def _definitions(truth: Truth) -> Mapping[str, Definition]:
+    return SEVERAL_METRICS if isinstance(truth, SeveralClasses) else METRICS
 
 
 def _evaluate_choices(
-    dataset: Dataset, chosen: Predictions, credit: Column, *, acc5: Measure, no_confidence: str
+    dataset: Dataset, truth: Truth, choices: _Choices, *, acc5: Measure, no_confidence: str
 ) -> Evaluation:
     """Return the metrics that follow from the chosen class, and from its confidence if it is known.
 
     Args:
-        credit: of the chosen class of each image.
+        choices: the chosen class of each image that counts.
         acc5: top-5 accuracy, which does not follow from them.
         no_confidence: why calibration is undefined without confidence.
     """
-    labels, class_names = labels_of(dataset)
-    n, names = len(labels), text_column(_distinct_names(class_names))
+    chosen, credit, first = choices
+    n = len(credit)
     samples: Table = {
-        "sample_id": text_column(dataset.image_ids),
-        "image": np.arange(n),
-        "label": names[labels],
-        "predicted": names[chosen.predicted],
-        "class": labels,
+        "sample_id": text_column(with_classes(dataset).image_ids),
+        "image": truth.image_rows,
+        **truth.label_columns,
+        "predicted": text_column(truth.names)[chosen.predicted],
+        **truth.class_columns,
         "acc1": credit,
     }
-    columns, recall = mean_over_parts("mean_per_class_recall", credit, labels)
-    f1 = macro_f1(chosen.predicted, labels)
-    samples |= columns | {"macro_f1_influence": f1.influence, "predicted_class": chosen.predicted}
+    recall, f1 = truth.mean_recall(credit, first), truth.macro_f1(chosen.predicted)
+    samples |= recall.columns | f1.columns | {"predicted_class": chosen.predicted}
     measures: Measures = {
-        "acc1": Mean(column="acc1", chance=1 / len(names)),
+        "acc1": Mean(column="acc1", chance=truth.chance()),
         "acc5": acc5,
-        "mean_per_class_recall": replace(recall, chance=1 / len(names)),
-        "macro_f1": Smooth(
-            value=f1.value,
-            influence="macro_f1_influence",
-            unit="fraction",
-            higher_is_better=True,
-            most_trials=trials_of_means(f1.by_class, f1.n_samples),
-            statistic=Estimator("macro_f1", ("predicted_class", "class")),
-        ),
+        "mean_per_class_recall": recall.measure,
+        "macro_f1": f1.measure,
         "ece": undefined(no_confidence, higher_is_better=False),
     }
-    curves, baselines, notes = Curves(), Measures(), tuple[str, ...]()
+    curves, baselines, notes = Curves(), Measures(), truth.notes
     if chosen.confidence is not None:
         samples["confidence"] = chosen.confidence
         measures["ece"] = CalibrationError(confidence="confidence", credit="acc1")
@@ -325,18 +369,21 @@ def _evaluate_choices(
         baselines["ece_if_calibrated"] = Fixed(
             value=noise, n=n, reason="the score of a calibrated model", higher_is_better=False
         )
-        notes = (f"by noise, a calibrated model would show an ece of {percent(noise)} % on this number of images",)
+        notes += (f"by noise, a calibrated model would show an ece of {percent(noise)} % on this number of images",)
     baselines["majority_class"] = Fixed(
-        value=float(np.bincount(labels).max() / n), n=n, reason="the score of always naming the most frequent class"
+        value=truth.majority_share, n=n, reason="the score of always naming the most frequent class"
     )
+    has_several = isinstance(truth, SeveralClasses)
+    definitions = _definitions(truth)
     return Evaluation(
         samples=samples,
-        measures=define(measures, METRICS),
-        inputs={"label": "class"},
+        measures=define(measures, definitions),
+        inputs={} if has_several else {"label": "class"},
         curves=curves,
-        baselines=define(baselines, METRICS),
+        baselines=define(baselines, definitions),
         notes=notes,
-        accuracy="acc1",
+        scoring=SEVERAL_SCORING if has_several else "",
+        accuracy="" if has_several else "acc1",
     )
 
 
@@ -358,7 +405,7 @@ def _with_templates(
     evaluation: Evaluation,
     by_template: Float32[np.ndarray, "n_templates n_classes dim"],
     images: Vectors,
-    labels: Rows,
+    truth: Truth,
     *,
     templates: Sequence[str],
     rng: np.random.Generator,
@@ -367,7 +414,7 @@ def _with_templates(
     chosen = sample_rows(np.arange(len(images)), SPREAD_IMAGES, rng)
     accuracy = np.empty(len(templates))
     for row, classes in enumerate(by_template):
-        accuracy[row] = class_scores(images[chosen], classes, labels[chosen]).credit().mean()
+        accuracy[row] = class_scores(images[chosen], classes, truth.right[chosen]).credit().mean()
     order = np.argsort(accuracy, kind="stable")
     curve = Curve(
         x=[float(rank) for rank in range(1, len(templates) + 1)],

@@ -51,6 +51,7 @@ class CompareArguments:
     conclusive: bool
     alpha: float
     equivalence_margin: str
+    labels: Path | None
     form: str
     out: Path | None
     explain: bool
@@ -60,7 +61,7 @@ class CompareArguments:
 
 @command(
     Gate=GATE_OPTIONS,
-    Test=TEST_OPTIONS,
+    Test=(*TEST_OPTIONS, "labels"),
     Output=("form", "out", "explain", "chain", "verbose"),
 )
 @click.argument("runs", nargs=-1, metavar="BASE CANDIDATE [MORE...]", type=PATH)
@@ -84,6 +85,12 @@ class CompareArguments:
     default="0",
     metavar="0.5pp|1%|0",
     help="Two values are equivalent if the interval of their difference is within this margin.",
+)
+@click.option(
+    "--labels",
+    metavar="FILE",
+    type=PATH,
+    help="Other labels of the images (id and label): top-1 accuracy is compared by them too.",
 )
 @click.option("--format", "form", default="table", type=click.Choice(FORMATS), help="Output format.")
 @click.option("-o", "--out", metavar="FILE", type=PATH, help="Output file (required for html).")
@@ -151,8 +158,8 @@ def _compare_chain(arguments: CompareArguments, gate: "Gate") -> int:
     form, out = arguments.form, arguments.out
     if form not in CHAIN_FORMATS:
         raise UsageError(f"--chain has the formats {', '.join(CHAIN_FORMATS)}: got --format {form}")
-    if arguments.explain or arguments.verbose:
-        flag = "--explain" if arguments.explain else "-v"
+    without_effect = {"--explain": arguments.explain, "-v": arguments.verbose, "--labels": arguments.labels is not None}
+    for flag in (name for name, is_given in without_effect.items() if is_given):
         raise UsageError(f"{flag} has no effect with --chain: compare two of the runs without --chain")
     runs = [open_side(path) for path in arguments.runs]
     chain = compare_chain(runs, _compare_options(arguments), gate)
@@ -232,8 +239,10 @@ def _compare_candidates(
     from clipbench.comparison.overall import with_verdict
     from clipbench.comparison.records import Comparison, Refusal
     from clipbench.results.run import Run
+    from clipbench.untrusted.label_files import read_label_file
 
     options = _compare_options(arguments)
+    labels = None if arguments.labels is None else read_label_file(arguments.labels)
     base, *candidates = sides
     measured = [side for side in (*candidates, base) if not isinstance(side, NotMeasured)]
     if measured:
@@ -241,7 +250,7 @@ def _compare_candidates(
     comparisons = []
     for candidate, path in zip(candidates, arguments.runs[1:], strict=True):
         try:
-            comparisons.append(compare(_measured(base), _measured(candidate), options, gate))
+            comparisons.append(compare(_measured(base), _measured(candidate), options, gate, labels))
         except (NotComparable, NotMeasured) as error:
             names = [_label(side, name) for side, name in ((base, arguments.runs[0]), (candidate, path))]
             refusal = Refusal("", str(error))

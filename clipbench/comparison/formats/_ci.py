@@ -68,6 +68,9 @@ def _lines(comparison: Comparison) -> Iterator[str]:
         yield from ("", "<details>", f"<summary>{escape(title)}: {tables.tally(slices)}</summary>", "")
         yield from as_markdown(tables.difference_table("", slices)).splitlines()
         yield from ("", "</details>")
+    for part in comparison.relabelled:
+        yield from ("", f"**{escape(part.evaluation)}, {escape(part.counts)}.** {escape(part.sentence)}.", "")
+        yield from as_markdown(tables.relabelled_table(part)).splitlines()
     for name, similar in tables.by_evaluation(comparison.representational_similarity).items():
         summary = f"Representational similarity on {escape(name)}: {tables.NO_VERDICT}"
         yield from ("", "<details>", f"<summary>{summary}</summary>", "")
@@ -132,6 +135,10 @@ def _comparison_fields(comparison: Comparison) -> dict[str, object]:
     del fields["gate"]  # its outcomes would repeat the differences
     for difference in (*fields["differences"], *fields["slices"]):
         del difference["power"]
+    for part in fields["relabelled"]:
+        del part["recorded"]["power"], part["relabelled"]["power"]
+    for part, by_labels in zip(fields["relabelled"], comparison.relabelled, strict=True):
+        part["sentence"] = by_labels.sentence
     return fields
 
 

@@ -103,6 +103,7 @@ def _short_lines(comparison: Comparison, width: int) -> Iterator[str]:
     if not is_tested and len(comparison.differences) > len(differences):
         yield f"... and {counted(len(comparison.differences) - len(differences), 'metric')} more: -v"
     yield ""
+    yield from _relabelled_lines(comparison, width)
     yield from _refusal_lines(comparison.refused)
     worse = [difference for difference in comparison.slices if difference.verdict == "worse"]
     if worse:
@@ -116,6 +117,15 @@ def _short_lines(comparison: Comparison, width: int) -> Iterator[str]:
     if comparison.notes:
         yield f"{counted(len(comparison.notes), 'note')}: -v"
     yield from _gate_lines(comparison.gate)
+
+
+def _relabelled_lines(comparison: Comparison, width: int | None) -> Iterator[str]:
+    """Yield both differences of each classification by both sets of labels, and the sentence about them."""
+    for part in comparison.relabelled:
+        yield f"{part.evaluation} by other labels ({part.counts})"
+        yield from as_text(tables.relabelled_table(part), indent="  ", width=width).splitlines()
+        yield f"{part.sentence}."
+        yield ""
 
 
 def _refusal_lines(refused: Sequence[Refusal]) -> Iterator[str]:
@@ -153,6 +163,7 @@ def _lines(comparison: Comparison, width: int | None) -> Iterator[str]:
         yield f"left out in {width} columns: {' and '.join(LEFT_OUT)} (--format md has all)"
     for name, similar in tables.by_evaluation(comparison.representational_similarity).items():
         yield from tables.similarity_lines(name, similar)
+    yield from _relabelled_lines(comparison, width)
     yield from map(str, comparison.refused)
     yield from (f"note: {note}" for note in comparison.notes)
     yield from (f"warning: {warning}" for warning in comparison.warnings)

@@ -9,6 +9,7 @@ from clipbench.comparison.gate import OTHER_UNIT
 from clipbench.comparison.gate_outcomes import FAILED, PASSED, UNDECIDED, GateResult, Outcome, Status
 from clipbench.comparison.metric_difference import Difference, Flips, Verdict
 from clipbench.comparison.records import WORDS, Comparison, RepresentationalSimilarity, verdict_line
+from clipbench.comparison.relabelled import ChangedImage, Relabelled
 from clipbench.results.grouping import group_values
 from clipbench.results.metric_name import slice_suffix, subset_of
 from clipbench.results.numbers import (
@@ -132,6 +133,32 @@ def similarity_table(similarities: Sequence[RepresentationalSimilarity]) -> Tabl
         columns=columns("measure", numbers=["value", "95 % interval", "chance"]),
         rows=rows,
     )
+
+
+def relabelled_table(part: Relabelled) -> Table:
+    """Return top-1 accuracy by the recorded labels and by others, on the same images, as a table."""
+    rows: list[Row] = [
+        [
+            name,
+            quantity(difference.base.value, "fraction"),
+            quantity(difference.candidate.value, "fraction"),
+            difference_text(difference),
+            change_interval(difference.low, difference.high, "fraction"),
+            p_value(difference.p_value),
+        ]
+        for name, difference in (("recorded", part.recorded), ("new", part.relabelled))
+    ]
+    return Table(
+        columns=columns("labels", numbers=["base", "candidate", "difference", "95 % interval", "p"]), rows=rows
+    )
+
+
+def changed_table(images: Sequence[ChangedImage]) -> Table:
+    """Return images with both labels and both predictions, as a table."""
+    rows: list[Row] = [
+        [image.id, ", ".join(image.recorded), ", ".join(image.labels), image.base, image.candidate] for image in images
+    ]
+    return Table(columns=columns("image", "recorded label", "new labels", "base", "candidate"), rows=rows)
 
 
 def metric_cell(difference: Difference) -> Cell:

@@ -14,9 +14,11 @@ from clipbench.data.questions import Attack
 from clipbench.data.readers import manifest
 from clipbench.data.readers.image_folder import EXTENSIONS
 from clipbench.data.readers.table import OPTIONS as COLUMN_OPTIONS
-from clipbench.data.readers.table import ColumnTable, usual_column
+from clipbench.data.readers.table import usual_column
 from clipbench.errors import DataError, did_you_mean
+from clipbench.untrusted import text_tables
 from clipbench.untrusted.reading import decode_json, entries, is_file, is_folder, read_json
+from clipbench.untrusted.text_tables import ColumnTable
 
 OWN_COLUMNS = ("object", "text", "attack")
 SCAM_COLUMNS = ("type", "object_label", "attack_word")
@@ -204,7 +206,7 @@ def load_manifest(path: Path, options: DataOptions, id: str) -> Dataset:
     if any(name in options.options for name in COLUMN_OPTIONS):
         return manifest.load(file, options, id)
     options.refuse_unknown((), id)
-    table = manifest.read_table(file)
+    table = text_tables.read_table(file)
     if not is_attack_table(table.columns):
         raise DataError(f"{file}: not every row has the columns that its first row shows")
     column = usual_column("image", table.columns)
@@ -217,16 +219,16 @@ def load_manifest(path: Path, options: DataOptions, id: str) -> Dataset:
 
 def _manifest(path: Path) -> Path | None:
     if is_file(path):
-        return path if path.suffix.lower() in manifest.READERS else None
+        return path if path.suffix.lower() in text_tables.READERS else None
     manifests = manifest.manifests_in(path)
     return manifests[0] if len(manifests) == 1 else None
 
 
 def _columns(file: Path) -> set[str]:
     """Return the columns in the first row of a table, or none if the file cannot be read."""
-    head = manifest.read_head(file)
+    head = text_tables.read_head(file)
     if file.suffix.lower() in (".csv", ".tsv"):
-        return set(manifest.header_columns(head, file.suffix))
+        return set(text_tables.header_columns(head, file.suffix))
     first = re.search(r"\{[^{}]*\}", head)
     try:
         return set(decode_json(first[0])) if first else set()
@@ -271,7 +273,7 @@ def load_named_files(path: Path, options: DataOptions, id: str) -> Dataset:
 def has_annotations(path: Path) -> bool:
     """Return whether a folder (or its annotations.json) has Materzynska's annotations."""
     file = path / ANNOTATIONS if is_folder(path) else path
-    return file.name == ANNOTATIONS and is_file(file) and f'"{OBJECT}"' in manifest.read_head(file)
+    return file.name == ANNOTATIONS and is_file(file) and f'"{OBJECT}"' in text_tables.read_head(file)
 
 
 def load_annotations(path: Path, options: DataOptions, id: str) -> Dataset:

@@ -16,6 +16,7 @@ from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.images import FileImage, outside_notes
 from clipbench.data.readers import manifest
 from clipbench.errors import DataError, UsageError
+from clipbench.untrusted import text_tables
 from clipbench.untrusted.reading import is_file, is_folder, matching, read_json, reading, shown
 
 IMAGE_FOLDERS = (
@@ -120,9 +121,9 @@ def _files(path: Path) -> list[Path]:
 
 
 def _schema(file: Path) -> schemas.Schema | None:
-    head = manifest.read_head(file)
+    head = text_tables.read_head(file)
     if file.suffix.lower() in (".csv", ".tsv"):
-        return schemas.find_schema(manifest.header_columns(head, file.suffix))
+        return schemas.find_schema(text_tables.header_columns(head, file.suffix))
     # the first object of a list or of lines, the first value of an object of objects, or a list by its names
     start = head.find("{")
     if file.suffix.lower() == ".json":
@@ -192,7 +193,7 @@ def _rows(file: Path) -> Iterator[LocatedFields]:
             yield location, str(key), row
         return
     with reading(file, DataError):
-        for row_number, (line, row) in enumerate(manifest.READERS[file.suffix.lower()](file)):
+        for row_number, (line, row) in enumerate(text_tables.READERS[file.suffix.lower()](file)):
             yield f"line {line}", str(row_number), row
 
 

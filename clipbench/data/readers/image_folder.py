@@ -42,7 +42,7 @@ EXTENSIONS = frozenset(
 """Suffixes of image files, in upper or lower case."""
 SPLITS = ("test", "val", "validation", "valid", "dev", "train")
 """Folder names that are splits, not classes, when their children are folders of images."""
-OPTIONS = ("split", "class_names")
+OPTIONS = ("split", "class_names", "labels")
 
 
 def load(root: Path, options: DataOptions, id: str) -> Dataset:

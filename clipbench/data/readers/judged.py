@@ -21,8 +21,9 @@ from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.images import FileImage, ImageRef, existing_files
 from clipbench.data.questions import NO_IMAGE, POOL_FACTS, JudgedItems, Judgements
 from clipbench.data.readers import manifest
-from clipbench.data.readers.table import ColumnTable, usual_column
+from clipbench.data.readers.table import usual_column
 from clipbench.errors import DataError, UnknownSplit, UsageError, data_option, option
+from clipbench.untrusted import text_tables
 from clipbench.untrusted.reading import (
     entries,
     is_file,
@@ -34,6 +35,7 @@ from clipbench.untrusted.reading import (
     shown,
     user_path,
 )
+from clipbench.untrusted.text_tables import ColumnTable
 
 CORPORA, QUERIES, QRELS = ("corpus", "mixed_corpus"), ("queries",), "qrels"
 """Names of the files of documents, queries and judgements, without suffix. The last is also the name of the folder of
@@ -189,12 +191,12 @@ def judged_dataset(
 
 
 def _table(folder: Path, names: Sequence[str]) -> Path | None:
-    files = (folder / f"{name}{suffix}" for name in names for suffix in manifest.READERS)
+    files = (folder / f"{name}{suffix}" for name in names for suffix in text_tables.READERS)
     return next((file for file in files if is_file(file)), None)
 
 
 def _items(file: Path) -> Iterator[RetrievalItem]:
-    table = manifest.read_table(file)
+    table = text_tables.read_table(file)
     column = usual_column("image", table.columns)
 
     def image_of(row: int) -> ImageRef | None:

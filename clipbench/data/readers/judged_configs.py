@@ -20,7 +20,6 @@ from clipbench.data.images import EncodedImage, ImageRef
 from clipbench.data.readers import judged, manifest
 from clipbench.data.readers.huggingface_rows import card_configs, choose_split
 from clipbench.data.readers.judged import Judgement, RetrievalItem
-from clipbench.data.readers.table import ColumnTable
 from clipbench.errors import (
     FOREIGN,
     BadImage,
@@ -31,7 +30,9 @@ from clipbench.errors import (
     UsageError,
     error_summary,
 )
+from clipbench.untrusted import text_tables
 from clipbench.untrusted.reading import is_int64, shown
+from clipbench.untrusted.text_tables import ColumnTable
 
 if TYPE_CHECKING:
     import pyarrow.parquet
@@ -238,9 +239,9 @@ TableWithImages = tuple[ColumnTable, Sequence[ImageRef | None] | None]
 def _read(file: Path, folder: Path) -> TableWithImages:
     if file.suffix != ".parquet":
         if not manifest.fits(file):
-            suffixes = ", ".join(manifest.READERS)
+            suffixes = ", ".join(text_tables.READERS)
             raise DataError(f"{file.relative_to(folder)}: expected a file of .parquet, {suffixes}")
-        return manifest.read_table(file), None
+        return text_tables.read_table(file), None
     try:
         return _read_parquet(file, file.relative_to(folder).as_posix())
     except ClipbenchError:

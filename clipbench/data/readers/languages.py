@@ -14,9 +14,9 @@ import numpy as np
 from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.labels import Groups, LabelSet
 from clipbench.data.prompts import PLACEHOLDER
-from clipbench.data.readers import manifest
 from clipbench.data.readers.long_captions import FileCaption, captioned_dataset, image_folder
 from clipbench.errors import DataError, UsageError, data_option, did_you_mean
+from clipbench.untrusted import text_tables
 from clipbench.untrusted.reading import decode_json, is_file, matching, open_text, read_json, read_text, reading, shown
 
 LANGUAGE = "language"
@@ -63,7 +63,7 @@ def load_xm3600(path: Path, options: DataOptions, id: str) -> Dataset:
 
 def _xm3600_captions(file: Path, folder: Path, max_captions: int | None) -> Iterator[FileCaption]:
     with reading(file, DataError):
-        for line, row in manifest.READERS[".jsonl"](file):
+        for line, row in text_tables.READERS[".jsonl"](file):
             key = row.get(XM3600_KEY)
             if not isinstance(key, str) or not key:
                 raise DataError(f"{file}, line {line}: expected the image in {XM3600_KEY}, got {shown(key)}")

@@ -14,9 +14,9 @@ import numpy as np
 
 from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.images import FileImage, existing_files
-from clipbench.data.readers import manifest
 from clipbench.data.readers.table import rows_of_split
 from clipbench.errors import DataError, UnknownSplit, UsageError, data_option, did_you_mean
+from clipbench.untrusted import text_tables
 from clipbench.untrusted.reading import (
     MOST_DEPTH,
     UTF8,
@@ -328,7 +328,7 @@ def _text(row: Mapping[Any, object], field: str, location: str) -> str:
 
 def _read_lines(path: Path) -> list[tuple[str, Mapping[str, object]]]:
     with reading(path, DataError):
-        return [(f"{path}, line {number}", row) for number, row in manifest.READERS[".jsonl"](path)]
+        return [(f"{path}, line {number}", row) for number, row in text_tables.READERS[".jsonl"](path)]
 
 
 LAYOUTS = (

@@ -1,8 +1,6 @@
 """Manifests: CSV, TSV, JSON Lines or JSON tables that list image files with captions, labels or both."""
 
-import csv
 import os
-from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePath
 
@@ -10,22 +8,14 @@ from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.images import FileImage, existing_files
 from clipbench.data.prompts import read_class_names
 from clipbench.data.readers.table import OPTIONS as COLUMN_OPTIONS
-from clipbench.data.readers.table import ColumnTable, TableImage, find_roles, rows_of_split, table_dataset
+from clipbench.data.readers.table import TableImage, find_roles, rows_of_split, table_dataset
 from clipbench.errors import DataError, UsageError, data_option
-from clipbench.untrusted.reading import is_file, is_folder, matching, open_text, parse_json, read_json, reading, shown
+from clipbench.untrusted.reading import is_file, is_folder, matching, shown
+from clipbench.untrusted.text_tables import READERS, ColumnTable, read_table
 
 OPTIONS = (*COLUMN_OPTIONS, "split", "class_names")
-HEAD_CHARACTERS = 1 << 16
-"""Characters read to recognise a file: enough for the first row of any."""
-DELIMITERS = (";", "\t", ",")
-"""Delimiters that a table may have, in the order in which they are tried."""
-LINE_CHARACTERS = 1 << 24
-"""The most characters of a line of JSON Lines."""
 VISIBLE = "[!.]*"
 """Pattern of the names that are not hidden."""
-
-_NumberedRows = Iterator[tuple[int, Mapping[str, object]]]
-"""Rows with their line or item numbers, from 1."""
 
 
 def load(path: Path, options: DataOptions, id: str) -> Dataset:
@@ -72,25 +62,6 @@ def dataset_of(table: ColumnTable, path: Path, options: DataOptions, id: str) ->
     return replace(dataset, split=split, has_ids=True, notes=notes)
 
 
-def read_table(path: Path) -> ColumnTable:
-    """Return the columns of a manifest, with line numbers as row names.
-
-    Raises:
-        DataError: it cannot be read, has no rows, or a line is malformed.
-    """
-    with reading(path, DataError, is_table=True):
-        numbered = list(READERS[path.suffix.lower()](path))
-    if not numbered:
-        raise DataError(f"{path} has no rows: expected one per image or caption")
-    names = dict.fromkeys(name for _, row in numbered for name in row)
-    return ColumnTable(
-        columns={name: [row.get(name) for _, row in numbered] for name in names},
-        source=str(path),
-        unit="item" if path.suffix.lower() == ".json" else "line",
-        numbers=[number for number, _ in numbered],
-    )
-
-
 def fits(path: Path) -> bool:
     """Return whether a path is a file of a kind that is read."""
     return is_file(path) and path.suffix.lower() in READERS
@@ -116,89 +87,8 @@ def manifests_in(folder: Path) -> list[Path]:
     return [folder / name for name in NAMES if is_file(folder / name)]
 
 
-def read_head(path: Path) -> str:
-    """Return the beginning of a text file, or nothing if it cannot be read, which the layout that reads it then
-    reports.
-    """
-    try:
-        with open_text(path) as file:
-            return file.read(HEAD_CHARACTERS)
-    except (OSError, UnicodeDecodeError):
-        return ""
-
-
-def header_columns(head: str, suffix: str) -> list[str]:
-    """Return the columns in the first line of a .csv or .tsv file, of which this is the beginning."""
-    line = head.partition("\n")[0].strip().replace("\0", "")  # the csv module may raise an error for it
-    try:
-        return next(csv.reader([line], delimiter=delimiter_of(line, suffix)), [])
-    except csv.Error:  # a field of more than 131,072 characters
-        return []
-
-
-def delimiter_of(header: str, suffix: str) -> str:
-    """Return the delimiter of a table: the usual one of its suffix, or if its header has none, another that it has.
-
-    Example:
-        >>> delimiter_of("image,caption", ".csv"), delimiter_of("image;caption", ".csv"), delimiter_of("image", ".tsv")
-        (',', ';', '\\t')
-    """
-    usual = "\t" if suffix.lower() == ".tsv" else ","
-    return next((delimiter for delimiter in (usual, *DELIMITERS) if delimiter in header), usual)
-
-
-def _csv_rows(path: Path) -> _NumberedRows:
-    with open_text(path, newline="") as file:
-        delimiter = delimiter_of(file.readline(HEAD_CHARACTERS), path.suffix)
-        file.seek(0)
-        reader = csv.reader(file, delimiter=delimiter, strict=True)
-        try:
-            header = next(reader, [])
-            if len(set(header)) != len(header):
-                raise DataError(f"{path}: two columns have one name in the header {', '.join(header)}")
-            for fields in reader:
-                if fields and len(fields) != len(header):
-                    raise DataError(
-                        f"{path}, line {reader.line_num}: {len(fields)} fields, expected {len(header)}"
-                        f" ({', '.join(header)}): put quotes around a field with '{delimiter}' in it"
-                    )
-                if fields:
-                    yield reader.line_num, dict(zip(header, fields, strict=True))
-        except csv.Error as error:
-            raise DataError(f"{path}, line {reader.line_num}: {error}") from error
-
-
-def _jsonl_rows(path: Path) -> _NumberedRows:
-    with open_text(path) as file:
-        for number, line in enumerate(iter(lambda: file.readline(LINE_CHARACTERS + 1), ""), start=1):
-            if len(line) > LINE_CHARACTERS:
-                raise DataError(f"{path}, line {number} has more than {LINE_CHARACTERS:,} characters: expected one row")
-            if line.strip():
-                yield number, _object(parse_json(line, f"{path}, line {number}", DataError), f"{path}, line {number}")
-
-
-def _json_rows(path: Path) -> _NumberedRows:
-    rows = read_json(path, DataError)
-    if not isinstance(rows, list):
-        raise DataError(f"{path} holds a JSON {type(rows).__name__}, expected a list with one object per image")
-    return ((number, _object(row, f"{path}, item {number}")) for number, row in enumerate(rows, start=1))
-
-
-READERS: Mapping[str, Callable[[Path], _NumberedRows]] = {
-    ".csv": _csv_rows,
-    ".tsv": _csv_rows,
-    ".jsonl": _jsonl_rows,
-    ".json": _json_rows,
-}
-"""Reader of each kind of manifest, by file suffix."""
 NAMES = tuple(f"{stem}{suffix}" for stem in ("manifest", "metadata") for suffix in READERS)
 """Files that make a folder one with a manifest."""
-
-
-def _object(value: object, location: str) -> Mapping[str, object]:
-    if not isinstance(value, dict):
-        raise DataError(f'{location}: expected an object such as {{"image": ..., "caption": ...}}, got {shown(value)}')
-    return value
 
 
 def _file(manifest: Path, table: ColumnTable, column: str, row: int) -> Path:

@@ -12,12 +12,15 @@ from jaxtyping import Int64
 
 from clipbench.data.dataset import Dataset
 from clipbench.data.images import ImageRef
-from clipbench.data.labels import Groups
+from clipbench.data.labels import Groups, label_fields
+from clipbench.data.part import Fields
 from clipbench.errors import DataError, UnknownSplit, UsageError, data_option, did_you_mean
+from clipbench.untrusted.label_files import SEPARATOR, Classes, read_classes
 from clipbench.untrusted.reading import is_int64, read_written_list, shown
+from clipbench.untrusted.text_tables import ColumnTable
 
-OPTIONS = ("image", "caption", "label", "id", "group")
-"""``--data-option`` names that take the name of a column."""
+OPTIONS = ("image", "caption", "label", "id", "group", "labels")
+"""``--data-option`` names that take the name of a column, and ``labels``, a file with the labels of the images."""
 
 USUAL_NAMES: Mapping[str, Sequence[Sequence[str]]] = {
     "image": (
@@ -38,7 +41,7 @@ USUAL_NAMES: Mapping[str, Sequence[Sequence[str]]] = {
     "caption": (("caption", "captions"), ("text", "texts", "txt", "sentence", "sentences", "description"), ("title",)),
     "label": (
         ("label", "class"),
-        ("class_index", "class_id", "label_index", "label_id", "fine_label", "cls", "target"),
+        ("class_index", "class_id", "label_index", "label_id", "fine_label", "cls", "target", "labels"),
     ),
     "class_name": (("class_name", "label_name"), ("name",)),
     "id": (("image_id",), ("id", "sample_id", "key", "__key__")),
@@ -49,6 +52,8 @@ USUAL_NAMES: Mapping[str, Sequence[Sequence[str]]] = {
 that the canonical name wins. Between two names of one tier, only the user can choose.
 """
 
+LABELS = "labels"
+"""Option that names a file with the labels of the images, which are used instead of the labels in the data."""
 CAPTION_COLUMN = "caption"
 """As a group, if captions are in several columns, such as one per language: the column of each caption."""
 
@@ -108,7 +113,8 @@ def find_roles(
     if not captions and labels is None:
         captions, labels = choices.guess_captions(), choices.guess("label") or label
     class_name = choices.guess("class_name") if labels or not captions else None
-    if not captions and labels is None and class_name is None:
+    has_labels = labels is not None or class_name is not None or LABELS in options
+    if not captions and not has_labels:
         advice = f"{choices.advice('caption')} or {data_option(label='COLUMN')}"
         raise UsageError(f"{source} has neither captions nor labels: {advice}")
     by_caption = [CAPTION_COLUMN] if len(captions) > 1 else []
@@ -177,27 +183,6 @@ Owners = Mapping[int, int]
 """The image of each row."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ColumnTable:
-    """Columns of equal length, and a name for each row in messages."""
-
-    columns: Mapping[str, Sequence[object]]
-    source: str
-    """Name of the table."""
-    unit: str = "row"
-    numbers: Sequence[int] | None = None
-    """Number of each row, such as its line in a file, from 0 on by default."""
-
-    def row_name(self, row: int) -> str:
-        """Return the name of a row for messages, such as ``manifest.csv, line 3``."""
-        return f"{self.source}, {self.unit} {row if self.numbers is None else self.numbers[row]}"
-
-    def column(self, name: str, rows: Iterable[int]) -> dict[int, object]:
-        """Return the values of a column by row, for some rows."""
-        values = self.columns[name]
-        return {row: values[row] for row in rows}
-
-
 class TableImage(NamedTuple):
     """The image of a row."""
 
@@ -219,8 +204,8 @@ def table_dataset(
 
     With ``class_names``, labels are rows of it. Otherwise integers are used as they are, and texts become their index
     in the sorted order of all texts of the table (not only of the rows that are kept). Numbers with names become their
-    index in the order of all numbers that have a name. Images whose ids are the numbers of their rows have none
-    (``has_ids``).
+    index in the order of all numbers that have a name. A cell may hold several labels (``read_classes``).
+    Images whose ids are the numbers of their rows have none (``has_ids``).
 
     Args:
         images: of the rows that are kept, by their numbers, in order.
@@ -231,7 +216,6 @@ def table_dataset(
     image_of = {key: image for image, key in enumerate(first_row)}
     owner = {row: image_of[image.key] for row, image in images.items()}
     image_ids, notes = _image_ids(table, roles, owner, {row: image.id for row, image in images.items()})
-    labels, names = _labels(table, roles, owner, class_names)
     may_lack = len(roles.captions) > 1  # as a translation may
     cells = [
         _Caption(text, image, row, column)
@@ -245,12 +229,11 @@ def table_dataset(
         images=[images[row].image for row in first_row.values()],
         image_ids=image_ids,
         has_ids=image_ids != [str(row) for row in first_row.values()],
-        labels=labels,
-        class_names=names,
         captions=[cell.text for cell in cells] if roles.captions else None,
         caption_image=np.array([cell.image for cell in cells], np.int64) if roles.captions else None,
         groups={name: _groups(table, name, owner, cells) for name in roles.groups},
         notes=notes,
+        **_label_fields(table, roles, owner, class_names),
     )
 
 
@@ -325,32 +308,67 @@ def _texts(table: ColumnTable, column: str, row: int) -> list[str]:
     return list(texts)
 
 
-def _labels(
-    table: ColumnTable, roles: Roles, owner: Owners, class_names: Sequence[str] | None
-) -> tuple[Int64[np.ndarray, " n_images"] | None, tuple[str, ...] | None]:
+def _label_fields(table: ColumnTable, roles: Roles, owner: Owners, class_names: Sequence[str] | None) -> Fields:
+    """Return the labels of the images, or their lists of right classes if a cell of the table holds several."""
     if roles.label is None:
-        return None, None
-    cells = table.column(roles.label, owner)
+        return {}
+    values = table.columns[roles.label]
+    classes = [read_classes(value, class_names or ()) for value in values]
+    has_lists = any(isinstance(value, list | tuple | np.ndarray) for value in values)
+    if has_lists or any(len(labels or ()) > 1 for labels in classes):
+        return _lists_of_labels(table, roles.label, owner, classes, class_names)
+    labels, names = _labels(table, roles, roles.label, owner, class_names)
+    return {"labels": labels, "class_names": names}
+
+
+def _lists_of_labels(
+    table: ColumnTable,
+    column: str,
+    owner: Owners,
+    cells: Sequence[Classes | None],
+    class_names: Sequence[str] | None,
+) -> Fields:
+    """Return the right classes of each image, of which it may have none, one or several, and the class names."""
+    classes = {}
+    for row in owner:
+        labels = cells[row]
+        if labels is None:
+            raise DataError(
+                f"{table.row_name(row)}: expected class names or numbers as {column}, with '{SEPARATOR}' between them"
+                f" or as a list, got {shown(table.columns[column][row])}"
+            )
+        classes[row] = labels
+    _one_per_image({row: SEPARATOR.join(labels) for row, labels in classes.items()}, owner, table, "label")
+    by_image = {image: classes[row] for row, image in owner.items()}
+    all_labels = {label for labels in cells for label in labels or ()}
+    if not all(label.isdecimal() and is_int64(label) for label in all_labels):
+        names = tuple(class_names or sorted(all_labels))
+        rows = [_class_numbers(labels, names).tolist() for labels in by_image.values()]
+        return {**label_fields(rows), "class_names": names}
+    rows = [[*map(int, labels)] for labels in by_image.values()]
+    return {**label_fields(rows), "class_names": None if class_names is None else tuple(class_names)}
+
+
+def _labels(
+    table: ColumnTable, roles: Roles, column: str, owner: Owners, class_names: Sequence[str] | None
+) -> tuple[Int64[np.ndarray, " n_images"], tuple[str, ...] | None]:
+    cells = table.column(column, owner)
     for row, value in cells.items():
         if not _is_label(value):
-            raise DataError(
-                f"{table.row_name(row)}: expected a class name or number as {roles.label}, got {shown(value)}"
-            )
+            raise DataError(f"{table.row_name(row)}: expected a class name or number as {column}, got {shown(value)}")
     agreed = _one_per_image({row: str(value) for row, value in cells.items()}, owner, table, "label")
     # Of the whole table, so that a split or a subset numbers its classes as the whole does.
-    all_labels = {str(value) for value in table.columns[roles.label] if _is_label(value)}
+    all_labels = {str(value) for value in table.columns[column] if _is_label(value)}
     if not all(value.removeprefix("-").isdecimal() for value in all_labels):
         names = tuple(class_names or sorted(all_labels))
         return _class_numbers(agreed, names), names
     for row, value in cells.items():
         if not is_int64(str(value)):
-            raise DataError(
-                f"{table.row_name(row)}: the {roles.label} is {shown(value)}, expected the number of a class"
-            )
+            raise DataError(f"{table.row_name(row)}: the {column} is {shown(value)}, expected the number of a class")
     numbers = [int(value) for value in agreed]
     if class_names is not None or roles.class_name is None:
         return np.array(numbers, np.int64), None if class_names is None else tuple(class_names)
-    number_names = _names_of_numbers(table, roles.label, roles.class_name)
+    number_names = _names_of_numbers(table, column, roles.class_name)
     return np.searchsorted([*number_names], numbers), tuple(number_names.values())
 
 

@@ -23,13 +23,14 @@ import numpy as np
 
 from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.images import EncodedImage
-from clipbench.data.labels import Groups, LabelSet
+from clipbench.data.labels import Groups, LabelSet, label_fields
 from clipbench.data.prompts import CLASS_NAMES_FILE, PLACEHOLDER, read_class_names, read_templates
 from clipbench.errors import BadImage, DataError, UnknownSplit, UsageError, data_option
+from clipbench.untrusted.label_files import read_classes
 from clipbench.untrusted.limits import ARCHIVE_ERRORS
 from clipbench.untrusted.reading import decode_array, is_file, is_int64, matching, open_file, read_bytes, read_text
 
-OPTIONS = ("split", "class_names", "group", "label")
+OPTIONS = ("split", "class_names", "group", "label", "labels")
 TYPE_FILE = "dataset_type.txt"
 TEMPLATES_FILE = "zeroshot_classification_templates.txt"
 SHARDS_FILE = "nshards.txt"
@@ -220,7 +221,7 @@ def _captions(samples: Sequence[_Sample]) -> dict[str, Any]:
 
 def _labels(samples: Sequence[_Sample], *, has_several: bool) -> dict[str, Any]:
     if not has_several:
-        return {"labels": np.array([_label(sample) for sample in samples], np.int64)}
+        return {**label_fields([_label_numbers(sample) for sample in samples])}
     vectors = []
     for sample in samples:
         vector = _array(sample)
@@ -234,12 +235,16 @@ def _labels(samples: Sequence[_Sample], *, has_several: bool) -> dict[str, Any]:
     return {"multilabels": np.array(vectors, bool).reshape(len(vectors), len(vectors[0]) if vectors else 0)}
 
 
-def _label(sample: _Sample) -> int:
-    text = sample.content("cls")
-    number = text.decode("ascii", "replace").strip()
-    if not is_int64(number):
-        raise DataError(f"{sample.location}: .cls holds {text[:40]!r}, expected an integer")
-    return int(number)
+def _label_numbers(sample: _Sample) -> list[int]:
+    """Return the number of the sample's class, or of several with ``;`` between them or in a JSON list."""
+    content = sample.content("cls")
+    text = content.decode("ascii", "replace").strip()
+    if is_int64(text):
+        return [int(text)]
+    numbers = read_classes(text)
+    if not text or numbers is None or not all(number.isdecimal() and is_int64(number) for number in numbers):
+        raise DataError(f"{sample.location}: .cls holds {content[:40]!r}, expected an integer")
+    return [int(number) for number in numbers]
 
 
 def _array(sample: _Sample) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Predictions as a model: a table with the predicted class of each image, as papers and other tools publish it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,16 +9,20 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from clipbench.data.dataset import Dataset, check
+from clipbench.data.given_labels import OPTION as LABELS_OPTION
+from clipbench.data.given_labels import with_given_labels
 from clipbench.data.images import ImageRef
+from clipbench.data.labels import label_fields
 from clipbench.data.prompts import read_class_names
-from clipbench.data.readers.manifest import read_table
 from clipbench.errors import DataError, Unavailable, did_you_mean, model_option
 from clipbench.models.adapters.vector_arrays import read_parquet
 from clipbench.models.adapters.vectors import VectorRow
 from clipbench.models.fingerprint import digest
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import ClassEmbedder, ModelInfo, Predictions, Role, Vectors
+from clipbench.untrusted.label_files import SEPARATOR, Classes, read_classes
 from clipbench.untrusted.reading import open_file, shown
+from clipbench.untrusted.text_tables import read_table
 
 OWN_SAMPLES = "predictions"
 """Id of the data set in the file, whatever the file is called: files of two models hold the same samples."""
@@ -31,7 +35,8 @@ class PredictionTable(NamedTuple):
     """The columns of a predictions file, checked."""
 
     ids: list[str]
-    labels: list[str]
+    labels: list[Classes]
+    """The right classes of each image: one, or none to several if any cell holds several."""
     predictions: list[str]
     confidence: Float64[np.ndarray, " n"] | None
     unused: list[str]
@@ -62,29 +67,35 @@ class PredictedClasses(ClassEmbedder):
 def load(body: str, options: LoadOptions) -> PredictedClasses:
     """Return the predictions of a CSV, TSV, JSON Lines, JSON or parquet file, with their samples.
 
-    Classes are the distinct labels, or the lines of the file that the option ``classes`` names.
+    Classes are the distinct labels, or the lines of the file that the option ``classes`` names. The option ``labels``
+    names a file with other labels.
 
     Raises:
         UsageError: an option that has no effect on predictions.
         DataError: the file cannot be read, a column is missing, or a cell does not fit.
     """
     reference = f"predictions:{body}"
-    options.refuse_unknown(["classes"], reference)
+    options.refuse_unknown(["classes", LABELS_OPTION], reference)
     options.refuse_precision(reference, "whose predictions are there already")
     options.refuse_device(reference, "whose predictions are there already")
-    table = read_predictions(Path(body))
     classes_file = options.options.get("classes")
-    names = tuple(sorted(set(table.labels))) if classes_file is None else read_class_names(Path(classes_file))
-    predicted = _class_rows(body, PREDICTION, table.predictions, table.ids, names)
+    class_names = None if classes_file is None else read_class_names(Path(classes_file))
+    table = read_predictions(Path(body), class_names or ())
+    names = class_names or tuple(sorted({name for classes in table.labels for name in classes}))
+    predicted = _class_rows(body, PREDICTION, [(name,) for name in table.predictions], table.ids, names)
+    right = _class_rows(body, LABEL, table.labels, table.ids, names)
     dataset = Dataset(
         id=OWN_SAMPLES,
         images=[VectorRow(row, name) for row, name in enumerate(table.ids)],
         image_ids=table.ids,
-        labels=_class_rows(body, LABEL, table.labels, table.ids, names),
         class_names=names,
         notes=(f"columns without effect: {', '.join(table.unused)}",) if table.unused else (),
         missing=dict.fromkeys(("captions", "contrasts", "attacks"), "the file holds labels and predictions"),
+        **label_fields(right),
     )
+    label_file = options.options.get(LABELS_OPTION)
+    if label_file is not None:
+        dataset = with_given_labels(dataset, label_file, option=model_option(**{LABELS_OPTION: label_file}))
     content = (
         repr((table.ids, table.predictions)),
         "" if table.confidence is None else table.confidence.tobytes().hex(),
@@ -98,12 +109,19 @@ def load(body: str, options: LoadOptions) -> PredictedClasses:
         notes=("the file has only predicted classes, so metrics that need the scores of all classes are undefined",),
     )
     return PredictedClasses(
-        info=info, dataset=check(dataset, allow_partial=True), predicted=predicted, confidence=table.confidence
+        info=info,
+        dataset=check(dataset, allow_partial=True),
+        predicted=np.array(predicted, np.int64).ravel(),
+        confidence=table.confidence,
     )
 
 
-def read_predictions(path: Path) -> PredictionTable:
+def read_predictions(path: Path, class_names: Collection[str] = ()) -> PredictionTable:
     """Return the columns of a predictions file as text, and the confidence as numbers.
+
+    Args:
+        path: of the file.
+        class_names: names that are one class even if they have a ``;``.
 
     Raises:
         DataError: the file cannot be read, a column is missing, or a cell is empty or no confidence.
@@ -122,7 +140,8 @@ def read_predictions(path: Path) -> PredictionTable:
             f"{path} has no column '{missing}': got {', '.join(columns)}, expected {', '.join(NEEDED)} and optionally"
             f" {CONFIDENCE}. Rename its columns ({did_you_mean(missing, columns)})"
         )
-    ids, labels, predictions = (_texts(path, name, columns[name]) for name in NEEDED)
+    ids, predictions = (_texts(path, name, columns[name]) for name in (ID, PREDICTION))
+    labels = _labels(path, columns[LABEL], class_names)
     confidence = _confidence(path, columns[CONFIDENCE]) if CONFIDENCE in columns else None
     unused = [name for name in columns if name not in (*NEEDED, CONFIDENCE)]
     return PredictionTable(ids, labels, predictions, confidence, unused)
@@ -154,6 +173,23 @@ def _texts(path: Path, name: str, values: Sequence[object]) -> list[str]:
     return [str(value) for value in values]
 
 
+def _labels(path: Path, values: Sequence[object], class_names: Collection[str]) -> list[Classes]:
+    """Return the right classes of each row. Only if a cell holds several, an empty cell is an image without any."""
+    classes = [read_classes(value, class_names) for value in values]
+    has_lists = any(len(names or ()) > 1 for names in classes) or any(isinstance(value, list) for value in values)
+    if not has_lists:
+        return [(name,) for name in _texts(path, LABEL, values)]
+    labels = []
+    for row, names in enumerate(classes):
+        if names is None:
+            raise DataError(
+                f"{path}, row {row + 1}: column '{LABEL}' is {shown(values[row])}, expected a class, or several with"
+                f" '{SEPARATOR}' between them or as a list"
+            )
+        labels.append(names)
+    return labels
+
+
 def _confidence(path: Path, values: Sequence[object]) -> Float64[np.ndarray, " n"]:
     numbers = np.empty(len(values))
     for row, value in enumerate(values):
@@ -170,15 +206,18 @@ def _confidence(path: Path, values: Sequence[object]) -> Float64[np.ndarray, " n
 
 
 def _class_rows(
-    body: str, column: str, values: Sequence[str], ids: Sequence[str], names: Sequence[str]
-) -> Int64[np.ndarray, " n"]:
-    """Return the row of each class in ``names``, or raise DataError for a class that is not there."""
+    body: str, column: str, classes: Sequence[Classes], ids: Sequence[str], names: Sequence[str]
+) -> list[list[int]]:
+    """Return the rows of each image's classes in ``names``, or raise DataError for a class that is not there."""
     row_of = {name: row for row, name in enumerate(names)}
-    unknown = next((row for row, value in enumerate(values) if value not in row_of), None)
-    if unknown is not None:
-        raise DataError(
-            f"{body}, id '{ids[unknown]}': unknown class in column '{column}': got {shown(values[unknown])}, expected"
-            f" one of {len(names):,} classes. Correct it, or list all classes, one per line, in"
-            f" {model_option(classes='FILE')}"
-        )
-    return np.array([row_of[value] for value in values], np.int64)
+    rows = []
+    for image_id, image_classes in zip(ids, classes, strict=True):
+        unknown = [name for name in image_classes if name not in row_of]
+        if unknown:
+            raise DataError(
+                f"{body}, id '{image_id}': unknown class in column '{column}': got {shown(unknown[0])}, expected one of"
+                f" {len(names):,} classes. Correct it, or list all classes, one per line, in"
+                f" {model_option(classes='FILE')}"
+            )
+        rows.append([row_of[name] for name in image_classes])
+    return rows

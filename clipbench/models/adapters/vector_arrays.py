@@ -36,6 +36,7 @@ class ArrayKind(NamedTuple):
 
 VECTORS = ArrayKind("floating-point vectors, one per row", (2,), "f", np.float32)
 ROWS = ArrayKind("row numbers, counted from 0", (1,), "iu", np.int64)
+LABELS = ArrayKind("row numbers, counted from 0, or 1 in the column of each right class", (1, 2), "iub", np.int64)
 NAMES = ArrayKind("a text or an integer for each row", (1,), "USiu", np.str_)
 GROUPS = NAMES._replace(expected="the group of each row, a text or an integer")
 NUMBER = ArrayKind("one number", (0, 1), "fiu", np.float64)
@@ -46,7 +47,7 @@ KINDS: Mapping[str, ArrayKind] = {
     "texts": VECTORS,
     "class_texts": VECTORS,
     "text_to_image": ROWS,
-    "labels": ROWS,
+    "labels": LABELS,
     "image_ids": NAMES,
     "text_ids": NAMES,
     "class_names": NAMES,
@@ -312,8 +313,22 @@ def _check_values(name: str, arrays: Arrays, table: ArrayTable, source: str) -> 
         if not np.isfinite(array) or (name == "logit_scale" and array <= 0):
             above = " above 0" if name == "logit_scale" else ""
             raise DataError(f"{source}: '{name}' is {array}: expected a finite number{above}")
-    elif kind is ROWS:
+    elif kind is LABELS and array.ndim == 2:
+        _check_right_classes(array, name, table.points_to[name], arrays, source)
+    elif kind in (ROWS, LABELS):
         _check_rows(array, name, table.points_to[name], arrays, source)
+
+
+def _check_right_classes(
+    right: Int64[np.ndarray, "n n_classes"], name: str, target_name: str, arrays: Arrays, source: str
+) -> None:
+    """Raise DataError unless the array has a 0 or 1 for each class."""
+    n_classes = len(arrays[target_name]) if target_name in arrays else right.shape[1]
+    if right.shape[1] != n_classes or not np.isin(right, (0, 1)).all():
+        raise DataError(
+            f"{source}: '{name}' has shape {right.shape} and values from {right.min()} to {right.max()}: expected a row"
+            f" number per image, or 0 or 1 for each of {n_classes} classes"
+        )
 
 
 def _check_vectors(vectors: Vectors, name: str, ids: Shaped[np.ndarray, " n"] | None) -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from clipbench.data.questions import Contrast
-from clipbench.data.readers.manifest import READERS
 from clipbench.errors import DataError
 from clipbench.untrusted.reading import is_file, reading, shown
 from clipbench.untrusted.schema import check_keys
+from clipbench.untrusted.text_tables import READERS
 
 ITEMS_FILE = "items.jsonl"
 NEEDED = ("id", "images", "captions", "truth")

@@ -1,7 +1,7 @@
 """Precomputed vectors: model and data in one, so no model, no image and no torch is needed."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,13 @@ from jaxtyping import Float32, Int64
 from PIL import Image
 
 from clipbench.data.dataset import Dataset, check
+from clipbench.data.given_labels import OPTION as LABELS_OPTION
+from clipbench.data.given_labels import with_given_labels
 from clipbench.data.images import content_digest
-from clipbench.data.labels import Groups
+from clipbench.data.labels import Groups, label_fields
 from clipbench.data.modalities import IDS, IMAGE, LINK, TEXT, Modalities, pairs_of
-from clipbench.errors import BadImage, DataError, NoTokenCounts, UsageError, option
+from clipbench.data.part import Fields
+from clipbench.errors import BadImage, DataError, NoTokenCounts, UsageError, model_option, option
 from clipbench.models.adapters.vector_arrays import Arrays, array_name, checked_arrays, modalities_of, read_arrays
 from clipbench.models.adapters.vector_items import ITEMS_FILE, ItemLine, contrasts_of, read_items
 from clipbench.models.fingerprint import array_digest, digest
@@ -129,7 +132,8 @@ def vectors(
             image, with 1 for each caption that is true of it, otherwise 0) and optionally ``subset``.
         name: the model's name in results.
         arrays: ``text_to_image`` (n_texts,), the row of each text's image; ``labels`` (n_images,), rows of
-            ``class_texts`` (n_classes, dim), for zero-shot classification; the names ``image_ids``, ``text_ids`` and
+            ``class_texts`` (n_classes, dim), for zero-shot classification, or (n_images, n_classes) of 0 and 1 if
+            images have several right classes; the names ``image_ids``, ``text_ids`` and
             ``class_names``; ``group`` (n_images,) or (n_texts,), the slice of each, such as its language; the numbers
             ``logit_scale`` and ``logit_bias``, from cosines to logits; ``similarity``, ``dot`` for ranks by the inner
             product. Floating-point arrays of any other name, (n, dim), are modalities, such as ``audio``, in addition
@@ -165,9 +169,14 @@ def load(body: str, options: LoadOptions) -> Embeddings:
         VectorError: a vector is zero or not finite.
     """
     reference = f"embeddings:{body}"
-    options.refuse_unknown([], reference)
+    options.refuse_unknown([LABELS_OPTION], reference)
     options.refuse_precision(reference, "whose vectors are there already")
-    return embedder_from_arrays(read_arrays(Path(body)), reference, "the file", read_items(Path(body)))
+    embedder = embedder_from_arrays(read_arrays(Path(body)), reference, "the file", read_items(Path(body)))
+    label_file = options.options.get(LABELS_OPTION)
+    if label_file is None:
+        return embedder
+    dataset = with_given_labels(embedder.dataset, label_file, option=model_option(**{LABELS_OPTION: label_file}))
+    return replace(embedder, dataset=check(dataset, allow_partial=True))
 
 
 def embedder_from_arrays(arrays: Arrays, reference: str, holder: str, items: Sequence[ItemLine] = ()) -> Embeddings:
@@ -201,12 +210,16 @@ def _dataset(arrays: Arrays, holder: str, items: Sequence[ItemLine]) -> Dataset:
     text_to_image = _text_to_image(arrays)
     class_names = tuple(_names(arrays, "class_names", "class_texts", "class ")) or None
     labels = arrays.get("labels")
+    of_classes: Fields = {"labels": labels}
+    if labels is not None and labels.ndim == 2:
+        of_classes = label_fields([np.flatnonzero(is_right).tolist() for is_right in labels])
     missing_ids = [f"{name}{IDS}" for name in modalities_of(arrays) if name != TEXT and f"{name}{IDS}" not in arrays]
     notes = []
     if missing_ids:
         notes.append(f"samples are identified by their row: {holder} has no {' and no '.join(missing_ids)}")
     if class_names is not None and labels is not None:
-        empty = np.setdiff1d(np.arange(len(class_names)), labels)
+        used = labels if labels.ndim == 1 else np.flatnonzero(labels.any(axis=0))
+        empty = np.setdiff1d(np.arange(len(class_names)), used)
         notes += [f"{len(empty)} of {len(class_names)} classes have no image"] if len(empty) else []
     groups = {}
     if "group" in arrays:  # of images or of texts by their number; of as many images as texts those of images
@@ -218,7 +231,6 @@ def _dataset(arrays: Arrays, holder: str, items: Sequence[ItemLine]) -> Dataset:
         images=[VectorRow(row, name) for row, name in enumerate(names)],
         image_ids=names,
         has_ids="image_ids" in arrays and (text_to_image is None or "text_ids" in arrays),
-        labels=labels,
         class_names=class_names,
         templates=None if class_names is None else (TEMPLATE,),
         captions=None if text_to_image is None else texts,
@@ -229,6 +241,7 @@ def _dataset(arrays: Arrays, holder: str, items: Sequence[ItemLine]) -> Dataset:
         modalities=_modalities(arrays),
         notes=tuple(notes),
         missing={part: f"{holder} lacks {array}" for part, array in _missing(arrays).items()},
+        **of_classes,
     )
     return check(dataset, allow_partial=True)
 

@@ -40,6 +40,7 @@ from clipbench_reports.page.flipped import flipped_samples
 from clipbench_reports.page.groups import anchors
 from clipbench_reports.page.html import PROVENANCE, SUMMARY, Heading, assets, render_template, task_headings, write_html
 from clipbench_reports.page.provenance import citations, headline_facts, origin
+from clipbench_reports.page.relabelled import relabelled_parts
 from clipbench_reports.page.scorecard import arrow
 from clipbench_reports.sections.section import load_section
 from clipbench_reports.text import interleave, sentence_case, two_lines
@@ -161,7 +162,12 @@ def _part(
     budget: PageBudget,
 ) -> dict[str, Any]:
     base, candidate = runs
-    changed = list(flipped_samples(comparison, base, candidate, budget)) if base and candidate else []
+    evaluations = tables.by_evaluation(comparison.differences)
+    relabelled, changed = {}, []
+    if base and candidate:
+        # They are few, and first to have room for their images.
+        relabelled = {name: relabelled_parts(comparison, name, (base, candidate), budget) for name in evaluations}
+        changed = list(flipped_samples(comparison, base, candidate, budget))
     fractions = [difference for difference in comparison.differences if difference.base.unit == "fraction"]
     axis = replace(difference_axis(fractions, n_steps=4), label="Percentage points")
     reported, passed = comparison.gate.with_status(*REPORTED), comparison.gate.with_status(*QUIET)
@@ -190,11 +196,12 @@ def _part(
                 "title": evaluation_title(name),
                 "data": split_evaluation(name).data,
                 "tally": tables.tally(differences),
+                "relabelled": relabelled.get(name, []),
                 "similarity": similarity_html(comparison, name),
                 "flipped": [metric for metric in changed if metric["evaluation"] == name],
                 **_leading_differences(differences, axis, names),
             }
-            for name, differences in tables.by_evaluation(comparison.differences).items()
+            for name, differences in evaluations.items()
         ],
         "n_metrics": len(comparison.differences),
         "table": difference_html(

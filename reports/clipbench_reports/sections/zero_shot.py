@@ -1,13 +1,14 @@
 """Zero-shot classification: which class is taken for which, accuracy by confidence and by prompt template."""
 
+import json
 import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Float64, Shaped
 
 from clipbench.metrics.classification import reliability as binned
 from clipbench.results import numbers as fmt
@@ -34,6 +35,9 @@ from clipbench_reports.findings import Ability, Finding, claim
 from clipbench_reports.galleries import FactColumn, Gallery, PageBudget, gallery, one_image
 from clipbench_reports.sections.section import SampleColumn, Section, table_by_true_name
 from clipbench_reports.text import quoted, shorten, two_lines
+
+if TYPE_CHECKING:
+    import pandas
 
 N_NAMED = 12
 """Templates up to which each has a row with its name. More are dots."""
@@ -121,6 +125,8 @@ def _state(templates: _Templates, *, is_named: bool) -> Statement:
     )
 
 
+SEVERAL = "right_classes"
+"""Column of the right classes of each image, if images have several."""
 MAX_NAMED, MAX_CLASSES = 30, 120
 """Classes up to which each has a named row and column, and up to which each has a row of pixels, as a pattern."""
 MAX_WRITTEN = 15
@@ -130,24 +136,23 @@ CONFUSION_N_NAMED = 9
 """Classes of a pattern that are named."""
 MAP_NAME_LENGTH = 14
 
-Counts = Int64[np.ndarray, "n n"]
-"""Samples of each true class (row) by answer (column)."""
+Counts = Float64[np.ndarray, "n n"]
+"""Images of each true class (row) by answer (column). An image of several classes may count in parts."""
 Shares = Float64[np.ndarray, "n n"]
 """The same as fractions of the class."""
 
 
 def confusion(models: Models) -> Chart:
     """Return the confusion matrix: one row per true class, one column per answer, each row adds up to 100 %."""
-    answers = read_each(
-        models, lambda evidence: (evidence.words("label").tolist(), evidence.words("predicted").tolist())
-    )
-    names = sorted({name for pair in answers.values.values() for column in pair for name in column}, key=_natural_order)
+    answers = read_each(models, read_answers)
+    all_answers = answers.values.values()
+    names = sorted({str(name) for pair in all_answers for column in pair[:2] for name in column}, key=_natural_order)
     if len(names) > MAX_CLASSES:
         raise MissingEvidence(
             f"{len(names)} classes are too many for a confusion matrix. The table of confused classes has the"
             " most frequent mistakes"
         )
-    by_model = answers.map(lambda pair: _confusion_counts(names, *pair))
+    by_model = answers.map(lambda of_model: _confusion_counts(names, of_model))
     is_map = len(names) > MAX_NAMED
     return chart(
         [side_by_side(by_model.map(lambda counts: [_panel(names, _row_shares(counts))]))],
@@ -165,11 +170,52 @@ def confusion(models: Models) -> Chart:
     )
 
 
-def _confusion_counts(names: Sequence[str], label: Sequence[str], predicted: Sequence[str]) -> Counts:
-    counts = np.zeros((len(names), len(names)), np.int64)
+class CountedAnswers(NamedTuple):
+    """True classes with the answers to them: one entry per image, or several if an image has several right classes.
+
+    An image of several classes counts for its answer if that is right, otherwise for each class in equal parts.
+    """
+
+    true: Shaped[np.ndarray, " n"]
+    predicted: Shaped[np.ndarray, " n"]
+    size: Float64[np.ndarray, " n"]
+    """How much of the image counts."""
+
+
+def read_answers(evidence: Evidence) -> CountedAnswers:
+    """Return the true classes and the answers of an evaluation, the first answer of several that are tied."""
+    label, predicted = (evidence.words(name) for name in ("label", "predicted"))
+    if not evidence.has_column(SEVERAL):
+        return CountedAnswers(label, predicted, np.ones(len(label)))
+    true, image, size = list[str](), list[int](), list[float]()
+    for row, (names, answer) in enumerate(zip(read_right_classes(evidence), predicted.tolist(), strict=True)):
+        counted = [answer] if answer in names else names
+        true += counted
+        image += [row] * len(counted)
+        size += [1 / len(counted)] * len(counted)
+    return CountedAnswers(np.array(true, object), predicted[image], np.array(size))
+
+
+def read_right_classes(evidence: Evidence) -> list[list[str]]:
+    """Return the names of the right classes of each image of data with several."""
+    lists = []
+    for text in evidence.words(SEVERAL).tolist():
+        try:
+            names = json.loads(text)
+        except ValueError as error:
+            raise evidence.damaged(f"the column '{SEVERAL}' holds {text:.40}, expected JSON lists") from error
+        if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+            raise evidence.damaged(f"the column '{SEVERAL}' holds {text:.40}, expected lists of names")
+        lists.append(names)
+    return lists
+
+
+def _confusion_counts(names: Sequence[str], answers: CountedAnswers) -> Counts:
+    counts = np.zeros((len(names), len(names)))
     row_by_name = {name: row for row, name in enumerate(names)}
     # counts[...] += 1 would count a pair that occurs many times only once.
-    np.add.at(counts, tuple([row_by_name[name] for name in column] for column in (label, predicted)), 1)
+    rows, columns = ([row_by_name[name] for name in column] for column in (answers.true, answers.predicted))
+    np.add.at(counts, (rows, columns), answers.size)
     return counts
 
 
@@ -291,27 +337,65 @@ def describe_classes(evidence: Evidence) -> str:
     accuracy = evidence.evaluation.metrics.get("acc1")
     if accuracy is None or not accuracy.chance or not evidence.has_column("label"):
         return ""
+    n_classes = 1 / accuracy.chance
     names = np.unique(evidence.words("label")).tolist()
+    if evidence.has_column(SEVERAL):
+        right = read_right_classes(evidence)
+        names = sorted({name for of_image in right for name in of_image})
+        n_classes *= sum(map(len, right)) / len(right)  # chance is the mean fraction of right classes
     few = dict.fromkeys([names[0], names[len(names) // 2], names[-1]])
-    return f"{fmt.count(round(1 / accuracy.chance))} classes, such as {', '.join(quoted(name) for name in few)}"
+    return f"{fmt.count(round(n_classes))} classes, such as {', '.join(quoted(name) for name in few)}"
+
+
+RECALL = (
+    "The fraction of a class's images whose true class scores highest, in ascending order. Taken for: the wrong answer"
+    " with the largest count in these images."
+)
+SEVERAL_RECALL = (
+    "The fraction of what counts for a class that is answered by it, in ascending order. An image counts for its answer"
+    " if that is right, otherwise for each of its classes in equal parts. Taken for: the wrong answer with the largest"
+    " count."
+)
+
+
+def _recall_of_several(answers: CountedAnswers) -> "pandas.DataFrame":
+    """Return one row per class that images count for, as ``table_by_true_name`` does."""
+    import pandas
+
+    is_right = answers.true == answers.predicted
+    columns = {"true": answers.true, "predicted": answers.predicted, "n": answers.size}
+    entries = pandas.DataFrame({**columns, "hits": answers.size * is_right})
+    classes = entries.groupby("true")[["n", "hits"]].sum()
+    wrong = entries[~is_right].groupby(["true", "predicted"])["n"].sum()
+    taken_for: dict[object, tuple[object, float]] = {}
+    for (name, answer), n in wrong.items():
+        if n > taken_for.get(name, ("", 0.0))[1]:
+            taken_for[name] = (answer, n)
+    answers_of = [taken_for.get(name, (fmt.NONE, 0.0))[0] for name in classes.index]
+    return pandas.DataFrame({"recall": classes["hits"] / classes["n"], "n": classes["n"], "taken_for": answers_of})
+
+
+def _part_count(n: float) -> str:
+    """Return a number of images, of which parts may count, as a text."""
+    return fmt.count(round(n)) if abs(n - round(n)) < 1e-9 else f"{n:,.1f}"
 
 
 def class_recall(evidence: Evidence) -> Table:
     """Return the recall of each class in ascending order, with the most common wrong answer."""
-    words_of = [evidence.words(name) for name in ("label", "predicted")]
-    classes = table_by_true_name(*words_of, recall=evidence.numbers("acc1")).sort_values("recall", kind="stable")
+    if evidence.has_column(SEVERAL):
+        classes, facts = _recall_of_several(read_answers(evidence)), SEVERAL_RECALL
+    else:
+        label, predicted = (evidence.words(name) for name in ("label", "predicted"))
+        classes, facts = table_by_true_name(label, predicted, recall=evidence.numbers("acc1")), RECALL
+    classes = classes.sort_values("recall", kind="stable")
     rows = [
-        [name, taken_for, fmt.percent(recall), fmt.count(n)]
+        [name, taken_for, fmt.percent(recall), _part_count(n)]
         for name, recall, n, taken_for in classes.head(MAX_ROWS).itertuples()
     ]
     rest = len(classes) - len(rows)
     return Table(
         title=f"Recall of each class ({fmt.percent(classes.recall.min())} to {fmt.percent(classes.recall.max())} %)",
-        facts=(
-            "The fraction of a class's images whose true class scores highest, in ascending order. Taken for: the"
-            " wrong answer with the largest count in these images."
-        )
-        + (f" {fmt.count(rest)} classes with higher recall are only in the sample table." if rest else ""),
+        facts=facts + (f" {fmt.count(rest)} classes with higher recall are only in the sample table." if rest else ""),
         columns=columns("Class", "Taken for", numbers=["Recall, %", "n"]),
         rows=rows,
     )
@@ -319,15 +403,20 @@ def class_recall(evidence: Evidence) -> Table:
 
 def confused_pairs(evidence: Evidence) -> Table:
     """Return the mistakes made most often."""
-    label, predicted = (evidence.words(name) for name in ("label", "predicted"))
-    wrong = label != predicted
-    if not wrong.any():
+    answers = read_answers(evidence)
+    is_wrong = answers.true != answers.predicted
+    if not is_wrong.any():
         raise MissingEvidence("no sample was taken for another class")
-    counts = Counter(zip(label[wrong], predicted[wrong], strict=True))
+    counts, totals = Counter[tuple[str, str]](), Counter[str]()
+    for true, answer, size in zip(*answers, strict=True):
+        totals[true] += size
+        if true != answer:
+            counts[true, answer] += size
     pairs = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:MAX_PAIRS]
-    rows = [[true, answer, fmt.count(n), fmt.percent(n / (label == true).sum())] for (true, answer), n in pairs]
+    rows = [[true, answer, _part_count(n), fmt.percent(n / totals[true])] for (true, answer), n in pairs]
+    n_mistakes = round(float(answers.size[is_wrong].sum()))
     return Table(
-        title=f"Confused classes ({fmt.counted(int(wrong.sum()), 'mistake')} in all)",
+        title=f"Confused classes ({fmt.counted(n_mistakes, 'mistake')} in all)",
         facts=f"The first {len(rows)} of {fmt.counted(len(counts), 'pair')} of true class and answer, by their counts.",
         columns=columns("True class", "Answer", numbers=["Images", "Class share, %"]),
         rows=rows,

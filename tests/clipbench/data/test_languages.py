@@ -261,3 +261,18 @@ class Coloured:
 
     def encode_texts(self, texts: list[str]) -> np.ndarray:
         return np.eye(3)[[{"a photo of a man": 0, "a photo of a woman": 1}.get(text, 2) for text in texts]]
+
+
+def test_real_labels_are_fetched_and_measured_on_the_images_of_imagenet(load: Load) -> None:
+    dataset = load("imagenet-real", "imagenet")
+    assert dataset.id == "imagenet-real" and dataset.labels is None
+    assert dataset.right_classes is not None and dataset.class_names is not None
+    expected = [[] if row % 4 == 3 else sorted({row % 6, *([5] if row % 3 == 0 else [])}) for row in range(12)]
+    by_key = dict(zip(dataset.image_ids, dataset.right_classes.tolist(), strict=True))
+    assert [[label for label in by_key[f"s{row:07}"] if label >= 0] for row in range(12)] == expected
+    run = cb.run("tiny", "zero-shot@imagenet-real", data_root="data")
+    evaluation = run.result.evaluations[0]
+    assert (evaluation.dataset.id, evaluation.metrics["acc1"].n) == ("imagenet-real", 9)
+    assert "3 images without a right class left out" in evaluation.notes
+    with pytest.raises(UsageError, match="no option 'language'"):
+        load_data("imagenet-real", DataOptions(data_root=Path("data"), options={"language": "de"}))

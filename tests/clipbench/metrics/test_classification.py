@@ -42,7 +42,8 @@ def naive_class_scores(scores: np.ndarray, labels: np.ndarray, scale: float) -> 
         probabilities = scipy.special.softmax(scale * line.astype(np.float64) + 3)
         better, tied = sum(others > line[label]), sum(others == line[label])
         first, margin = list(line).index(max(line)), line[label] - max(others)
-        rows.append((better, tied, first, max(probabilities), margin, line[label], max(line)))
+        one_class = ([line[label] == max(line)], 0)
+        rows.append((better, tied, first, max(probabilities), margin, line[label], max(line), *one_class))
     return ClassScores(*(np.array(column) for column in zip(*rows, strict=True)))
 
 
@@ -64,7 +65,7 @@ def test_class_scores_agree_with_the_full_matrix(
     images, classes, labels = make(n, dim, 0), make(n_classes, dim, 1), labels_of(n, n_classes)
     found = class_scores(images, classes, labels, logit_scale=18.5)
     expected = naive_class_scores(full_matrix(images, classes), labels, 18.5)
-    for name in ("better", "tied", "predicted", "margin", "true_score", "top"):
+    for name in ("better", "tied", "predicted", "margin", "true_score", "top", "is_first", "tied_right"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
     np.testing.assert_allclose(found.confidence, expected.confidence, rtol=1e-12)
 

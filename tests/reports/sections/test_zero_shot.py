@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from clipbench_reports.evidence import MissingEvidence
+from clipbench_reports.evidence import Damaged, MissingEvidence
 from clipbench_reports.sections import zero_shot as tables
 from tests.reports.conftest import Make
 
@@ -34,3 +34,31 @@ def test_a_faultless_model_has_no_confused_pairs(evidence: Make) -> None:
     names = np.array(["a", "b"], object)
     with pytest.raises(MissingEvidence, match="no sample was taken for another class"):
         tables.confused_pairs(evidence(samples={"label": names, "predicted": names}))
+
+
+SEVERAL = {
+    "label": np.array(["cat; dog", "cat; dog", "owl", "owl"], object),
+    "right_classes": np.array(['["cat", "dog"]', '["cat", "dog"]', '["owl"]', '["owl"]'], object),
+    "predicted": np.array(["cat", "owl", "owl", "cat"], object),
+    "acc1": np.array([1.0, 0.0, 1.0, 0.0]),
+}
+"""A hit on one of two classes, a miss that counts half for each, a hit and a miss of one class."""
+
+
+def test_images_of_several_classes_count_in_parts(evidence: Make) -> None:
+    recall = tables.class_recall(evidence(samples=SEVERAL))
+    assert [row[:4] for row in recall.rows] == [
+        ["dog", "owl", "0.0", "0.5"],
+        ["owl", "cat", "50.0", "2"],
+        ["cat", "owl", "66.7", "1.5"],
+    ]
+    pairs = tables.confused_pairs(evidence(samples=SEVERAL))
+    assert pairs.title == "Confused classes (2 mistakes in all)"
+    assert pairs.rows == [["owl", "cat", "1", "50.0"], ["cat", "owl", "0.5", "33.3"], ["dog", "owl", "0.5", "100.0"]]
+
+
+def test_damaged_lists_of_classes_are_named(evidence: Make) -> None:
+    for text in ("cat", "[]", "[1]", "{}"):
+        damaged = {**SEVERAL, "right_classes": np.array([text] * 4, object)}
+        with pytest.raises(Damaged, match="the column 'right_classes' holds"):
+            tables.class_recall(evidence(samples=damaged))

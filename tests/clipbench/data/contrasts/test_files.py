@@ -9,8 +9,8 @@ from PIL import Image
 
 from clipbench.data import Contrast, DataOptions, Dataset
 from clipbench.data.dataset_loading import load_data
-from clipbench.data.readers.manifest import HEAD_CHARACTERS
 from clipbench.errors import BadImage, DataError, Unavailable
+from clipbench.untrusted.text_tables import HEAD_CHARACTERS
 
 PAIR = ((True, False),)
 OWN = ((True, False), (False, True))

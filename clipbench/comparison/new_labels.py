@@ -1,0 +1,220 @@
+"""The difference of two finished runs by other labels of the same images, from the predicted classes that they keep."""
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Bool, Float64
+
+from clipbench.comparison import align
+from clipbench.comparison.metric_difference import Difference
+from clipbench.comparison.paired_tests import difference, sample_values
+from clipbench.comparison.relabelled import ChangedImage, Relabelled
+from clipbench.errors import ClipbenchError, DataError, NotComparable, UsageError
+from clipbench.results.record import Metric
+from clipbench.results.run import Run
+from clipbench.untrusted.label_files import Classes, LabelFile
+from clipbench.untrusted.reading import shown
+
+if TYPE_CHECKING:
+    import pandas
+
+TASK, METRIC = "zero-shot", "acc1"
+NEEDED = ("label", "predicted", METRIC)
+"""Columns of the samples: names of classes, and the credit by the recorded labels."""
+SEVERAL = "right_classes"
+"""The recorded classes of each sample as a JSON list, if images have several."""
+
+
+def relabelled_differences(base: Run, candidate: Run, labels: LabelFile, alpha: float) -> list[Relabelled]:
+    """Return the difference of top-1 accuracy by both sets of labels, for each classification that both runs have.
+
+    Where the labels of an image are just its recorded class, its credit is the recorded one, ties included.
+
+    Raises:
+        UsageError: no classification is in both runs.
+        NotComparable: one has no samples.
+        DataError: the labels are of other images, or name unknown classes.
+    """
+    pairs = [pair for pair in align.pair_evaluations(base, candidate) if pair.base.task == TASK]
+    if not pairs:
+        names = ", ".join(record.name for record in base.result.evaluations)
+        raise UsageError(f"labels are for {TASK}, which the runs do not have in common: {base.label} has {names}")
+    return [_relabelled(base, candidate, pair, labels, alpha) for pair in pairs]
+
+
+def _relabelled(base: Run, candidate: Run, pair: align.EvaluationPair, labels: LabelFile, alpha: float) -> Relabelled:
+    for run, record in zip((base, candidate), pair, strict=True):
+        if not run.has_samples(record):
+            raise NotComparable(f"{pair.name} has no samples in {run.label}: other labels need its predicted classes")
+    tables = align.align_samples(base, candidate, pair)
+    for run, table in zip((base, candidate), tables, strict=True):
+        if missing := [name for name in NEEDED if name not in table]:
+            raise NotComparable(
+                f"the samples of {pair.name} in {run.label} have no column '{missing[0]}': other labels need recorded"
+                " classes and one predicted class per image"
+            )
+    if tables.base["label"].tolist() != tables.candidate["label"].tolist():
+        raise NotComparable(f"the runs have different recorded labels in {pair.name}")
+    recorded = _recorded_classes(tables.base, pair.name)
+    ids = [str(name) for name in tables.base.index]
+    of_file = labels.of_images(ids, pair.name)
+    is_known = np.array([names is not None for names in of_file], bool)
+    classes = _named_classes(labels, [names or () for names in of_file], tables)
+    agrees = [
+        any(name in new_names for name in names)
+        for names, new_names in zip(recorded, classes, strict=True)
+        if new_names
+    ]
+    labels.check_order(agrees, pair.name)
+    _check_classes(pair, tables, recorded, classes, labels.file)
+    has_classes = np.array([bool(names) for names in classes], bool)
+    is_unlike = np.array(
+        [set(names) != set(new_names) for names, new_names in zip(recorded, classes, strict=True)], bool
+    )
+    credits = [sample_values(table, METRIC) for table in tables]
+    is_tied = has_classes & is_unlike & np.any([(credit > 0) & (credit < 1) for credit in credits], axis=0)
+    is_kept = has_classes & ~is_tied
+    if not is_kept.any():
+        raise DataError(
+            f"{labels.file} leaves no image of {pair.name}: each that has other labels is tied for first place"
+        )
+    new_credits = [
+        np.where(is_unlike, _hits(table, classes), credit) for table, credit in zip(tables, credits, strict=True)
+    ]
+    by_recorded, by_new = (
+        _difference(base, pair, tables, columns, is_kept, alpha) for columns in (credits, new_credits)
+    )
+    return Relabelled(
+        evaluation=pair.name,
+        labels=labels.file,
+        n=int(is_kept.sum()),
+        n_missing=int((~is_known).sum()),
+        n_without=int((is_known & ~has_classes).sum()),
+        n_tied=int(is_tied.sum()),
+        n_several=sum(len(names) > 1 for names, counts in zip(classes, is_kept, strict=True) if counts),
+        n_unlike=int((is_unlike & is_kept).sum()),
+        recorded=by_recorded,
+        relabelled=by_new,
+        changed=_changed_images(tables, recorded, classes, is_kept, credits, new_credits),
+    )
+
+
+def _difference(
+    base: Run,
+    pair: align.EvaluationPair,
+    tables: align.Tables,
+    credits: Sequence[Float64[np.ndarray, " n"]],
+    is_kept: Bool[np.ndarray, " n"],
+    alpha: float,
+) -> Difference:
+    """Return the difference of top-1 accuracy on some images, as ``compare`` makes it of all."""
+    kept = align.Tables(
+        *(table.assign(**{METRIC: credit})[is_kept] for table, credit in zip(tables, credits, strict=True))
+    )
+    metrics = tuple(
+        Metric(
+            value=float(table[METRIC].mean()),
+            n=len(table),
+            title=record.metrics[METRIC].title,
+            higher_is_better=True,
+            column=METRIC,
+        )
+        for table, record in zip(kept, pair, strict=True)
+    )
+    return difference(
+        (metrics[0], metrics[1]),
+        evaluation=pair.name,
+        name=METRIC,
+        tables=kept,
+        seed=base.result.seed,
+        alpha=alpha,
+    )
+
+
+def _hits(table: "pandas.DataFrame", classes: Sequence[Classes]) -> Float64[np.ndarray, " n"]:
+    """Return 1 where the predicted class is one of the right ones, 0 elsewhere."""
+    return np.array([name in names for name, names in zip(table["predicted"], classes, strict=True)], np.float64)
+
+
+def _changed_images(
+    tables: align.Tables,
+    recorded: Sequence[Classes],
+    classes: Sequence[Classes],
+    is_kept: Bool[np.ndarray, " n"],
+    credits: Sequence[Float64[np.ndarray, " n"]],
+    new_credits: Sequence[Float64[np.ndarray, " n"]],
+) -> tuple[ChangedImage, ...]:
+    """Return the images whose part in the difference changes with the labels, by id."""
+    gains, new_gains = (after - before for before, after in (credits, new_credits))
+    is_changed = is_kept & (gains != new_gains)
+    before, after = tables
+    ids = before.index.to_numpy()
+    return tuple(
+        ChangedImage(
+            id=str(ids[row]),
+            recorded=recorded[row],
+            labels=classes[row],
+            base=str(before["predicted"].iloc[row]),
+            candidate=str(after["predicted"].iloc[row]),
+            by_recorded=float(gains[row]),
+            by_new=float(new_gains[row]),
+        )
+        for row in np.flatnonzero(is_changed).tolist()
+    )
+
+
+def _recorded_classes(table: "pandas.DataFrame", evaluation: str) -> list[Classes]:
+    """Return the recorded classes of each image."""
+    if SEVERAL not in table:
+        return [(str(name),) for name in table["label"]]
+    try:
+        return [tuple(map(str, json.loads(text))) for text in table[SEVERAL]]
+    except (TypeError, ValueError) as error:
+        raise ClipbenchError(
+            f"the column '{SEVERAL}' of {evaluation} is not of JSON lists: a run is damaged, make it again"
+        ) from error
+
+
+def _named_classes(labels: LabelFile, classes: Sequence[Classes], tables: align.Tables) -> list[Classes]:
+    """Return the classes by their names in the runs, if the file numbers the classes that the runs name."""
+    names: dict[str, str] = {}
+    for table in tables:
+        for number, name in (("class", "label"), ("predicted_class", "predicted")):
+            if number in table:
+                names |= dict(zip(map(str, table[number].tolist()), map(str, table[name]), strict=True))
+    has_names = not all(name.isdecimal() for name in names.values())
+    if not names or not labels.are_numbers or not (labels.is_by_position or has_names):
+        return [*classes]
+    return [tuple(names.get(number, number) for number in of_image) for of_image in classes]
+
+
+def _check_classes(
+    pair: align.EvaluationPair,
+    tables: align.Tables,
+    recorded: Sequence[Classes],
+    classes: Sequence[Classes],
+    file: str,
+) -> None:
+    """Raise DataError if the labels name more classes than the data has.
+
+    A run keeps the names of the classes that an image has or that is predicted, and by the chance level their number.
+    """
+    seen = {name for names in recorded for name in names}
+    seen |= {*tables.base["predicted"], *tables.candidate["predicted"]}
+    unseen = {
+        name: image
+        for image, names in zip(tables.base.index, classes, strict=True)
+        for name in names
+        if name not in seen
+    }
+    chance = pair.base.metrics[METRIC].chance
+    n_right = sum(map(len, recorded)) / len(recorded)
+    n_classes = round(n_right / chance) if chance else len(seen)
+    if len(unseen) > n_classes - len(seen):
+        name, image = next(iter(unseen.items()))
+        raise DataError(
+            f"{file}, id '{image}': unknown class {shown(name)}, expected one of the {n_classes:,} classes of"
+            f" {pair.name}, such as {shown(min(seen))}"
+        )
