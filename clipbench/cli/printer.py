@@ -238,8 +238,13 @@ class Printer(Progress):
             lines = series_lines(runs, width) if self.is_series else models_lines(runs, width)
             echo(*lines, f"results in {runs[0].folder.parent}")
         echo(*_skipped_lines(runs), *([] if report is None else [str(report)]))
-        if is_table and len(runs) == 2 and not self.is_series:
-            echo(_verdict_line(runs))
+        if is_table and len(runs) == 2:
+            echo(*([] if self.is_series else [_verdict_line(runs)]), _compare_command(runs))
+
+
+def _compare_command(runs: Sequence[Run]) -> str:
+    """Return the line with the command that compares two runs, to copy."""
+    return f"to compare them: {shlex.join(['clipbench', 'compare', *(str(run.folder) for run in runs)])}"
 
 
 def _verdict_line(runs: Sequence[Run]) -> str:

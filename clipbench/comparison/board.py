@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clipbench.comparison.compare_runs import repeated_run
 from clipbench.errors import NotComparable, UsageError
 from clipbench.results.export.formats import ExportFormat, RenderedExport
 from clipbench.results.export.tables import records_by_evaluation
@@ -153,6 +154,9 @@ def board(*runs: Run | str | os.PathLike[str]) -> Board:
             f"a board ranks models: got {counted(len(runs), 'run')}, expected at least 2. Add the runs of other models."
         )
     loaded_runs = [run if isinstance(run, Run) else read_one_run(Path(run)) for run in runs]
+    repeated = repeated_run(loaded_runs)
+    if repeated is not None:
+        raise UsageError(f"{repeated.label} is given twice: a board ranks each run once. Remove one of them")
     metrics: list[MetricRanks] = []
     reasons: dict[str, str] = {}
     for records in records_by_evaluation(loaded_runs):

@@ -128,6 +128,7 @@ def compare(arguments: CompareArguments) -> int:
     if arguments.chain:
         return _compare_chain(arguments, gate)
     sides = [_open(path) for path in arguments.runs]
+    _refuse_repeated_candidates(sides)
     comparisons = _compare_candidates(sides, arguments, gate)
     if form != "table" or arguments.out is not None:
         for comparison in comparisons:
@@ -209,6 +210,15 @@ def _open(path: Path) -> "Run | Values | NotMeasured":
         return open_results(path)
     except NotMeasured as error:
         return error
+
+
+def _refuse_repeated_candidates(sides: "Sequence[Run | Values | NotMeasured]") -> None:
+    from clipbench.comparison.compare_runs import repeated_run
+    from clipbench.results.run import Run
+
+    repeated = repeated_run([side for side in sides[1:] if isinstance(side, Run)])
+    if repeated is not None:
+        raise UsageError(f"{repeated.label} is given twice as a candidate: remove one of them")
 
 
 def _read_gate(arguments: CompareArguments) -> "Gate":

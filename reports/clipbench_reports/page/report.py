@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from clipbench.comparison.compare_runs import repeated_run
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench.results import numbers as fmt
 from clipbench.results.matching import is_one_training
@@ -55,6 +56,9 @@ def report_html(runs: Sequence[Run], *, prints_all: bool = False) -> str:
     """Return the report of one or more runs, as ``write_report`` writes it."""
     if not runs:
         raise UsageError("a report needs at least one run: got none")
+    repeated = repeated_run(runs)
+    if repeated is not None:
+        raise UsageError(f"{repeated.label} is given twice: a report shows each run once. Remove one of them")
     return render_template("report.html.j2", **_corrected_context(runs), prints_all=prints_all)
 
 
