@@ -180,8 +180,9 @@ def _names_there(name: str, runs: Sequence[NamedRun]) -> str:
     labels = _labels(runs)
     nearness = [SequenceMatcher(None, name.casefold(), label.casefold()).ratio() for label in labels]
     nearest = max(zip(nearness, labels, strict=True))
-    hint = f"did you mean '{nearest[1]}'? " if nearest[0] >= NEAR else ""
-    return f"{hint}The runs there: {_listed_names(runs)}"
+    if nearest[0] >= NEAR:
+        return f"did you mean '{nearest[1]}'? The runs there: {_listed_names(runs)}"
+    return f"the runs there are {_listed_names(runs)}"
 
 
 def _listed_names(runs: Sequence[NamedRun]) -> str:
