@@ -5,6 +5,7 @@ is ``step-18`` in a table, and its folder is ``models-base-step-18``. All of the
 that holds the runs.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from difflib import SequenceMatcher
 from itertools import count
@@ -20,6 +21,8 @@ from clipbench.untrusted import reading
 RESULT = "result.json"
 MAX_NAME = 24
 """Characters of a model's name in a table of a terminal."""
+CUT = "…"
+"""The sign in a name that is cut."""
 NEAR = 0.6
 """Least similarity of a name to one that was probably meant."""
 MOST_LISTED = 40
@@ -56,6 +59,9 @@ def run_folder(path: Path) -> Path:
     distinct, ambiguous = _displayed_names(runs)
     meant = [run for run, names in zip(runs, distinct, strict=True) if name in names]
     meant = meant or [run for run, names in zip(runs, ambiguous, strict=True) if name in names]
+    if not meant and CUT in name:
+        pattern = name_pattern(name)
+        meant = [run for run in runs if pattern.fullmatch(_as_path(run.model))]
     if len(meant) == 1:
         return meant[0].folder
     if meant:
@@ -161,6 +167,16 @@ def _displayed_names(runs: Sequence[NamedRun]) -> tuple[list[set[str]], list[set
     ]
     ambiguous = [{_as_path(run.model), *_endings(run.model)} for run in runs]
     return distinct, ambiguous
+
+
+def name_pattern(name: str) -> re.Pattern[str]:
+    """Return a pattern of the whole names that a table may have cut to this one.
+
+    Example:
+        >>> bool(name_pattern("run…final").fullmatch("runs/step-18-final"))
+        True
+    """
+    return re.compile(".*".join(map(re.escape, name.split(CUT))))
 
 
 def _as_path(name: str) -> str:

@@ -314,7 +314,9 @@ def _write(
         makers = {"md": formats.markdown, "json": formats.as_json, "junit": formats.junit, "github": formats.github}
         if form == "table":
             width = terminal_width() if out is None else None
-            text = formats.terminal(comparisons, width, is_verbose=arguments.verbose)
+            text = formats.terminal(
+                comparisons, width, is_verbose=arguments.verbose, labels=_row_labels(sides, arguments)
+            )
         else:
             text = makers[form](comparisons)
         if form == "github":
@@ -327,6 +329,20 @@ def _write(
             write_atomic({out: text.encode()})
     if out is not None:
         echo(f"wrote {out}", *map(ascii_signs, verdict_lines(comparisons)))
+
+
+def _row_labels(sides: "Sequence[Run | Values | None]", arguments: CompareArguments) -> list[str]:
+    """Return short distinct names of the base and of the candidates, as the tables of other commands have them."""
+    from clipbench.results.run import Run, model_name
+    from clipbench.results.run_names import distinct_labels, short_labels
+
+    paths = [str(path) for path in arguments.runs]
+    models = []
+    folders = []
+    for side, path in zip(sides, paths, strict=True):
+        models.append(model_name(side) if isinstance(side, Run) else path if side is None else side.label)
+        folders.append(side.folder.name if isinstance(side, Run) else path)
+    return short_labels(distinct_labels(models, folders))
 
 
 def _append_step_summary(text: str) -> None:
