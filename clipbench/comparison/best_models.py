@@ -31,11 +31,12 @@ class BestModels(NamedTuple):
     evaluation: str = ""
     """The evaluation, empty for the mean rank."""
 
-    def sentence(self, names: Sequence[str]) -> str:
+    def sentence(self, names: Sequence[str], *, most_named: int = MOST_NAMED) -> str:
         """Return which models could be best, in a line.
 
         Args:
             names: of all runs.
+            most_named: models that are named, before the number of the others.
 
         Example:
             >>> BestModels("in zero-shot@pets (top-1 accuracy)", [1, 0], 3).sentence(["a", "b", "c"])
@@ -46,8 +47,8 @@ class BestModels(NamedTuple):
         n_best = len(self.positions)
         if n_best == self.n_models:
             return f"each of {self.n_models} could be best {self.scope}"
-        named = [names[position] for position in self.positions[:MOST_NAMED]]
-        more = f" and {n_best - MOST_NAMED} more" if n_best > MOST_NAMED else ""
+        named = [names[position] for position in self.positions[:most_named]]
+        more = f" and {n_best - most_named} more" if n_best > most_named else ""
         return f"{n_best} of {self.n_models} could be best {self.scope}: {', '.join(named)}{more}"
 
 
