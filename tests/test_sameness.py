@@ -53,7 +53,7 @@ CASES = {
     "the same": Case({}, {}),
     "parameters read and just made": Case({"params": {"prompts": "own", "ks": (1, 5)}}, {}),
     "another task version": Case({"task_version": 2}, {}, "task version"),
-    "other parameters": Case({"params": {"ks": [1], "prompts": "own"}}, {}, "prompts"),
+    "other parameters": Case({"params": {"ks": [1], "prompts": "own"}}, {}, "ks"),
     "another revision alone": Case({}, {"revision": "r2"}, note=f"data revision r1 .*, r2 .*; {EQUAL_SAMPLES}"),
     "another split alone": Case({}, {"split": "val"}, note=f"data split test .*, val .*; {EQUAL_SAMPLES}"),
     "another count alone": Case({}, {"n_samples": 5}, note=f"number of samples 4 .*, 5 .*; {EQUAL_SAMPLES}"),
