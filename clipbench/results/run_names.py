@@ -5,6 +5,7 @@ is ``step-18`` in a table, and its folder is ``models-base-step-18``. All of the
 that holds the runs.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from difflib import SequenceMatcher
@@ -49,7 +50,7 @@ def run_folder(path: Path) -> Path:
         >>> run_folder(Path("runs/no-such-run-anywhere"))
         PosixPath('runs/no-such-run-anywhere')
     """
-    if reading.is_there(path):
+    if reading.is_there(path) or os.path.lexists(path):  # a link that leads nowhere is no name
         return path
     parent = next((folder for folder in path.parents if reading.is_folder(folder)), None)
     runs = [] if parent is None else named_runs(parent)
@@ -77,7 +78,7 @@ def named_runs(folder: Path, note: Callable[[str], None] = lambda _: None) -> li
         note: called with a sentence for each run that a link leads out of the folder to, which is left out.
     """
     runs = []
-    for file in reading.matching(folder, f"*/{RESULT}"):
+    for file in _matching(folder, f"*/{RESULT}"):
         if not is_inside(file, folder):
             note(f"{file.parent} is left out: it is a link that leads out of {folder}. Name the run itself")
             continue
@@ -98,7 +99,7 @@ def runs_nearby(path: Path) -> str:
     runs = [run for run in named_runs(parent) if run.folder != path]
     if runs:
         return f". The runs next to it: {_listed_names(runs)}"
-    folders = dict.fromkeys(str(file.parent.parent) for file in reading.matching(parent, f"*/*/{RESULT}"))
+    folders = dict.fromkeys(str(file.parent.parent) for file in _matching(parent, f"*/*/{RESULT}"))
     return f". Folders with runs: {shorten_list([*folders])}" if folders else ""
 
 
@@ -145,6 +146,14 @@ def distinct_names(names: Sequence[str], mark: str = "-", *, ignores_case: bool 
 def short_labels(labels: Sequence[str], length: int = MAX_NAME) -> list[str]:
     """Return distinct names for the rows or columns of a table: the last parts of labels, cut if they are long."""
     return shorten_names(last_parts(labels), length)
+
+
+def _matching(folder: Path, pattern: str) -> list[Path]:
+    """Return what a pattern matches in a folder, nothing if a link or a folder in it cannot be searched."""
+    try:
+        return reading.matching(folder, pattern)
+    except OSError:
+        return []
 
 
 def _model_of(file: Path) -> str | None:
