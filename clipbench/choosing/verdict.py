@@ -182,7 +182,7 @@ class Choice:
             parts += [f"{n_part} judged in part"] if n_part else []
             again = ""
             if self.n_skipped:
-                again = f" To judge the skipped, {on_command_line('clipbench ')}judge lists them."
+                again = f" {on_command_line('clipbench ')}judge lists the skipped ones, to judge them after all."
             sentences.append(
                 f"{counted(self.n_open, 'query is', 'queries are')} open ({', '.join(parts)}): each counts as anything"
                 f" possible.{again}"
