@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from clipbench.cli.tables import WIDTH
 from clipbench.comparison.best_models import best_lines, best_models, rank_runs
-from clipbench.comparison.model_ranks import NO_DIRECTION, MetricRanks, mean_ranks
+from clipbench.comparison.model_ranks import MEASURED, NO_DIRECTION, MetricRanks, mean_ranks
 from clipbench.results.grouping import group_values
 from clipbench.results.matching import is_one_training
 from clipbench.results.metric_name import MetricName
@@ -68,7 +68,11 @@ def many_runs_lines(runs: Sequence[Run], width: int | None = None) -> list[str]:
         rows = [*range(len(runs))]
     table = _table_lines(names, evaluations, rows, width or WIDTH)
     opening = best_lines(best, names)
-    reasons = group_values((reason, name) for name, reason in ranked.reasons.items() if reason != NO_DIRECTION)
+    reasons = group_values(
+        (reason, name)
+        for name, reason in ranked.reasons.items()
+        if reason != NO_DIRECTION and not reason.endswith(MEASURED)
+    )
     unranked = [f"no ranks in {listed(evaluations)}: {reason}" for reason, evaluations in reasons.items()]
     return [*opening, *([""] if opening and table else []), *table, *unranked[:MOST_FACTS]]
 
@@ -176,7 +180,7 @@ def _table_lines(names: Sequence[str], evaluations: Sequence[RunColumn], rows: S
     lines += ["; ".join(legend)] if legend else []
     if len(shown) < len(evaluations):
         n_more = counted(len(evaluations) - len(shown), "more evaluation")
-        lines.append(f"no room for {n_more}: clipbench report, or clipbench export --to csv")
+        lines.append(f"no room for {n_more}: clipbench report, or clipbench export --to board")
     return lines
 
 

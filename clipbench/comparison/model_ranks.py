@@ -28,6 +28,10 @@ NO_DIRECTION = "neither direction of its headlines is better"
 """The reason why an evaluation has no ranks that is no fault of the runs."""
 
 
+MEASURED = "has measured it"
+"""End of the reason why an evaluation of a single run has no ranks."""
+
+
 class Entrant(NamedTuple):
     """A model of a board, with its record of one evaluation."""
 
@@ -143,7 +147,7 @@ def _common_samples(entrants: Sequence[Entrant]) -> "list[pandas.DataFrame]":
     if not _ranked_names(entrants[0].record):
         raise NotComparable(NO_DIRECTION)
     if len(entrants) < 2:
-        raise NotComparable(f"only {entrants[0].run.label} has measured it")
+        raise NotComparable(f"only {entrants[0].run.label} {MEASURED}")
     same = match(*(entrant.record for entrant in entrants))
     if not same.is_same:
         raise NotComparable(same.reason)

@@ -65,7 +65,8 @@ def match(*records: EvaluationRecord) -> Match:
             "task version": [str(record.task_version) for record in records],
         }
     )
-    differences |= _differing_parameters([record.params for record in records])
+    if "task" not in differences:
+        differences |= _differing_parameters([record.params for record in records])
     described = _differing_facts(
         {
             "data revision": [dataset.revision for dataset in datasets],

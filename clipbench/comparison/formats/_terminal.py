@@ -29,6 +29,8 @@ N_GATED = 4
 """Lines of the gate in the short form."""
 SHORT_WIDTH = 100
 """Columns of the short form, where nothing narrower is asked for."""
+TABLE_WIDTH = 112
+"""Columns of the table in the short form, where nothing narrower is asked for."""
 MOST_LINES = 40
 """Lines of the sections of several candidates in the short form, and one more for each candidate."""
 MANY_WIDTH = 120
@@ -75,7 +77,8 @@ def terminal(
         sections = [list(map(log_line, _lines(comparison, width))) for comparison in comparisons]
     else:
         short_width = min(width or SHORT_WIDTH, SHORT_WIDTH)
-        sections = [_wrapped(_short_lines(comparison, short_width), short_width) for comparison in comparisons]
+        table_width = min(width or TABLE_WIDTH, TABLE_WIDTH)
+        sections = [_short_section(comparison, short_width, table_width) for comparison in comparisons]
         n_lines = sum(map(len, sections)) + 2 * len(sections)
         is_long = len(comparisons) > 1 and n_lines > MOST_LINES + len(comparisons)
         if len(comparisons) > tables.FEW or is_long:
@@ -111,6 +114,20 @@ def _details_line(comparisons: Sequence[Comparison]) -> str:
     return f"details of all: -v; of one: {shlex.join(['clipbench', 'compare', worst.base, worst.candidate])}"
 
 
+def _short_section(comparison: Comparison, width: int, table_width: int) -> list[str]:
+    """Return the lines of a comparison. A table has more room than sentences."""
+    lines: list[str] = []
+    for line in _short_lines(comparison, table_width):
+        lines += [log_line(line)] if isinstance(line, _TableLine) else _wrapped([line], width)
+    return lines
+
+
+class _TableLine(str):
+    """A line of a table, which is not wrapped again."""
+
+    __slots__ = ()
+
+
 def _short_lines(comparison: Comparison, width: int) -> Iterator[str]:
     """Yield headlines, what got worse, what was refused or not tested, and the gate."""
     yield f"{comparison.candidate} against {comparison.base}"
@@ -141,7 +158,8 @@ def _short_lines(comparison: Comparison, width: int) -> Iterator[str]:
             for row in (name, *islice(rows, len(group)))
         ]
         indices = [index for index, column in enumerate(tables.COLUMNS) if column.header in SHORT]
-        yield from as_text(replace(table, rows=headed).select(indices), indent="", width=width).splitlines()
+        text = as_text(replace(table, rows=headed).select(indices), indent="", width=width)
+        yield from map(_TableLine, text.splitlines())
     left_out = explored[N_EXPLORED:]
     n_failed = sum(_key(difference) in gated for difference in left_out)
     if left_out:
