@@ -89,7 +89,7 @@ class Choice:
     n_open: int
     """Queries that are skipped, or judged in part."""
     n_skipped: int
-    """Those of them that are skipped."""
+    """Open queries that a judge has skipped."""
     n_without: int
     """Queries that are judged to their end, and have no relevant photograph."""
     unseen: Unseen | None
@@ -145,7 +145,7 @@ class Choice:
         if not self.n_open or not self.n_queries:
             return judged if self.n_queries else ""
         queries = counted(self.n_open, "open query", "open queries")
-        return f"{judged}; in brackets what it may become with the {queries}, which is no confidence interval"
+        return f"{judged}; in brackets what it may become with the {queries}, which is not a confidence interval"
 
     def _prices(self) -> Table | None:
         prices, name = self.pool.facts.prices, self._metrics[0]

@@ -21,7 +21,7 @@ WORDS: Mapping[str, str] = {
 }
 """Words that have a colour. The others, such as "undecided" and "not shown", stay as they are."""
 _WORD = "|".join(map(re.escape, WORDS))
-_PLACES = (
+_PATTERNS = (
     re.compile(rf"^(?P<before>verdict: )(?P<word>{_WORD})(?= \()"),
     re.compile(rf"^(?P<before>)(?P<word>{_WORD})(?=  |: | [a-z-]+  )"),  # a line of the gate, a check, a warning
     re.compile(rf"^(?P<before>.*  )(?P<word>{_WORD})(?=(?: \(\d+\))?$)"),  # the last column of a table
@@ -48,8 +48,8 @@ def coloured(line: str) -> str:
         >>> coloured("nothing got worse here")
         'nothing got worse here'
     """
-    for place in _PLACES:
-        match = place.match(line)
+    for pattern in _PATTERNS:
+        match = pattern.match(line)
         if match is not None:
             word = match["word"]
             return f"{match['before']}{click.style(word, fg=WORDS[word], bold=True)}{line[match.end('word') :]}"

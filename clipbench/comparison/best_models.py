@@ -1,6 +1,6 @@
 """Which of several models could be the best: those for which a rank interval begins at 1.
 
-For one metric these are the models that no test shows to be worse than another one. Of the mean rank over several
+By one metric these are the models that no test shows to be worse than another one. By the mean rank over several
 evaluations they are the models with a lower bound that is at most the least of all upper bounds.
 """
 
@@ -16,7 +16,7 @@ MOST_NAMED = 8
 """Models that a sentence names. It counts the others."""
 MOST_SENTENCES = 8
 FEW_TASKS = 2
-"""Evaluations up to which each has its own sentence first. Of more, the mean rank comes first."""
+"""Evaluations up to which each has its own sentence first. With more, the mean rank comes first."""
 
 
 class BestModels(NamedTuple):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 NO_DIRECTION = "neither direction of its headlines is better"
-"""The reason why an evaluation has no ranks that is no fault of the runs."""
+"""The reason for missing ranks where the runs have no fault."""
 
 
 MEASURED = "has measured it"

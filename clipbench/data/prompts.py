@@ -22,7 +22,7 @@ DEFAULT_TEMPLATES = ("a photo of a {c}.",)
 
 
 MOST_LETTERS = 80
-"""Characters of the first prompt that a result keeps, by which a reader tells prompts apart."""
+"""Characters of the first prompt that a result keeps, by which a reader recognises them."""
 _BRACES = re.compile(r"\{[^{}]*\}")
 
 

@@ -161,7 +161,7 @@ def test_the_same_run_twice_is_said_or_refused(call: Call, pair: Path) -> None:
         board(run, run)
 
 
-def test_colours_are_for_terminals_alone(call: Call, pair: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_terminals_have_colours(call: Call, pair: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = ("compare", str(pair / "step-00"), str(pair / "step-02"))
     plain = call(*arguments).out
     assert "\x1b" not in plain and "verdict: worse" in plain

@@ -87,7 +87,7 @@ def best_line(
 ) -> str:
     """Return which model is ahead, or which could be best, of models that have ranks, in one line.
 
-    Of few evaluations it has a part for each. Of more, it has those in which a model is ahead, and the mean rank.
+    It has a part for each of few evaluations. With more, it has those in which a model is ahead, and the mean rank.
 
     Args:
         sentences: as ``leads`` returns them.

@@ -279,7 +279,7 @@ def test_the_scope_of_the_list_counts_what_is_skipped(app: Any, ask: Ask, pool: 
     assert "about 0 more" not in choice.sentence
     text = str(choice)
     assert text.startswith("Not decided after 8 queries")
-    assert "in brackets what it may become with the 2 open queries, which is no confidence interval" in text
+    assert "in brackets what it may become with the 2 open queries, which is not a confidence interval" in text
     assert "2 queries are open (2 skipped)" in text
 
 
