@@ -464,7 +464,8 @@ def _without_repetition(folders: Sequence[Path], note: Callable[[str], None]) ->
     for folder in folders:
         place = (folder.parent if folder.name == "result.json" else folder).resolve()
         if place in by_place:
-            note(f"{folder} is given again, as {by_place[place]}: it is taken once")
+            also = "" if by_place[place] == folder else f", also as {by_place[place]}"
+            note(f"{folder} is given twice{also}: it is taken once")
         else:
             by_place[place] = folder
     return list(by_place.values())
