@@ -19,7 +19,7 @@ from clipbench.results.matching import BY_POSITION, EQUAL_SAMPLES, ON_TRUST, OTH
 from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric
 from clipbench.results.run import Run, read_run, write_result
 from clipbench.training.history import history_of_runs
-from clipbench_reports.page.groups import group_evaluations, uncompared
+from clipbench_reports.page.groups import comparison_notes, group_evaluations, uncompared
 from tests.made import record_of, result_of
 
 BASE = record_of(
@@ -53,7 +53,7 @@ CASES = {
     "the same": Case({}, {}),
     "parameters read and just made": Case({"params": {"prompts": "own", "ks": (1, 5)}}, {}),
     "another task version": Case({"task_version": 2}, {}, "task version"),
-    "other parameters": Case({"params": {"ks": [1], "prompts": "own"}}, {}, "parameters"),
+    "other parameters": Case({"params": {"ks": [1], "prompts": "own"}}, {}, "ks"),
     "another revision alone": Case({}, {"revision": "r2"}, note=f"data revision r1 .*, r2 .*; {EQUAL_SAMPLES}"),
     "another split alone": Case({}, {"split": "val"}, note=f"data split test .*, val .*; {EQUAL_SAMPLES}"),
     "another count alone": Case({}, {"n_samples": 5}, note=f"number of samples 4 .*, 5 .*; {EQUAL_SAMPLES}"),
@@ -114,7 +114,7 @@ def by_compare(base: Run, candidate: Run) -> str:
 
 def by_report(base: Run, candidate: Run) -> str:
     (found,) = group_evaluations([base, candidate])
-    said = "\n".join(reason for reason, _ in uncompared([found], 2))
+    said = "\n".join(reason for reason, _ in (*uncompared([found], 2), *comparison_notes([found])))
     return f"refused: {said}" if found.same.differences else said
 
 

@@ -86,6 +86,16 @@ class PoolJudgements:
         judge_lines = self.lines_by_image(query, judge)
         return None in judge_lines or len(judge_lines) == len(self.pool.candidates[query])
 
+    def skipped(self, judge: str | None = None) -> list[str]:
+        """Return the queries that a judge has skipped, in the order of the pool.
+
+        Without a judge, they are the queries that someone has skipped and nobody has graded to the end.
+        """
+        if judge is not None:
+            return [query for query in self.pool.queries if None in self.lines_by_image(query, judge)]
+        skipped_by_any = {query for (query, _), judge_lines in self._own.items() if None in judge_lines}
+        return [query for query in self.pool.queries if query in skipped_by_any and self.grades(query) is None]
+
     def lines_by_image(self, query: str, judge: str) -> Mapping[str | None, LogLine]:
         """Return a judge's lines on the photographs of a query, with a skip under None."""
         return self._own.get((query, judge), {})
@@ -196,6 +206,13 @@ def grade_lines(query: str, grades: Mapping[str, int | None], judge: str) -> lis
 def skip_lines(query: str, judge: str) -> list[LogLine]:
     """Return the line with which a judge skips a query."""
     return [LogLine(query=query, skip=True, judge=judge, time=_now())]
+
+
+def unskip_lines(judgements: PoolJudgements, query: str, judge: str) -> list[LogLine]:
+    """Return the line that takes back a judge's skip of a query, or none if the judge has not skipped it."""
+    if None not in judgements.lines_by_image(query, judge):
+        return []
+    return [LogLine(query=query, skip=False, judge=judge, time=_now())]
 
 
 def undo_lines(judgements: PoolJudgements, judge: str) -> list[LogLine]:

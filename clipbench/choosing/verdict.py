@@ -78,6 +78,8 @@ class Choice:
     judgements: PoolJudgements
     sentence: str
     """The verdict."""
+    decision: str
+    """The verdict in a few words: the chosen model, or that none is chosen yet."""
     is_decided: bool
     scores: Mapping[str, Mapping[str, Score]]
     """By model and metric."""
@@ -86,6 +88,8 @@ class Choice:
     """Queries that are judged to their end."""
     n_open: int
     """Queries that are skipped, or judged in part."""
+    n_skipped: int
+    """Open queries that a judge has skipped."""
     n_without: int
     """Queries that are judged to their end, and have no relevant photograph."""
     unseen: Unseen | None
@@ -96,8 +100,9 @@ class Choice:
         return self.text()
 
     def _repr_html_(self) -> str:
-        paragraphs = "".join(f"<p>{escape(text)}</p>" for text in (*self.facts(), self.sentence))
-        return "".join(map(as_html, self.tables())) + paragraphs
+        opening = f"<p><b>{escape(self.sentence)}</b></p>"
+        paragraphs = "".join(f"<p>{escape(text)}</p>" for text in self.facts())
+        return "".join([opening, *map(as_html, self.tables()), paragraphs])
 
     @property
     def pool(self) -> Pool:
@@ -112,10 +117,12 @@ class Choice:
         """Return the table of the models, of their differences, and of their prices if the pool has any."""
         names = self._metrics
         of_models = Table(
+            title="Models",
+            facts=self._brackets(),
             columns=[Column("model", is_number=False), *(Column(f"{name} %") for name in names)],
             rows=[[model, *(_shown(scores[name]) for name in names)] for model, scores in self.scores.items()],
         )
-        columns = [Column("difference", is_number=False), Column(names[0]), Column("interval")]
+        columns = [Column("difference", is_number=False), Column(names[0]), Column("its interval")]
         columns += [Column("verdict", is_number=False), *map(Column, names[1:])]
         rows: list[list[Cell | str]] = []
         for difference in self.differences:
@@ -127,9 +134,18 @@ class Choice:
                 )
             )
             rows.append([f"{difference.model} − {difference.other}", ndcg, interval, difference.verdict, *further])
-        tables = [of_models, Table(columns=columns, rows=rows)]
+        facts = f"{names[0]} decides; its interval holds at any time, and has skipped queries as anything possible"
+        tables = [of_models, Table(title="Differences", facts=facts, columns=columns, rows=rows)]
         prices = self._prices()
         return tables if prices is None else [*tables, prices]
+
+    def _brackets(self) -> str:
+        """Return what the values of the models are, and what their brackets mean if they have some."""
+        judged = f"mean over the {counted(self.n_queries, 'judged query', 'judged queries')}"
+        if not self.n_open or not self.n_queries:
+            return judged if self.n_queries else ""
+        queries = counted(self.n_open, "open query", "open queries")
+        return f"{judged}; in brackets what it may become with the {queries}, which is not a confidence interval"
 
     def _prices(self) -> Table | None:
         prices, name = self.pool.facts.prices, self._metrics[0]
@@ -161,9 +177,15 @@ class Choice:
         judged = f"{self.n_queries} of {counted(n_asked, 'query', 'queries')} judged, with {n}{by}"
         sentences = [f"{judged}. The intervals of differences are for {target} and hold whenever you look."]
         if self.n_open:
+            n_part = self.n_open - self.n_skipped
+            parts = [f"{self.n_skipped} skipped"] if self.n_skipped else []
+            parts += [f"{n_part} judged in part"] if n_part else []
+            again = ""
+            if self.n_skipped:
+                again = f" {on_command_line('clipbench ')}judge lists the skipped ones, to judge them after all."
             sentences.append(
-                f"{counted(self.n_open, 'query is', 'queries are')} skipped or judged in part: "
-                "each counts as anything possible."
+                f"{counted(self.n_open, 'query is', 'queries are')} open ({', '.join(parts)}): each counts as anything"
+                f" possible.{again}"
             )
         ndcg, precision, success = self._metrics
         if self.n_queries:
@@ -218,16 +240,16 @@ class Choice:
         return [(self.pool.queries[query], self.pool.name(image), grades) for query, image, grades in disagreements]
 
     def text(self, width: int | None = None) -> str:
-        """Return the verdict as lines for a terminal of a width."""
+        """Return the verdict, then what it follows from, as lines for a terminal of a width."""
         titled = [replace(table, title=f"{table.title}:" if table.title else "") for table in self.tables()]
-        tables = [as_text(table, indent="", width=width) for table in titled if table.rows]
+        tables = ["\n" + as_text(table, indent="", width=width) for table in titled if table.rows]
         disagreements = [
             f"  {query}: {image} ({', '.join(f'{judge} {grade}' for judge, grade in grades.items())})"
             for query, image, grades in self.disagreements()
         ]
         if disagreements:
             disagreements.insert(0, "Graded apart:")
-        return ascii_signs("\n".join([*tables, *self.facts(), *disagreements, self.sentence]))
+        return ascii_signs("\n".join([self.sentence, *tables, "", *self.facts(), *disagreements]))
 
 
 def choose_model(
@@ -280,11 +302,13 @@ def choose_model(
         sentence=(
             _open(differences, pairs, terms, basis) if leader is None else _decided(leader, differences, margin, basis)
         ),
+        decision="Not decided yet" if leader is None else _decision(leader, differences),
         is_decided=leader is not None,
         scores={model: {name: _score(rows[row]) for name, rows in values.items()} for row, model in enumerate(models)},
         differences=differences,
         n_queries=len(grades),
         n_open=len(begun) - len(grades),
+        n_skipped=len(judgements.skipped()),
         n_without=sum(not any(by_image.values()) for by_image in grades.values()),
         unseen=_unseen(pool, rankings, grades),
         scope=scope,
@@ -386,6 +410,14 @@ def _ahead(differences: Sequence[ModelDifference]) -> dict[tuple[str, str], int]
     return ahead | {(pair.other, pair.model): _AHEAD[pair.verdict][1] for pair in differences}
 
 
+def _decision(leader: str, differences: Sequence[ModelDifference]) -> str:
+    """Return the chosen model, and whether it is better than each other model."""
+    own = [pair for pair in differences if leader in (pair.model, pair.other)]
+    if any(pair.verdict == "equal" for pair in own):
+        return f"{leader} is at least as good as {'the other' if len(own) == 1 else 'every other'}"
+    return f"{leader} is better" if len(own) == 1 else f"{leader} is the best of {len(own) + 1}"
+
+
 def _decided(leader: str, differences: Sequence[ModelDifference], margin: float, basis: str) -> str:
     better, equal = list[str](), list[str]()
     for difference in differences:
@@ -402,25 +434,32 @@ def _decided(leader: str, differences: Sequence[ModelDifference], margin: float,
 def _open(differences: Sequence[ModelDifference], pairs: Sequence[Pair], terms: _Terms, basis: str) -> str:
     if not differences:
         return "Not decided: no query is fully judged yet."
+    n_judged = int((~np.isnan(pairs[0][2])).sum())
+    n_open = len(pairs[0][2]) - n_judged
     hints = []
     for difference, (_, _, values) in zip(differences, pairs, strict=True):
         if difference.verdict != "open":
             continue
         target = max(terms.margin, abs(difference.value))
         n = queries_needed(values[~np.isnan(values)], min(1.0, target), alpha=terms.alpha)
-        if n is not None and n > len(values):
-            n_more = n - len(values) if terms.sizes is None else min(n - len(values), terms.n_left)
-            hints.append((n_more, target))
+        if n is not None and n > n_judged:
+            hints.append((n - n_judged, target))
     text = f"Not decided {basis}"
-    if hints:
+    n_rest = n_open + terms.n_left
+    if hints and (terms.sizes is None or n_rest):
         n_more, target = max(hints)
+        if terms.sizes is not None:  # beyond the list there is nothing to judge
+            n_more = min(n_more, n_rest)
         more_queries = counted(n_more, "more query", "more queries")
         text += (
             f": about {more_queries} would show a difference of {100 * target:.1f} points of nDCG relative to this pool"
         )
+    left = f"the list has {terms.n_left} left"
+    if n_open:
+        left += f", and {n_open} that {'is' if n_open == 1 else 'are'} skipped or judged in part"
     is_at_its_end = terms.sizes is None and not terms.n_left
     advice = f" ({option('scope', 'list')} decides for the list itself)" if is_at_its_end else ""
-    return f"{text}, and the list has {terms.n_left} left{advice}."
+    return f"{text}. {left[:1].upper()}{left[1:]}{advice}."
 
 
 def _unseen(pool: Pool, rankings: Mapping[str, Ranking], grades: Mapping[str, Mapping[str, int]]) -> Unseen | None:

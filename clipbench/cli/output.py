@@ -7,6 +7,7 @@ import traceback
 
 import click
 
+from clipbench.cli.colours import coloured, is_coloured
 from clipbench.results.table.text import wrap_text
 from clipbench.untrusted.terminal import json_text, log_line, one_line, printable
 
@@ -14,12 +15,14 @@ from clipbench.untrusted.terminal import json_text, log_line, one_line, printabl
 def echo(*lines: str, err: bool = False) -> None:
     """Print lines on standard output or standard error, with the control characters of terminals and CI jobs escaped.
 
-    On a terminal they are wrapped between words. Elsewhere each stays one line.
+    On a terminal they are wrapped between words, and the words of verdicts have colours. Elsewhere each stays one line.
     """
     width = terminal_width(err=err)
+    has_colours = is_coloured(err=err)
     for line in lines:
         for part in [line] if width is None else wrap_text(printable(line), width):
-            click.echo(log_line(part), err=err)
+            text = log_line(part)
+            click.echo(coloured(text) if has_colours else text, err=err)
 
 
 def echo_text(text: str) -> None:

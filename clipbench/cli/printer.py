@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from clipbench.cli.output import confirm, echo, echo_json, is_interactive, print_error, print_note, terminal_width
 from clipbench.cli.tables import (
+    MAX_WITH_INTERVALS,
     heading,
     headline_facts,
     models_lines,
@@ -235,11 +236,25 @@ class Printer(Progress):
             label = "results" if finished_evaluations(run.result) else "no results: the reasons are"
             echo(f"{label} in {run.folder}", *([""] if self.several else []))
         if is_table:
-            lines = series_lines(runs, width) if self.is_series else models_lines(runs, width)
-            echo(*lines, f"results in {runs[0].folder.parent}")
+            echo(*self._table_lines(runs, width), f"results in {runs[0].folder.parent}")
         echo(*_skipped_lines(runs), *([] if report is None else [str(report)]))
-        if is_table and len(runs) == 2 and not self.is_series:
-            echo(_verdict_line(runs))
+        if is_table and len(runs) == 2:
+            echo(*([] if self.is_series else [_verdict_line(runs)]), _compare_command(runs))
+
+    def _table_lines(self, runs: Sequence[Run], width: int | None) -> list[str]:
+        """Return the table of several models: a column for each of few, otherwise a row for each."""
+        if self.is_series:
+            return series_lines(runs, width)
+        if len(runs) <= MAX_WITH_INTERVALS:
+            return models_lines(runs, width)
+        from clipbench.cli.run_tables import many_runs_lines
+
+        return many_runs_lines(runs, width)
+
+
+def _compare_command(runs: Sequence[Run]) -> str:
+    """Return the line with the command that compares two runs, to copy."""
+    return f"to compare them: {shlex.join(['clipbench', 'compare', *(str(run.folder) for run in runs)])}"
 
 
 def _verdict_line(runs: Sequence[Run]) -> str:

@@ -29,7 +29,7 @@ from clipbench.results.record import (
     finished_evaluations,
 )
 from clipbench.results.run import Run, all_evaluations, labels
-from clipbench.results.short_names import last_parts, shorten_names
+from clipbench.results.run_names import short_labels
 from clipbench.results.table import Cell, Row, Table, as_text, columns
 from clipbench.results.titles import first_headline, headlines, subset_legend
 from clipbench.stats.claims import one_page, order
@@ -78,33 +78,33 @@ def headline_lines(records: Iterable[EvaluationRecord], width: int | None = None
     return as_text(table, indent="", width=width).splitlines() if rows else []
 
 
-MAX_NAME = 24
-"""Characters of a model's name over its column."""
 MAX_WITH_INTERVALS = 3
-"""Models up to which each value has its interval: a line of a terminal holds no more."""
+"""Models that have a column, with intervals: a line of a terminal holds no more."""
 
 
 def models_lines(runs: Sequence[Run], width: int | None = None) -> list[str]:
-    """Return a table of the first metric of each evaluation, and of the suite's average, with a column per model."""
+    """Return a table of the first metric of each evaluation, and of the suite's average, with a column per model.
+
+    For more than ``MAX_WITH_INTERVALS`` models, ``run_tables`` has a table with a row per model.
+    """
     chosen = _most_informative(runs, width=1)
     rows = {(name.evaluation, name.metric): [run.named_metrics.get(name) for run in runs] for name in chosen}
     averages = [run.result.average and run.result.average.metric for run in runs]
     for title in dict.fromkeys(metric.title for metric in averages if metric):
         rows[title, "average"] = [metric if metric and metric.title == title else None for metric in averages]
-    has_intervals = len(runs) <= MAX_WITH_INTERVALS
     table = Table(
-        columns=columns("task", "metric", numbers=[*shorten_names(last_parts(labels(runs)), MAX_NAME), "chance"]),
-        rows=[[*name, *_model_cells(metrics, has_intervals=has_intervals)] for name, metrics in rows.items()],
-        facts="in brackets: 95 % interval" if has_intervals else "",
+        columns=columns("task", "metric", numbers=[*short_labels(labels(runs)), "chance"]),
+        rows=[[*name, *_model_cells(metrics)] for name, metrics in rows.items()],
+        facts="in brackets: 95 % interval",
     )
     return as_text(table, indent="", width=width).splitlines() if rows else []
 
 
-def _model_cells(metrics: Sequence[Metric | None], *, has_intervals: bool) -> Iterator[Cell | str]:
+def _model_cells(metrics: Sequence[Metric | None]) -> Iterator[Cell | str]:
     """Yield the value of each model, and chance, which is the same for all models."""
     chance = NONE
     for metric in metrics:
-        bounds = interval(metric) if has_intervals and metric is not None and metric.low is not None else ""
+        bounds = interval(metric) if metric is not None and metric.low is not None else ""
         yield Cell(metric_value(metric), aside=bounds)
         if metric is not None and metric.chance is not None:
             chance = quantity(metric.chance, metric.unit)

@@ -10,7 +10,8 @@ from clipbench.errors import ClipbenchError, NotComparable
 from clipbench.results.matching import match
 from clipbench.results.metric_name import slice_suffix, subset_of
 from clipbench.results.record import EvaluationRecord, Metric, Metrics, as_json, finished_evaluations
-from clipbench.results.run import Run, distinct_names
+from clipbench.results.run import Run
+from clipbench.results.run_names import distinct_names
 from clipbench.stats.estimators import Estimator
 from clipbench.untrusted.reading import shown
 

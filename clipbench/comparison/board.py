@@ -4,23 +4,26 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clipbench.comparison.best_models import best_lines, best_models, rank_runs
+from clipbench.comparison.compare_runs import repeated_run
+from clipbench.comparison.model_ranks import MeanRanks, MetricRanks, RankedModel, mean_ranks
 from clipbench.errors import NotComparable, UsageError
 from clipbench.results.export.formats import ExportFormat, RenderedExport
-from clipbench.results.export.tables import records_by_evaluation
 from clipbench.results.frames import typed_frame
 from clipbench.results.metric_name import evaluation_name
 from clipbench.results.numbers import counted, interval, metric_value, number
 from clipbench.results.run import Run, labels, read_one_run
+from clipbench.results.run_names import short_labels
 from clipbench.results.table import Row, Table, as_html, as_markdown, as_text, columns
 from clipbench.results.titles import full_title
 from clipbench.untrusted.terminal import harmless_cell, printable
 
 if TYPE_CHECKING:
     import pandas
-from clipbench.comparison.model_ranks import Entrant, MeanRanks, MetricRanks, RankedModel, mean_ranks, rank_metrics
 
 FRAME = {
     **dict.fromkeys(("model", "task", "data", "metric"), "str"),
@@ -55,10 +58,16 @@ class Board:
 
     def __str__(self) -> str:
         table = self._table()
-        return "\n".join(map(printable, [*as_text(table).splitlines(), "", *table.warnings]))
+        lines = [*self.best_lines(), "", *as_text(table).splitlines(), "", *table.warnings]
+        return "\n".join(map(printable, lines))
 
     def _repr_html_(self) -> str:
-        return as_html(self._table())
+        sentences = "".join(f"<p>{escape(line)}</p>" for line in self.best_lines())
+        return f"{sentences}{as_html(self._table())}"
+
+    def best_lines(self) -> list[str]:
+        """Return which models could be best, by the rank intervals: a sentence per evaluation, and the mean rank."""
+        return best_lines(best_models(self.metrics, self.mean_ranks), short_labels(self.models))
 
     def markdown(self) -> str:
         """Return the board as a table of GitHub's Markdown."""
@@ -153,14 +162,10 @@ def board(*runs: Run | str | os.PathLike[str]) -> Board:
             f"a board ranks models: got {counted(len(runs), 'run')}, expected at least 2. Add the runs of other models."
         )
     loaded_runs = [run if isinstance(run, Run) else read_one_run(Path(run)) for run in runs]
-    metrics: list[MetricRanks] = []
-    reasons: dict[str, str] = {}
-    for records in records_by_evaluation(loaded_runs):
-        entrants = [Entrant(row, loaded_runs[row], record) for row, record in records.items() if record.status == "ok"]
-        if entrants:
-            ranked = rank_metrics(entrants)
-            metrics += ranked.ranks
-            reasons |= ranked.reasons
+    repeated = repeated_run(loaded_runs)
+    if repeated is not None:
+        raise UsageError(f"{repeated.label} is given twice: a board ranks each run once. Remove one of them")
+    metrics, reasons = rank_runs(loaded_runs)
     notes = [f"{name} is not ranked: {reason}" for name, reason in reasons.items()]
     if not metrics:
         raise NotComparable(f"no metric ranks these runs: {notes[0] if notes else 'they have no evaluation in common'}")

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipbench.comparison import align
@@ -84,6 +85,17 @@ def metrics_of(*sides: Run | Values) -> dict[MetricName, Metric]:
     return {name: metric for side in reversed(sides) for name, metric in side.named_metrics.items()}
 
 
+def repeated_run(runs: Sequence[Run]) -> Run | None:
+    """Return the first run that is in the same folder as an earlier one, or None if all runs differ."""
+    folders: set[Path] = set()
+    for run in runs:
+        folder = run.folder.resolve()
+        if folder in folders:
+            return run
+        folders.add(folder)
+    return None
+
+
 def check_warnings(*runs: Run) -> list[str]:
     """Return a line for each warning or fault of the quick checks of these runs, which says whose it is.
 
@@ -140,8 +152,14 @@ def _compare_runs(base: Run, candidate: Run, options: CompareOptions) -> Compari
         slices=with_verdicts(slices, options),
         representational_similarity=similarity,
         notes=notes,
-        warnings=check_warnings(base, candidate),
+        warnings=[*_sameness_warnings(base, candidate), *check_warnings(base, candidate)],
     )
+
+
+def _sameness_warnings(base: Run, candidate: Run) -> list[str]:
+    if repeated_run([base, candidate]) is None:
+        return []
+    return [f"base and candidate are the same run, {base.label}: nothing is compared with anything"]
 
 
 def differences(base: Side, candidate: Side) -> list[Difference]:

@@ -24,6 +24,14 @@ if TYPE_CHECKING:
     import pandas
 
 
+NO_DIRECTION = "neither direction of its headlines is better"
+"""The reason for missing ranks where the runs have no fault."""
+
+
+MEASURED = "has measured it"
+"""End of the reason why an evaluation of a single run has no ranks."""
+
+
 class Entrant(NamedTuple):
     """A model of a board, with its record of one evaluation."""
 
@@ -114,8 +122,8 @@ class RankedMetrics(NamedTuple):
     """By the name of the metric, or of the evaluation if none of its metrics has ranks."""
 
 
-def rank_metrics(entrants: Sequence[Entrant]) -> RankedMetrics:
-    """Return the ranks of each headline metric of an evaluation."""
+def rank_metrics(entrants: Sequence[Entrant], *, is_first_only: bool = False) -> RankedMetrics:
+    """Return the ranks of each headline metric of an evaluation, or of the first one that has ranks."""
     record = entrants[0].record
     ranks: list[MetricRanks] = []
     reasons: dict[str, str] = {}
@@ -128,15 +136,18 @@ def rank_metrics(entrants: Sequence[Entrant]) -> RankedMetrics:
             ranks.append(_rank_metric(name, entrants, tables))
         except ClipbenchError as error:
             reasons[f"{record.name}/{name}"] = str(error)
+            continue
+        if is_first_only:
+            break
     return RankedMetrics(ranks, reasons)
 
 
 def _common_samples(entrants: Sequence[Entrant]) -> "list[pandas.DataFrame]":
     """Return the samples of all models in one order, or raise ClipbenchError if the models cannot be ranked by them."""
     if not _ranked_names(entrants[0].record):
-        raise NotComparable("neither direction of its headlines is better")
+        raise NotComparable(NO_DIRECTION)
     if len(entrants) < 2:
-        raise NotComparable(f"only {entrants[0].run.label} has measured it")
+        raise NotComparable(f"only {entrants[0].run.label} {MEASURED}")
     same = match(*(entrant.record for entrant in entrants))
     if not same.is_same:
         raise NotComparable(same.reason)

@@ -21,6 +21,8 @@ DEFAULT_TEMPLATES = ("a photo of a {c}.",)
 """The CLIP paper's plain prompt, for data without templates that are not in the catalogue either."""
 
 
+MOST_LETTERS = 80
+"""Characters of the first prompt that a result keeps, by which a reader recognises them."""
 _BRACES = re.compile(r"\{[^{}]*\}")
 
 
@@ -56,13 +58,19 @@ class Prompts:
         return [list(self.by_class[name]) for name in class_names]
 
     def record(self) -> dict[str, object]:
-        """Return the entry of the prompts in a result: their kind, number and hash."""
+        """Return the entry of the prompts in a result: their kind, number, first text and hash."""
         if self.by_class is None:
-            kind, n_prompts, texts = "templates", len(self.templates or ()), repr(self.templates)
+            kind, prompts, texts = "templates", list(self.templates or ()), repr(self.templates)
         else:
-            kind, n_prompts = "by class", sum(map(len, self.by_class.values()))
+            kind, prompts = "by class", [prompt for prompts in self.by_class.values() for prompt in prompts]
             texts = repr(sorted(self.by_class.items()))
-        return {"kind": kind, "n_prompts": n_prompts, "fingerprint": content_digest(texts.encode())}
+        first = prompts[0][:MOST_LETTERS] if prompts else ""
+        return {
+            "kind": kind,
+            "n_prompts": len(prompts),
+            "first": first,
+            "fingerprint": content_digest(texts.encode()),
+        }
 
 
 class PublishedPrompts(NamedTuple):

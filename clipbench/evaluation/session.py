@@ -56,7 +56,8 @@ from clipbench.models.protocol import Embedder, ModelEmbedder, SearchEmbedder, c
 from clipbench.plugins import report_writer
 from clipbench.results.metric_name import evaluation_name, names_data
 from clipbench.results.record import EvaluationRecord, PriceRecord, Result
-from clipbench.results.run import Run, distinct_names, write_result
+from clipbench.results.run import Run, write_result
+from clipbench.results.run_names import distinct_names
 from clipbench.results.trackers import Trackers, TrackerTarget, run_config
 from clipbench.untrusted.reading import is_there
 
@@ -283,7 +284,8 @@ class Session:
         """Return the requests with their records, which hold errors too, and the reasons of left-out tasks."""
         records: list[tuple[Request, EvaluationRecord]] = []
         left_out: dict[str, str] = {}
-        stems = distinct_names([evaluation_name(request.task, slug(request.data or "own")) for request in requests])
+        names = [evaluation_name(request.task, slug(request.data or "own")) for request in requests]
+        stems = distinct_names(names, ignores_case=True)
         for request, stem in zip(requests, stems, strict=True):
             if request.may_be_left_out and task_class(request.task).needs_model:
                 left_out[request.task] = "needs the model itself"

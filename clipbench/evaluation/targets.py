@@ -20,7 +20,8 @@ from clipbench.models.reference import check_references, resolve
 from clipbench.results.failure import FAILED
 from clipbench.results.matching import match
 from clipbench.results.record import finished_evaluations
-from clipbench.results.run import Run, distinct_names, read_run
+from clipbench.results.run import Run, read_run
+from clipbench.results.run_names import distinct_names
 from clipbench.untrusted.reading import entries, is_file, is_folder, is_there
 
 RESULT, REPORT = "result.json", "report.html"
@@ -94,7 +95,7 @@ def find_targets(references: Sequence[str], out: Path | None, *, writes_reports:
         return Targets(folder, [Target(distinct[0], distinct[0], folder, may_be_finished=is_finished)])
     parent = out or Path("runs") / stamp
     models = _expand_patterns(distinct)
-    folders = distinct_names([slug(name) for _, name in models])
+    folders = distinct_names([slug(name) for _, name in models], ignores_case=True)
     targets = [
         Target(reference, name, parent / folder, may_be_finished=True)
         for (reference, name), folder in zip(models, folders, strict=True)

@@ -44,7 +44,8 @@ class Match:
 def match(*records: EvaluationRecord) -> Match:
     """Return whether records are of the same evaluation: the same task, version, parameters and samples.
 
-    Parameters are compared as JSON, so that one just made equals one that was read. Equal fingerprints mean equal
+    Parameters are compared as JSON, so that one just made equals one that was read. Each that differs is a fact of its
+    own, by its name. Equal fingerprints mean equal
     samples. If samples have ids, so do equal fingerprints of the samples in any order. When the samples are equal, a
     different revision, split or count is only a note. If a record has no fingerprint, because its data was never read,
     whatever else is known of its data must agree.
@@ -62,9 +63,10 @@ def match(*records: EvaluationRecord) -> Match:
         {
             "task": [record.task for record in records],
             "task version": [str(record.task_version) for record in records],
-            "parameters": [as_json(record.params) for record in records],
         }
     )
+    if "task" not in differences:
+        differences |= _differing_parameters([record.params for record in records])
     described = _differing_facts(
         {
             "data revision": [dataset.revision for dataset in datasets],
@@ -105,12 +107,62 @@ def _differing_facts(values: Mapping[str, Sequence[str | None]]) -> dict[str, li
     return {name: facts for name, facts in distinct.items() if len(facts) > 1}
 
 
+def _differing_parameters(params: Sequence[Mapping[str, object]]) -> dict[str, list[str]]:
+    """Return the parameters that have several values, by name.
+
+    Of parameters with parts, such as prompts, a value has the parts that differ. Fingerprints are only among them if
+    nothing else differs.
+
+    Example:
+        >>> first, other = ({"n_prompts": n, "fingerprint": str(n)} for n in (1, 7))
+        >>> _differing_parameters([{"prompts": first, "ks": [1]}, {"prompts": other, "ks": [1]}])
+        {'prompts': ['number of prompts 1', 'number of prompts 7']}
+        >>> _differing_parameters([{"queries": 20}, {}])
+        {'queries': ['20', 'not given']}
+    """
+    differences: dict[str, list[str]] = {}
+    for name in dict.fromkeys(name for record_params in params for name in record_params):
+        values = [record_params.get(name) for record_params in params]
+        if len(set(map(as_json, values))) > 1 or len({name in record_params for record_params in params}) > 1:
+            differences[name] = _distinct_values(values)
+    return differences
+
+
+def _distinct_values(values: Sequence[object]) -> list[str]:
+    """Return the values in words, each once, or the parts of them that differ."""
+    mappings = [value for value in values if isinstance(value, Mapping)]
+    parts = [
+        part
+        for part in dict.fromkeys(part for mapping in mappings for part in mapping)
+        if len(mappings) == 1 or len({as_json(mapping.get(part)) for mapping in mappings}) > 1
+    ]
+    shown_parts = [part for part in parts if part != "fingerprint"] or parts
+    words = []
+    for value in values:
+        if isinstance(value, Mapping):
+            words.append(", ".join(f"{_part_name(part)} {_value_text(value.get(part))}" for part in shown_parts))
+        else:
+            words.append(_value_text(value))
+    return list(dict.fromkeys(words))
+
+
+def _part_name(part: str) -> str:
+    return f"number of {part.removeprefix('n_')}" if part.startswith("n_") else part
+
+
+def _value_text(value: object) -> str:
+    if value is None:
+        return "not given"
+    return f"'{value}'" if isinstance(value, str) else as_json(value)
+
+
 def _difference_text(name: str, values: Sequence[str]) -> str:
     if not values:
         return f"{name} differ"
     if len(values) == 2:
         return f"{name} {values[0]} in the one run, {values[1]} in the other"
-    return f"{name} {', '.join(values)} in different runs"
+    separator = " / " if any(", " in value for value in values) else ", "
+    return f"{name} {separator.join(values)} in different runs"
 
 
 _SIZES = ("family", "embed_dim", "n_parameters")

@@ -20,6 +20,7 @@ from clipbench.results.failure import FAILED
 from clipbench.results.metric_name import MetricName, evaluation_name, subset_prefix
 from clipbench.results.record import Metric
 from clipbench.results.run import Run, read_run
+from clipbench.results.run_names import run_folder
 from clipbench.untrusted.reading import decode_json, entries, is_folder, is_there, read_text
 from clipbench.untrusted.schema import MOST
 
@@ -71,6 +72,8 @@ class Values:
 def open_results(path: str | os.PathLike[str]) -> Run | Values:
     """Return the run in a folder or a result.json, or the values in a file, or a folder of files, of another toolkit.
 
+    A path at which there is nothing may end with the name by which a table calls a run of its folder.
+
     Raises:
         NotMeasured: the run could not be made, and its folder says why.
         ClipbenchError: there is nothing that can be read.
@@ -79,6 +82,8 @@ def open_results(path: str | os.PathLike[str]) -> Run | Values:
     if path.name == "result.json" or is_there(path / "result.json") or is_there(path / FAILED):
         return read_run(path)
     source, model = _source_and_model(path)
+    if not is_there(source) and run_folder(path) != path:
+        return read_run(path)
     if not is_folder(source):
         return read_values(path)
     files = [

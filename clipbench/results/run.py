@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import count, islice
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
@@ -30,6 +30,7 @@ from clipbench.results.record import (
     finished_evaluations,
     strict_json,
 )
+from clipbench.results.run_names import distinct_labels, run_folder, runs_nearby
 from clipbench.results.shown_samples import margin_units
 from clipbench.results.table import as_html, as_text
 from clipbench.results.tried_changes import opening_lines
@@ -354,7 +355,10 @@ def check_record(record: Result | EvaluationRecord, label: str) -> None:
 def read_run(path: str | os.PathLike[str]) -> Run:
     """Return the run in a folder, or in the folder of a ``result.json``.
 
+    The last part of the path may be the name by which a table calls a run of that folder, such as ``step-18``.
+
     Raises:
+        UsageError: there are runs in the folder, and the name fits none of them, or several.
         ClipbenchError: there is no result, it is not JSON, or a newer clipbench wrote it.
 
     Example:
@@ -398,12 +402,14 @@ def _headlines_only(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read(path: Path) -> tuple[Path, object]:
+    path = run_folder(path)
     file = path / "result.json" if reading.is_folder(path) else path
     if not reading.is_there(file):
         if reason := failure_reason(file.parent):
             raise NotMeasured(f"{file.parent} was not measured: {reason}")
         raise ClipbenchError(
             f"no result.json in {path}{reading.why_not_there(file)}: expected a folder that `clipbench run` finished"
+            f"{runs_nearby(path)}"
         )
     if not is_inside(file, file.parent):
         raise ClipbenchError(f"{file} is a link that leads out of its folder, and is not read: name the run itself")
@@ -414,7 +420,9 @@ def _read(path: Path) -> tuple[Path, object]:
 
 
 def find_runs(paths: Sequence[Path], note: Callable[[str], None] = lambda _: None) -> list[Path]:
-    """Return the run folders that paths name: runs themselves, and the runs inside the folder of several.
+    """Return the run folders that paths name: runs themselves, and the runs inside the folder of several, each once.
+
+    A path may end with the name by which a table calls a run of its folder (``run_folder``).
 
     If there are several paths, as a pattern of the shell gives them, paths that exist and hold no run are left out. A
     single path, or a path that does not exist, is returned as it is: reading it says what is wrong. A link out of the
@@ -428,7 +436,7 @@ def find_runs(paths: Sequence[Path], note: Callable[[str], None] = lambda _: Non
         return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", str(path))]
 
     folders: list[Path] = []
-    for path in paths:
+    for path in map(run_folder, paths):
         is_run = reading.is_file(path / "result.json")
         inside = [] if is_run else sorted(reading.matching(path, "*/result.json"), key=by_numbers)
         for file in [file for file in inside if not is_inside(file, path)]:
@@ -441,7 +449,20 @@ def find_runs(paths: Sequence[Path], note: Callable[[str], None] = lambda _: Non
             note(f"{path} is left out: it holds no run")
         else:
             folders.append(path)
-    return folders or list(paths)
+    return _without_repetition(folders, note) or list(paths)
+
+
+def _without_repetition(folders: Sequence[Path], note: Callable[[str], None]) -> list[Path]:
+    """Return each folder once. A run that is given twice would be shown as two models."""
+    by_place: dict[Path, Path] = {}
+    for folder in folders:
+        place = (folder.parent if folder.name == "result.json" else folder).resolve()
+        if place in by_place:
+            also = "" if by_place[place] == folder else f", also as {by_place[place]}"
+            note(f"{folder} is given twice{also}: it is taken once")
+        else:
+            by_place[place] = folder
+    return list(by_place.values())
 
 
 def all_evaluations(runs: Iterable[Run]) -> list[EvaluationRecord]:
@@ -456,6 +477,7 @@ def read_one_run(path: Path) -> Run:
         ClipbenchError: there is no run, or it is damaged or newer.
         UsageError: it is the folder of several runs.
     """
+    path = run_folder(path)
     inside = [] if reading.is_file(path / "result.json") else reading.matching(path, "*/result.json")
     if inside:
         n = counted(len(inside), "run")
@@ -465,28 +487,7 @@ def read_one_run(path: Path) -> Run:
 
 def labels(runs: Sequence[Run]) -> list[str]:
     """Return a distinct name for each run: the model as it was asked for, with the folder where that is not enough."""
-    names = [model_name(run) for run in runs]
-    longer = [
-        f"{name} ({run.folder.name})" if names.count(name) > 1 else name for name, run in zip(names, runs, strict=True)
-    ]
-    return distinct_names(longer, " #")
-
-
-def distinct_names(names: Sequence[str], mark: str = "-") -> list[str]:
-    """Return the names, each name that occurs several times with a number that makes it distinct, after a mark.
-
-    Example:
-        >>> distinct_names(["b", "a-b", "a-b", "a-b-2"])
-        ['b', 'a-b-3', 'a-b-4', 'a-b-2']
-    """
-    single = {name for name in names if names.count(name) == 1}
-    distinct: list[str] = []
-    for position, name in enumerate(names, 1):
-        candidates = [name] if name in single else (f"{name}{mark}{number}" for number in count(position))
-        distinct.append(
-            next(candidate for candidate in candidates if candidate == name or candidate not in {*single, *distinct})
-        )
-    return distinct
+    return distinct_labels([model_name(run) for run in runs], [run.folder.name for run in runs])
 
 
 def model_name(run: Run) -> str:

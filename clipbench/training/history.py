@@ -14,6 +14,7 @@ from clipbench.files import is_inside
 from clipbench.results.matching import match
 from clipbench.results.record import EvaluationRecord
 from clipbench.results.run import Run, read_run
+from clipbench.results.run_names import run_folder
 from clipbench.training.log import LOG_FILE
 from clipbench.untrusted.reading import decode_json, is_file, is_there, matching, read_text, shown, why_not_there
 from clipbench.untrusted.schema import MOST
@@ -59,7 +60,7 @@ def read_history(path: str | os.PathLike[str], *further_runs: str | os.PathLike[
         ...     read_history(log).values
         {'gap': [0.8]}
     """
-    first, *further_paths = (Path(run_path) for run_path in (path, *further_runs))
+    first, *further_paths = (run_folder(Path(run_path)) for run_path in (path, *further_runs))
     if not is_there(first):
         raise UsageError(f"no such file or folder: {first}{why_not_there(first)}")
     if not further_paths:

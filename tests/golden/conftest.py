@@ -166,6 +166,7 @@ def _call(command: str, capture: Any) -> tuple[int, str, str]:
             elif name == "TERMINAL":
                 patch.setattr(sys.stdout, "isatty", lambda: True)
                 patch.setattr(sys.stderr, "isatty", lambda: True)
+                patch.setenv("NO_COLOR", "1")  # a transcript is read without a terminal
             else:
                 patch.setenv(name, value)
         capture.readouterr()

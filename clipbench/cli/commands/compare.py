@@ -135,6 +135,7 @@ def compare(arguments: CompareArguments) -> int:
     if arguments.chain:
         return _compare_chain(arguments, gate)
     sides = [_open(path) for path in arguments.runs]
+    _refuse_repeated_candidates(sides)
     comparisons = _compare_candidates(sides, arguments, gate)
     if form != "table" or arguments.out is not None:
         for comparison in comparisons:
@@ -216,6 +217,15 @@ def _open(path: Path) -> "Run | Values | NotMeasured":
         return open_results(path)
     except NotMeasured as error:
         return error
+
+
+def _refuse_repeated_candidates(sides: "Sequence[Run | Values | NotMeasured]") -> None:
+    from clipbench.comparison.compare_runs import repeated_run
+    from clipbench.results.run import Run
+
+    repeated = repeated_run([side for side in sides[1:] if isinstance(side, Run)])
+    if repeated is not None:
+        raise UsageError(f"{repeated.label} is given twice as a candidate: remove one of them")
 
 
 def _read_gate(arguments: CompareArguments) -> "Gate":
@@ -313,7 +323,9 @@ def _write(
         makers = {"md": formats.markdown, "json": formats.as_json, "junit": formats.junit, "github": formats.github}
         if form == "table":
             width = terminal_width() if out is None else None
-            text = formats.terminal(comparisons, width, is_verbose=arguments.verbose)
+            text = formats.terminal(
+                comparisons, width, is_verbose=arguments.verbose, labels=_row_labels(sides, arguments)
+            )
         else:
             text = makers[form](comparisons)
         if form == "github":
@@ -326,6 +338,20 @@ def _write(
             write_atomic({out: text.encode()})
     if out is not None:
         echo(f"wrote {out}", *map(ascii_signs, verdict_lines(comparisons)))
+
+
+def _row_labels(sides: "Sequence[Run | Values | None]", arguments: CompareArguments) -> list[str]:
+    """Return short distinct names of the base and of the candidates, as the tables of other commands have them."""
+    from clipbench.results.run import Run, model_name
+    from clipbench.results.run_names import distinct_labels, short_labels
+
+    paths = [str(path) for path in arguments.runs]
+    models = []
+    folders = []
+    for side, path in zip(sides, paths, strict=True):
+        models.append(model_name(side) if isinstance(side, Run) else path if side is None else side.label)
+        folders.append(side.folder.name if isinstance(side, Run) else path)
+    return short_labels(distinct_labels(models, folders))
 
 
 def _append_step_summary(text: str) -> None:

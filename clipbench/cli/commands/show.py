@@ -36,6 +36,7 @@ def show(runs: tuple[Path, ...], tasks: tuple[str, ...], shows_all: bool) -> Non
     clipbench show runs/tiny                    # the headline of each task
     clipbench show runs/tiny --task retrieval   # all metrics of a task
     clipbench show runs/tiny --all              # and methods, data, versions
+    clipbench show runs/*                       # a row per run, and which could be best
 
     A RUN is a run folder or the folder of several. If you give several RUNs, those without a run are left out.
     """
@@ -46,6 +47,11 @@ def show(runs: tuple[Path, ...], tasks: tuple[str, ...], shows_all: bool) -> Non
     for task in tasks:
         if task not in names:
             raise UsageError(f"--task {task}: the run has no such task: {did_you_mean(task, names)}")
+    if len(loaded_runs) > 1 and not tasks and not shows_all:
+        from clipbench.cli.run_tables import many_runs_facts, many_runs_lines
+
+        echo(*many_runs_lines(loaded_runs, terminal_width()), *many_runs_facts(loaded_runs))
+        return
     for number, run in enumerate(loaded_runs):
         heading = [f"{run.folder}:"] if len(loaded_runs) > 1 else []
         echo(*[""] * bool(number), *heading, *_run_lines(run, tasks, shows_all=shows_all))

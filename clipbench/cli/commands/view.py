@@ -33,7 +33,9 @@ def view(folder: Path, port: int, no_open: bool, out: Path | None) -> None:
     who has the printed address can open it. Ctrl-C stops the server. docs/view.md says more.
     """
     from clipbench import plugins
+    from clipbench.results.run_names import run_folder
 
+    folder = run_folder(folder)
     if out is not None:
         from clipbench.results.numbers import counted
 

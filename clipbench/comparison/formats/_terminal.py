@@ -1,17 +1,19 @@
 """A comparison as a table for the terminal."""
 
-from collections.abc import Iterator, Sequence
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 
 from clipbench.comparison.align import SIMILARITY
 from clipbench.comparison.formats import difference_tables as tables
-from clipbench.comparison.gate_outcomes import QUIET, REPORTED, GateResult, Outcome
+from clipbench.comparison.formats._many import many_lines
+from clipbench.comparison.gate_outcomes import QUIET, REPORTED, GateResult, Outcome, Status
 from clipbench.comparison.metric_difference import Difference, Flips
 from clipbench.comparison.records import Comparison, Refusal
 from clipbench.results.grouping import group_values
 from clipbench.results.numbers import ascii_signs, counted
-from clipbench.results.table import as_text
+from clipbench.results.table import Cell, Row, Table, as_text, note_number
 from clipbench.results.table.text import text_widths, wrap_text
 from clipbench.untrusted.terminal import log_line
 
@@ -27,11 +29,19 @@ N_GATED = 4
 """Lines of the gate in the short form."""
 SHORT_WIDTH = 100
 """Columns of the short form, where nothing narrower is asked for."""
+TABLE_WIDTH = 112
+"""Columns of the table in the short form, where nothing narrower is asked for."""
+MOST_LINES = 40
+"""Lines of the sections of several candidates in the short form, and one more for each candidate."""
+MANY_WIDTH = 120
+"""Columns of the table of many candidates without a terminal."""
 SHORT = ("metric", "base", "candidate", "difference", "95 % interval", "p (Holm)", "verdict")
 LEFT_OUT = ("p", "detectable")
 """Columns that a narrow terminal does without."""
 WITHOUT_FLIPS = [index for index, column in enumerate(tables.COLUMNS) if column.header != "flipped"]
 """All columns but the flipped samples, which have lines of their own."""
+STATUSES_IN_TABLE: tuple[Status, ...] = ("regression", "acknowledged")
+"""Outcomes of the gate that are words in the table of differences: each is printed once."""
 MARKS = {
     "regression": "REGRESSION",
     "unmet": "NOT MET",
@@ -44,28 +54,78 @@ MARKS = {
 }
 
 
-def terminal(comparisons: Sequence[Comparison], width: int | None = None, *, is_verbose: bool = False) -> str:
+def terminal(
+    comparisons: Sequence[Comparison],
+    width: int | None = None,
+    *,
+    is_verbose: bool = False,
+    labels: Sequence[str] | None = None,
+) -> str:
     """Return each comparison, and their verdicts as the last lines, which are never wrapped.
+
+    More than ``tables.FEW`` candidates have a row each, and one verdict: the worst one's. Fewer have a row each too if
+    their sections would have more than ``MOST_LINES`` lines.
 
     Args:
         width: columns of the terminal. With None, the short form has ``SHORT_WIDTH`` and the long form is as wide as
             it needs to be.
         is_verbose: all metrics, slices, flipped samples and notes, not only headlines, losses and the gate.
+        labels: names of the base and of the candidates in the rows of many.
     """
-    if not is_verbose:
-        width = min(width or SHORT_WIDTH, SHORT_WIDTH)
-        sections = [
-            [part for line in _short_lines(comparison, width) for part in wrap_text(log_line(line), width)]
-            for comparison in comparisons
-        ]
-    else:
-        sections = [list(map(log_line, _lines(comparison, width))) for comparison in comparisons]
     verdicts = list(map(log_line, tables.verdict_lines(comparisons)))
+    if is_verbose:
+        sections = [list(map(log_line, _lines(comparison, width))) for comparison in comparisons]
+    else:
+        short_width = min(width or SHORT_WIDTH, SHORT_WIDTH)
+        table_width = min(width or TABLE_WIDTH, TABLE_WIDTH)
+        sections = [_short_section(comparison, short_width, table_width) for comparison in comparisons]
+        n_lines = sum(map(len, sections)) + 2 * len(sections)
+        is_long = len(comparisons) > 1 and n_lines > MOST_LINES + len(comparisons)
+        if len(comparisons) > tables.FEW or is_long:
+            many_width = width or MANY_WIDTH
+            ordered, ordered_labels = _worst_last(comparisons, labels)
+            lines = [*many_lines(ordered, many_width, ordered_labels), _details_line(comparisons)]
+            return ascii_signs("\n".join([*_wrapped(lines, many_width), *verdicts]))
     if len(comparisons) == 1:
         sections[0] += verdicts
     else:
         sections.append(verdicts)
     return ascii_signs("\n\n".join(map("\n".join, sections)))
+
+
+def _wrapped(lines: Iterable[str], width: int) -> list[str]:
+    return [part for line in lines for part in wrap_text(log_line(line), width)]
+
+
+def _worst_last(
+    comparisons: Sequence[Comparison], labels: Sequence[str] | None
+) -> tuple[list[Comparison], list[str] | None]:
+    """Return the comparisons with the worst last, and the names of the base and of the candidates in that order."""
+    ordered = tables.sort_worst_last(comparisons)
+    if labels is None:
+        return ordered, None
+    positions = [next(index for index, one in enumerate(comparisons) if one is comparison) for comparison in ordered]
+    return ordered, [labels[0], *(labels[position + 1] for position in positions)]
+
+
+def _details_line(comparisons: Sequence[Comparison]) -> str:
+    """Return the line with the command that compares the base with the worst candidate."""
+    worst = tables.sort_worst_last(comparisons)[-1]
+    return f"details of all: -v; of one: {shlex.join(['clipbench', 'compare', worst.base, worst.candidate])}"
+
+
+def _short_section(comparison: Comparison, width: int, table_width: int) -> list[str]:
+    """Return the lines of a comparison. A table has more room than sentences."""
+    lines: list[str] = []
+    for line in _short_lines(comparison, table_width):
+        lines += [log_line(line)] if isinstance(line, _TableLine) else _wrapped([line], width)
+    return lines
+
+
+class _TableLine(str):
+    """A line of a table, which is not wrapped again."""
+
+    __slots__ = ()
 
 
 def _short_lines(comparison: Comparison, width: int) -> Iterator[str]:
@@ -75,21 +135,22 @@ def _short_lines(comparison: Comparison, width: int) -> Iterator[str]:
         yield from (f"warning: {warning}" for warning in comparison.warnings)
         return  # the verdict has the reason
     yield ""
+    gated = _outcomes_in_table(comparison.gate)
     explored = [
         difference
         for difference in comparison.differences
-        if difference.verdict == "worse" and not difference.is_headline
+        if not difference.is_headline and (difference.verdict == "worse" or _key(difference) in gated)
     ]
+    explored.sort(key=lambda difference: _key(difference) not in gated)  # what fails the gate is never left out first
+    shown = {_key(difference) for difference in explored[:N_EXPLORED]}
     differences = [
-        difference
-        for difference in comparison.differences
-        if difference.is_headline or difference in explored[:N_EXPLORED]
+        difference for difference in comparison.differences if difference.is_headline or _key(difference) in shown
     ]
     is_tested = any(difference.p_value is not None for difference in comparison.differences)
     if not is_tested:
         differences = comparison.differences[:N_UNTESTED]
     if differences:
-        table = tables.difference_table("", differences)
+        table = _with_gate_words(tables.difference_table("", differences), differences, gated)
         rows = iter(table.rows)
         headed = [
             row
@@ -97,9 +158,13 @@ def _short_lines(comparison: Comparison, width: int) -> Iterator[str]:
             for row in (name, *islice(rows, len(group)))
         ]
         indices = [index for index, column in enumerate(tables.COLUMNS) if column.header in SHORT]
-        yield from as_text(replace(table, rows=headed).select(indices), indent="", width=width).splitlines()
-    if len(explored) > N_EXPLORED:
-        yield f"... and {counted(len(explored) - N_EXPLORED, 'metric')} more that got worse: -v"
+        text = as_text(replace(table, rows=headed).select(indices), indent="", width=width)
+        yield from map(_TableLine, text.splitlines())
+    left_out = explored[N_EXPLORED:]
+    n_failed = sum(_key(difference) in gated for difference in left_out)
+    if left_out:
+        words = f", {counted(n_failed, 'regression')} among them" if n_failed else ""
+        yield f"... and {counted(len(left_out), 'metric')} more that got worse{words}: -v"
     if not is_tested and len(comparison.differences) > len(differences):
         yield f"... and {counted(len(comparison.differences) - len(differences), 'metric')} more: -v"
     yield ""
@@ -110,7 +175,12 @@ def _short_lines(comparison: Comparison, width: int) -> Iterator[str]:
         yield f"{counted(len(worse), 'metric')} of slices got worse: -v"
     yield from (f"note: {note}" for note in comparison.notes if note.startswith(SIMILARITY))
     yield from (f"warning: {warning}" for warning in comparison.warnings)
-    reported = comparison.gate.with_status(*REPORTED)
+    tabled = {_key(difference) for difference in comparison.differences}
+    reported = [
+        outcome
+        for outcome in comparison.gate.with_status(*REPORTED)
+        if outcome.difference is None or _key(outcome.difference) not in gated.keys() & tabled
+    ]
     yield from map(_outcome_line, reported[:N_GATED])
     if len(reported) > N_GATED:
         yield f"... and {len(reported) - N_GATED} more: -v"
@@ -126,6 +196,45 @@ def _relabelled_lines(comparison: Comparison, width: int | None) -> Iterator[str
         yield from as_text(tables.relabelled_table(part), indent="  ", width=width).splitlines()
         yield f"{part.sentence}."
         yield ""
+
+
+def _key(difference: Difference) -> tuple[str, str]:
+    return difference.evaluation, difference.name
+
+
+def _outcomes_in_table(gate: GateResult) -> dict[tuple[str, str], Outcome]:
+    """Return the losses beyond a limit, which a row of the table shows, by evaluation and metric."""
+    return {
+        _key(outcome.difference): outcome
+        for outcome in gate.with_status(*STATUSES_IN_TABLE)
+        if outcome.difference is not None
+    }
+
+
+def _with_gate_words(
+    table: Table, differences: Sequence[Difference], gated: Mapping[tuple[str, str], Outcome]
+) -> Table:
+    """Return a table of differences with the gate's word in the place of the verdict, where the gate has one.
+
+    A note has the limit if there are several, why a known regression is allowed, and the gate's own p-value if the
+    table's would not show the loss.
+    """
+    notes = list(table.notes)
+    has_several_limits = len({outcome.rule for outcome in gated.values()}) > 1
+    column = [column.header for column in table.columns].index("verdict")
+    rows: list[Row | str] = []
+    for difference, row in zip(differences, table.rows, strict=True):
+        outcome = gated.get(_key(difference))
+        if outcome is None:
+            rows.append(row)
+            continue
+        facts = [outcome.rule] if has_several_limits else []
+        facts += [outcome.reason] if outcome.reason else []
+        facts += [outcome.message] if difference.verdict != "worse" else []
+        cells = list(row)
+        cells[column] = Cell(MARKS[outcome.status], note=note_number(": ".join(facts), notes))
+        rows.append(cells)
+    return replace(table, rows=rows, notes=notes)
 
 
 def _refusal_lines(refused: Sequence[Refusal]) -> Iterator[str]:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal, TypeVar
 
+from clipbench.comparison.formats._many import verdict_summary
 from clipbench.comparison.gate import OTHER_UNIT
 from clipbench.comparison.gate_outcomes import FAILED, PASSED, UNDECIDED, GateResult, Outcome, Status
 from clipbench.comparison.metric_difference import Difference, Flips, Verdict
@@ -72,6 +73,8 @@ STATUSES: Mapping[Status, tuple[str, str]] = {
     "pass": ("●", "passed"),
 }
 """Mark and word of each outcome of a gated metric, the gravest first."""
+FEW = 3
+"""Candidates up to which each has a section of its own in a terminal."""
 N_NAMED = 3
 """Metrics that are named in a line, before their number."""
 
@@ -239,14 +242,33 @@ def sort_worst_last(comparisons: Iterable[Comparison]) -> list[Comparison]:
     order = (PASSED, UNDECIDED, FAILED)
     return sorted(
         comparisons,
-        key=lambda comparison: (order.index(comparison.exit_status), -WORDS.index(comparison.verdict)),
+        key=lambda comparison: (
+            order.index(comparison.exit_status),
+            -WORDS.index(comparison.verdict),
+            -_headline_gain(comparison),
+        ),
     )
 
 
+def _headline_gain(comparison: Comparison) -> float:
+    """Return the change of the first headline metric with a direction, positive if it is better, 0 if none has one."""
+    for difference in comparison.differences:
+        if difference.is_headline and difference.base.higher_is_better is not None:
+            return difference.value if difference.base.higher_is_better else -difference.value
+    return 0.0
+
+
 def verdict_lines(comparisons: Sequence[Comparison]) -> list[str]:
-    """Return a line per comparison with its verdict, and the candidate's name if there are several, the worst last."""
+    """Return a line per comparison with its verdict, and the candidate's name if there are several, the worst last.
+
+    More than ``FEW`` have one line: the worst candidate's verdict, and how many have which word.
+    """
     if len(comparisons) == 1:
         return [verdict_line(comparisons[0].verdict, comparisons[0].reason)]
+    if len(comparisons) > FEW:
+        worst = sort_worst_last(comparisons)[-1]
+        line = verdict_line(worst.verdict, f"{worst.reason}; {verdict_summary(comparisons)}", worst.candidate)
+        return [line]
     return [
         verdict_line(comparison.verdict, comparison.reason, comparison.candidate)
         for comparison in sort_worst_last(comparisons)

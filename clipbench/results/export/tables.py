@@ -9,7 +9,8 @@ from clipbench.results.matching import match
 from clipbench.results.numbers import NONE, count, interval, interval_name, number, symbol
 from clipbench.results.provenance import data_facts, missing_reason, origin
 from clipbench.results.record import EvaluationRecord, Metric
-from clipbench.results.run import Run, distinct_names, labels
+from clipbench.results.run import Run, labels
+from clipbench.results.run_names import distinct_names
 from clipbench.results.table import Cell, Column, Row, Table, as_latex, as_markdown, columns, note_number
 from clipbench.results.table.latex import PACKAGES
 from clipbench.results.table.markdown import bullets

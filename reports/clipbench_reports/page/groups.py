@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
 
+from clipbench.comparison.model_ranks import NO_DIRECTION
 from clipbench.results.grouping import group_values
 from clipbench.results.matching import Match, match
 from clipbench.results.numbers import listed
@@ -175,7 +176,7 @@ def scope(groups: Sequence[Group]) -> str:
 def uncompared(
     groups: Sequence[Group], n_models: int, unranked: Mapping[str, str] = MappingProxyType({})
 ) -> list[tuple[str, str]]:
-    """Return each reason why models cannot be compared, or only in part, with the evaluations that it affects.
+    """Return each reason why models cannot be compared, with the evaluations that it affects.
 
     Args:
         unranked: reasons why evaluations and metrics have no ranks, by name.
@@ -185,8 +186,34 @@ def uncompared(
         for group in groups
         for reason in _reasons(group, n_models)
     ]
-    reasons += [(f"Not ranked, as {isolated(reason)}", isolated(name)) for name, reason in unranked.items()]
+    reasons += [
+        (f"Not ranked, as {isolated(reason)}", isolated(name))
+        for name, reason in unranked.items()
+        if reason != NO_DIRECTION
+    ]
     return [(reason, listed(names)) for reason, names in group_values(reasons).items()]
+
+
+def comparison_notes(
+    groups: Sequence[Group], unranked: Mapping[str, str] = MappingProxyType({})
+) -> list[tuple[str, str]]:
+    """Return what a reader may want to know of the models that were compared, with the evaluations that it affects.
+
+    Args:
+        unranked: reasons why evaluations and metrics have no ranks, by name.
+    """
+    notes = [
+        (note, f"{isolated(group.task)} on {isolated(group.data)}")
+        for group in groups
+        if len(group.measured) > 1 and not group.same.differences
+        for note in group.same.notes
+    ]
+    notes += [
+        (f"Compared without ranks, as {isolated(reason)}", isolated(name))
+        for name, reason in unranked.items()
+        if reason == NO_DIRECTION
+    ]
+    return [(note, listed(names)) for note, names in group_values(notes).items()]
 
 
 def _reasons(group: Group, n_models: int) -> list[str]:
@@ -196,4 +223,4 @@ def _reasons(group: Group, n_models: int) -> list[str]:
     for gap in group.gaps:
         models = "all models" if len(gap.labels) == n_models else listed([isolated(label) for label in gap.labels])
         reasons.append(f"{gap.status} for {models}, as {isolated(gap.reason)}")
-    return reasons + (list(group.same.notes) if len(group.measured) > 1 and not group.same.differences else [])
+    return reasons

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from clipbench.comparison.best_models import FEW_TASKS, BestModels
 from clipbench.comparison.compare_runs import compare
 from clipbench.comparison.metric_difference import Difference
 from clipbench.errors import ClipbenchError
@@ -23,6 +24,10 @@ RULE_OF_SEVERAL = (
     "`clipbench compare` tests every metric."
 )
 """The rule, for a reader."""
+
+
+MOST_NAMED = 5
+"""Models that the first line of a page names."""
 
 
 class MetricComparison(NamedTuple):
@@ -75,6 +80,40 @@ def lead_line(sentences: Sequence[Sentence], n_models: int) -> str:
     if not any(sentence.finding.mark == "level" for sentence in sentences):
         return ""
     return "No test here shows a difference" if n_models == 2 else "No model is shown to be ahead of all others"
+
+
+def best_line(
+    sentences: Sequence[Sentence], best: Sequence[BestModels], groups: Sequence[Group], names: Sequence[str]
+) -> str:
+    """Return which model is ahead, or which could be best, of models that have ranks, in one line.
+
+    It has a part for each of few evaluations. With more, it has those in which a model is ahead, and the mean rank.
+
+    Args:
+        sentences: as ``leads`` returns them.
+        best: by the rank intervals.
+        names: of all models.
+    """
+    of_tasks = {models.evaluation: models for models in best if models.evaluation}
+    overall = [models for models in best if not models.evaluation]
+    ahead_by_anchor = {sentence.anchor: sentence.ahead for sentence in sentences if sentence.ahead}
+    titles = task_titles(groups)
+    isolated_names = [isolated(name) for name in names]
+    is_short = len(of_tasks) <= FEW_TASKS or not overall
+    ahead: list[tuple[str, str]] = []
+    parts: list[str] = []
+    for group in groups:
+        task = within_sentence(titles[group.anchor])
+        models = of_tasks.get(group.models[0].evaluation.name)
+        if group.anchor in ahead_by_anchor:
+            ahead.append((ahead_by_anchor[group.anchor], task))
+        elif models is not None and is_short and len(parts) < FEW_TASKS:
+            parts.append(models._replace(scope=f"in {task}").sentence(isolated_names, most_named=MOST_NAMED))
+    if not is_short:
+        parts = [overall[0].sentence(isolated_names, most_named=MOST_NAMED)]
+    ahead_parts = [f"{isolated(label)} is ahead in {fmt.listed(tasks)}" for label, tasks in group_values(ahead).items()]
+    line = "; ".join([*ahead_parts, *parts])
+    return f"E{line[1:]}" if line.startswith("each of") else line  # a model's name stays as it is
 
 
 def _lead(group: Group) -> MetricComparison | None:

@@ -8,6 +8,8 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from clipbench.comparison.best_models import BestModels
+from clipbench.comparison.compare_runs import repeated_run
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench.results import numbers as fmt
 from clipbench.results.matching import is_one_training
@@ -23,9 +25,17 @@ from clipbench_reports.evidence import MissingEvidence
 from clipbench_reports.figures import training
 from clipbench_reports.findings import Finding
 from clipbench_reports.galleries import MAX_BYTES, PageBudget
-from clipbench_reports.page.groups import Group, group_evaluations, page_labels, scope, task_titles, uncompared
+from clipbench_reports.page.groups import (
+    Group,
+    comparison_notes,
+    group_evaluations,
+    page_labels,
+    scope,
+    task_titles,
+    uncompared,
+)
 from clipbench_reports.page.html import PROVENANCE, SUMMARY, Heading, assets, render_template, task_headings, write_html
-from clipbench_reports.page.leads import RULE_OF_SEVERAL, lead_line, leads
+from clipbench_reports.page.leads import RULE_OF_SEVERAL, best_line, lead_line, leads
 from clipbench_reports.page.opening import MOST, RULE, Sentence, key_sentences, opening_line
 from clipbench_reports.page.provenance import citations, headline_facts, origin
 from clipbench_reports.page.scorecard import headline_card, scorecard
@@ -55,6 +65,9 @@ def report_html(runs: Sequence[Run], *, prints_all: bool = False) -> str:
     """Return the report of one or more runs, as ``write_report`` writes it."""
     if not runs:
         raise UsageError("a report needs at least one run: got none")
+    repeated = repeated_run(runs)
+    if repeated is not None:
+        raise UsageError(f"{repeated.label} is given twice: a report shows each run once. Remove one of them")
     return render_template("report.html.j2", **_corrected_context(runs), prints_all=prints_all)
 
 
@@ -77,9 +90,9 @@ def _page_context(runs: Sequence[Run], groups: list[Group]) -> dict[str, object]
     n_drawn = sum(len(group.section.label_sets(model.evaluation)) for group in measured for model in group.measured)
     budget = PageBudget(MAX_BYTES, n_shares=n_shares(groups, failures_of)) if n_drawn <= MAX_DRAWN else None
     sections = [task_results(group, budget=budget, failures_of=failures_of) for group in measured]
-    line, sentences, by_section = _opening(groups, len(runs), is_training=bool(training))
     averages = {name: run.result.average for name, run in labelled}
     headlines = headline_card(measured, averages, has_ranks=len(runs) >= FEWEST_RANKED and not training)
+    line, sentences, by_section = _opening(groups, names, headlines.best, is_training=bool(training))
     all_metrics = (
         metric for group in measured for model in group.measured for metric in model.evaluation.metrics.values()
     )
@@ -112,6 +125,7 @@ def _page_context(runs: Sequence[Run], groups: list[Group]) -> dict[str, object]
         "trends": by_section,
         "rule": RULE if is_one else RULE_OF_TRAINING if training else RULE_OF_SEVERAL,
         "uncompared": [] if is_one else uncompared(groups, len(runs), headlines.unranked),
+        "comparison_notes": [] if is_one else comparison_notes(groups, headlines.unranked),
         "headlines": headlines,
         "card": scorecard(groups, averages),
         "interval_name": bind_percent_signs(fmt.interval_name(all_metrics)),
@@ -125,10 +139,15 @@ def _page_context(runs: Sequence[Run], groups: list[Group]) -> dict[str, object]
 
 
 def _opening(
-    groups: Sequence[Group], n_models: int, *, is_training: bool
+    groups: Sequence[Group], names: Sequence[str], best: Sequence[BestModels], *, is_training: bool
 ) -> tuple[str, list[Sentence], dict[str, Finding]]:
-    """Return the line in large type, the sentences below it, and of one training the trend of each section."""
-    if n_models == 1:
+    """Return the line in large type, the sentences below it, and of one training the trend of each section.
+
+    Args:
+        names: of the models.
+        best: the models that could be best, if there are ranks.
+    """
+    if len(names) == 1:
         titles = task_titles(groups)
         every = [
             Sentence(group.anchor, finding, titles[group.anchor])
@@ -137,7 +156,12 @@ def _opening(
         ]
         return opening_line([sentence.finding for sentence in every]), key_sentences(every), {}
     compared = trends(groups) if is_training else leads(groups)
-    line = trend_line(compared) if is_training else lead_line(compared, n_models)
+    if is_training:
+        line = trend_line(compared)
+    elif best:
+        line = best_line(compared, best, groups, names)
+    else:
+        line = lead_line(compared, len(names))
     firsts = sorted(compared, key=lambda sentence: sentence.finding.mark not in ("ahead", "gained", "lost"))[:MOST]
     return line, firsts, {sentence.anchor: sentence.finding for sentence in compared if is_training}
 

@@ -7,6 +7,7 @@ from functools import partial
 from operator import attrgetter
 from types import MappingProxyType
 
+from clipbench.comparison.best_models import BestModels, best_models
 from clipbench.comparison.board import RANK_RULE
 from clipbench.comparison.model_ranks import Entrant, MetricRanks, mean_ranks, rank_metrics
 from clipbench.results.grouping import group_values
@@ -14,10 +15,13 @@ from clipbench.results.metric_name import subset_of
 from clipbench.results.numbers import number, symbol
 from clipbench.results.record import AverageRecord, EvaluationRecord, Metric
 from clipbench.results.titles import full_title, headlines, metric_title, subset_title, within_sentence
+from clipbench_reports.drawing.marks import Axis, nice_axis
 from clipbench_reports.evidence import PLAIN
 from clipbench_reports.page.groups import EvaluatedModel, Gap, Group, unique_ids
 
 OTHER_LEVEL = "The sentences at the top are corrected over the whole page, so that they may claim less."
+FRACTIONS = Axis(low=0, high=1, ticks=(0, 0.25, 0.5, 0.75, 1), is_percent=True)
+"""The axis on which all fractions are."""
 Baseline = tuple[str, str]
 """The short title of a baseline of a metric, and its value with its unit."""
 
@@ -66,6 +70,15 @@ class MetricLines:
         first, *other_baselines = (line.baselines for line in self.lines)
         return first if other_baselines and all(baselines == first for baselines in other_baselines) else []
 
+    @property
+    def axis(self) -> Axis | None:
+        """The axis of all values: from 0 to 100 % for fractions, otherwise around them. None without any value."""
+        if self.unit == "fraction":
+            return FRACTIONS
+        metrics = [line.metric for line in self.lines if line.metric.value is not None]
+        ends = [end for metric in metrics for end in (metric.value, metric.low, metric.high, metric.chance)]
+        return nice_axis(end for end in ends if end is not None) if metrics else None
+
 
 @dataclass(frozen=True, kw_only=True)
 class TaskMetrics:
@@ -92,6 +105,8 @@ class Scorecard:
     """The meaning of the ranks, for a reader, empty if nothing is ranked."""
     unranked: Mapping[str, str] = field(default_factory=dict)
     """Why evaluations and metrics have no ranks, by name."""
+    best: Sequence[BestModels] = ()
+    """The models that could be best by each ranked evaluation, and by the mean rank, by the ranks of the card."""
 
     @property
     def lines(self) -> list[MetricValue]:
@@ -152,7 +167,8 @@ def headline_card(
             metrics = [_with_ranks(metric, ranked.get(group.anchor, ())) for metric in metrics]
             blocks.append(TaskMetrics(anchor=group.anchor, title=group.title, data=group.data, metrics=metrics))
     rules = [RANK_RULE, OTHER_LEVEL, *([means.rule] if means else [])] if any(ranked.values()) else []
-    return Scorecard(blocks, notes, rules, unranked)
+    best = best_models([ranks for metrics in ranked.values() for ranks in metrics], means)
+    return Scorecard(blocks, notes, rules, unranked, best)
 
 
 def _with_ranks(metric: MetricLines, ranked: Sequence[MetricRanks]) -> MetricLines:

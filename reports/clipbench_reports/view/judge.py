@@ -19,6 +19,7 @@ from clipbench.choosing.judgement_log import (
     read_log,
     skip_lines,
     undo_lines,
+    unskip_lines,
     write_qrels,
 )
 from clipbench.choosing.pool import GRADES, MOST_GRADE, Pool, read_pool
@@ -71,8 +72,11 @@ class Judging(SiteAnswers):
         return HTMLResponse(text, headers={"content-security-policy": POLICY.replace("img-src", "img-src 'self'")})
 
     def state(self, request: Request) -> Response:
-        """Return the first query that the judge has not judged yet."""
+        """Return the first query that the judge has not judged yet, or the one that is asked for."""
         judgements = read_log(self._pool)
+        index = request.query_params.get("query")
+        if index is not None:
+            return self._state(judgements, self._queries.index(self._query(index)))
         return self._state(judgements, self._next(judgements, -1))
 
     def image(self, request: Request) -> Response:
@@ -99,8 +103,8 @@ class Judging(SiteAnswers):
         """Append to the log, and return the next state once the lines are on the disk.
 
         ``{"query": 3, "grades": {"0": 2}}`` grades photographs by their places, with ``"next"`` all others as not
-        relevant, and goes on; ``{"query": 3, "skip": true}`` skips the query; ``{"undo": true}`` takes the last of
-        these back.
+        relevant, and goes on; ``{"query": 3, "skip": true}`` skips the query, until it is graded after all;
+        ``{"undo": true}`` takes the last of these back.
         """
         try:
             body = decode_json(content.decode())
@@ -115,11 +119,11 @@ class Judging(SiteAnswers):
             query = self._query(str(body.get("query", "")))
             is_skip, is_next = (body.get(name) is True for name in ("skip", "next"))
             query_index, goes_on = self._queries.index(query), is_skip or is_next
-            log_lines = (
-                skip_lines(query, self._judge)
-                if is_skip
-                else grade_lines(query, self._grades(query, body), self._judge)
-            )
+            if is_skip:
+                log_lines = skip_lines(query, self._judge)
+            else:  # a grade takes a skip back
+                log_lines = unskip_lines(read_log(self._pool), query, self._judge)
+                log_lines += grade_lines(query, self._grades(query, body), self._judge)
         if log_lines:
             append(self._pool, log_lines)
         if log_lines and is_undo:
@@ -158,6 +162,10 @@ class Judging(SiteAnswers):
         state: dict[str, Any] = {
             "n_queries": len(queries),
             "n_done": sum(judgements.is_done(query, self._judge) for query in queries),
+            "skipped": [
+                {"query": queries.index(query), "text": self._pool.queries[query]}
+                for query in judgements.skipped(self._judge)
+            ],
             "notes": judgements.notes,
             "query": None,
         }

@@ -351,10 +351,8 @@ def _page(template: str, request: Request, **context: Any) -> Response:
 
 
 def _breakable(name: str) -> Markup:
-    text = str(escape(name))
-    if len(name) <= LONG_NAME:
-        return Markup(f'<span class="whole">{text}</span>')
-    return Markup(re.sub(r"(?<=[/:@._-])(?=\w)", "<wbr>", text))
+    text = re.sub(r"(?<=[/:@._-])(?=\w)", "<wbr>", str(escape(name)))
+    return Markup(f'<span class="whole">{text}</span>' if len(name) <= LONG_NAME else text)
 
 
 render = renderer(

@@ -70,7 +70,7 @@ def test_what_only_some_models_have_is_named(small: list[Run], tmp_path: Path) -
 
 def test_models_that_must_not_be_compared_have_figures_of_their_own(small: list[Run], tmp_path: Path) -> None:
     found = sections(tmp_path, small[0], changed(small[1], params={"prompts": "other"}))["retrieval"]
-    assert "the models differ in parameters. Each has figures of its own." in found
+    assert "the models differ in prompts. Each has figures of its own." in found
     together, *models = by_model(found)
     assert "<figure" not in together and [each.count("<figure") for each in models] == [2, 2]
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import pytest
 import clipbench as cb
 from clipbench.results.run import Run
 from clipbench_reports.page.report import write_report
+from tests.many_runs import write_many_runs
 from tests.reports.conftest import HOSTILE, Faults, Visit
 
 if TYPE_CHECKING:
@@ -214,6 +216,72 @@ def test_two_models_have_no_board(parts: SimpleNamespace, tmp_path: Path) -> Non
     runs = runs_of(tmp_path, parts, ["one", "two"], ranked)
     write_report(runs, tmp_path / "report.html")
     assert "rank-rule" not in (tmp_path / "report.html").read_text().partition("<body>")[2]
+
+
+BARS = """() => [...document.querySelectorAll(".board")].map((table) => {
+  const width = table.getBoundingClientRect().width;
+  const tracks = [...table.querySelectorAll(".track")].map((track) => track.getBoundingClientRect());
+  const isClipped = (ticks) => [...table.tHead.querySelectorAll(".ticks")].includes(ticks)
+    && getComputedStyle(table.tHead).clipPath !== "none";
+  const words = [...table.querySelectorAll(".ticks")].filter((ticks) => ticks.checkVisibility() && !isClipped(ticks));
+  return {
+    share: Math.min(...tracks.map((track) => track.width / width)),
+    bars: [...table.querySelectorAll(".range")].map((bar) => bar.getBoundingClientRect().width / width),
+    ends: [...new Set(tracks.map((track) => Math.round(track.left)))].length,
+    ticks: words.map((ticks) => ticks.innerText.split(/\\s+/)),
+  };
+})"""
+"""Of each board, the parts of its width that axes and intervals take, how many left ends there are, and the ticks."""
+LANES = """() => [...document.querySelectorAll(".heads .track")].map((track) =>
+  [...track.querySelectorAll(".dot")].map((mark) => {
+    const { left, right, top, bottom } = mark.getBoundingClientRect();
+    return { left, right, top, bottom };
+  }))"""
+"""The boxes of the marks on each axis that several models share."""
+
+
+@pytest.mark.parametrize("n_models", [11, pytest.param(40, marks=pytest.mark.slow)])
+def test_bars_use_the_width_and_have_an_axis_at_every_width(pages: Pages, visit: Visit, n_models: int) -> None:
+    page = visit(pages(n_models, ranked))
+    for width, least in ((1280, 0.5), (360, 0.9)):
+        page.set_viewport_size({"width": width, "height": 900})
+        boards = page.evaluate(BARS)
+        assert len(boards) == 8  # six evaluations, and two mean ranks
+        for board_facts in boards:
+            assert board_facts["share"] >= least and board_facts["ends"] == 1, (width, board_facts)
+            assert len(board_facts["bars"]) == n_models and max(board_facts["bars"]) > 0.02
+            assert [ticks[0] for ticks in board_facts["ticks"]] == ["0"], (width, board_facts)
+        assert boards[2]["ticks"] == [["0", "25", "50", "75", "100"]]
+
+
+def test_marks_of_equal_values_do_not_hide_each_other(parts: SimpleNamespace, visit: Visit, tmp_path: Path) -> None:
+    same = [
+        parts.write_run(tmp_path / name, ranked(parts, 0), model={**parts.model, "ref": name})
+        for name in ("one", "two", "three")
+    ]
+    write_report(same, tmp_path / "report.html")
+    page = visit(tmp_path / "report.html")
+    for width in (360, 1280):
+        page.set_viewport_size({"width": width, "height": 900})
+        lanes = page.evaluate(LANES)
+        assert len(lanes) == 6 and all(len(marks) == 3 for marks in lanes)
+        for marks in lanes:
+            for upper, lower in pairwise(marks):
+                assert upper["bottom"] <= lower["top"] and abs(upper["left"] - lower["left"]) < 3
+
+
+def test_the_page_opens_with_the_set_that_could_be_best_and_what_was_compared_is_not_uncompared(
+    visit: Visit, tmp_path: Path
+) -> None:
+    runs = write_many_runs(tmp_path, 11)
+    write_report(runs, tmp_path / "report.html")
+    page = visit(tmp_path / "report.html")
+    (ranks,) = cb.board(*runs).metrics
+    best = [f"step-{model.position:02}" for model in ranks.ranked() if model.low == 1]
+    assert 1 < len(best) < 6
+    line = f"{len(best)} of 11 could be best in zero-shot: {', '.join(best)}"
+    assert page.locator(".opening").inner_text() == line
+    assert page.get_by_text("What could not be compared").count() == 0
 
 
 HARD_NAMES = ("n" * 300, "n" * 299 + "x", "דגם " * 12 + "א", "דגם " * 12 + "ב", "twin", "twin", HOSTILE)

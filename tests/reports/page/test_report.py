@@ -96,10 +96,10 @@ def test_a_long_series_leaves_figures_to_the_single_reports_and_says_so(
         parts.retrieval(rng, n=8),
         {"metrics": {"x": Metric(value=1.0)}},
     )
-    run = make_run(
-        {f"{task}@mine": found for task, found in zip(("zero-shot", "retrieval", "own"), measured, strict=True)}
-    )
-    series = [replace(run, result=replace(run.result, model={"ref": f"epoch {k}"})) for k in range(17)]
+    evaluations = {
+        f"{task}@mine": found for task, found in zip(("zero-shot", "retrieval", "own"), measured, strict=True)
+    }
+    series = [make_run(evaluations, name=f"epoch-{k}", model={"ref": f"epoch {k}"}) for k in range(17)]
     assert report(*series[:16]).all("figure")
     page = report(*series)
     assert not page.all("figure")

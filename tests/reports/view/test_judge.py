@@ -35,7 +35,13 @@ class Other(ConstantModel):
 
 
 @pytest.fixture
-def pool(tmp_path: Path) -> Pool:
+def queries() -> list[str]:
+    """Return the queries of the pool. A test that needs others has them as a parameter."""
+    return ["a cat", "a dog", '<b onclick="x">&amp; שלום']
+
+
+@pytest.fixture
+def pool(tmp_path: Path, queries: list[str]) -> Pool:
     (tmp_path / "photographs").mkdir()
     for number in range(8):
         Image.new("RGB", (1200, 30 * (number + 1)), (30 * number, 0, 90)).save(tmp_path / f"photographs/{number}.png")
@@ -43,7 +49,6 @@ def pool(tmp_path: Path) -> Pool:
     for model, name in zip(models, ("first-model", "second-model"), strict=True):
         model.name = name  # type: ignore[attr-defined]
         model.info = type(model.info)(**{**vars(model.info), "ref": name})
-    queries = ["a cat", "a dog", '<b onclick="x">&amp; שלום']
     return cb.pool(models, tmp_path / "photographs", queries, tmp_path / "pool", k=3, n_random=1)
 
 
@@ -164,7 +169,7 @@ def test_grades_have_the_same_words_on_buttons_and_in_the_docs(app: Any, ask: As
     row = re.compile(r"^\| `(.)` \| ([a-z ]+) \|", re.MULTILINE)
     in_docs = row.findall((Path(__file__).parents[3] / "docs" / "choose.md").read_text(encoding="utf-8"))
     assert on_page[: len(GRADES)] == [(str(grade), word) for grade, word in enumerate(GRADES)]
-    assert sorted(in_docs) == sorted(on_page) and len(on_page) == len(GRADES) + 3
+    assert sorted(in_docs) == sorted(on_page) and len(on_page) == len(GRADES) + 4
 
 
 def test_a_pool_is_judged_by_keys_alone_to_a_live_verdict(open_judge: OpenJudge, pool: Pool) -> None:
@@ -183,7 +188,7 @@ def test_a_pool_is_judged_by_keys_alone_to_a_live_verdict(open_judge: OpenJudge,
     page.keyboard.type("ns")
     expect(query).to_have_text(texts[2])
     page.keyboard.type("2n")
-    expect(query).to_have_text("All queries are judged. Thank you.")
+    expect(query).to_have_text("2 of 3 queries are judged, 1 skipped.")
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     expect(page.locator("[data-verdict] b")).to_have_text(cb.choose(pool.folder).sentence)
     judgements = read_log(pool)
@@ -191,6 +196,91 @@ def test_a_pool_is_judged_by_keys_alone_to_a_live_verdict(open_judge: OpenJudge,
     images = pool.candidates[first]
     assert judgements.grades(first) == {**dict.fromkeys(images, 0), images[0]: 3, images[3]: 2}
     assert judgements.is_done(skipped, "anna") and judgements.grades(skipped) is None
+
+
+TEN = [f"query {letter}" for letter in "abcdefghij"]
+
+
+@pytest.mark.parametrize("queries", [TEN])
+@pytest.mark.parametrize("is_touch", [False, True], ids=["keys", "touch"])
+def test_ten_queries_are_judged_with_two_skips_and_a_way_back(
+    open_judge: OpenJudge, pool: Pool, is_touch: bool
+) -> None:
+    from playwright.sync_api import expect
+
+    page = open_judge(width=360, height=740, has_touch=is_touch)
+    query, listed = page.locator("[data-query]"), page.locator("[data-skipped] li button")
+
+    def press(key: str) -> None:
+        if is_touch:
+            page.locator(f'.bar [data-key="{key}"]').tap()
+        else:
+            page.keyboard.press(key)
+
+    texts = [*pool.queries.values()]
+    skipped = [texts[2], texts[6]]
+    expect(page.locator('.bar [data-key="b"]')).to_be_disabled()
+    for text in texts:
+        expect(query).to_have_text(text)
+        press("s" if text in skipped else "n")
+    expect(query).to_have_text("8 of 10 queries are judged, 2 skipped.")
+    expect(listed).to_have_text(skipped)
+    assert page.locator("[data-skipped]").get_attribute("open") is not None
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert cb.choose(pool.folder).n_skipped == 2
+    page.reload()  # as after a restart: what is skipped is not forgotten
+    expect(query).to_have_text("8 of 10 queries are judged, 2 skipped.")
+
+    # Back to one from the list, and to the other by its button.
+    if is_touch:
+        listed.nth(1).tap()
+    else:
+        listed.nth(1).focus()
+        page.keyboard.press("Enter")
+    expect(query).to_have_text(skipped[1])
+    press("2")
+    press("n")
+    expect(query).to_have_text("9 of 10 queries are judged, 1 skipped.")
+    expect(listed).to_have_text(skipped[:1])
+    press("b")
+    expect(query).to_have_text(skipped[0])
+    press("n")
+    expect(query).to_have_text("All queries are judged. Thank you.")
+    expect(page.locator("[data-skipped]")).to_be_hidden()
+    judgements = read_log(pool)
+    assert not judgements.skipped() and all(judgements.grades(query_id) is not None for query_id in pool.queries)
+    second = next(query_id for query_id, text in pool.queries.items() if text == skipped[1])
+    assert max((judgements.grades(second) or {}).values()) == 2
+
+    # A step back is taken back like any other, and leaves the query open.
+    press("u")
+    expect(query).to_have_text(skipped[0])
+    assert read_log(pool).grades([*pool.queries][2]) is None
+
+
+def test_a_skip_in_another_session_is_listed_for_its_judge_only(app: Any, ask: Ask, pool: Pool) -> None:
+    ask(app, "/judge", body=b'{"query": 1, "skip": true}', **SENT)
+    (skipped,) = json.loads(ask(app, "/state").text)["skipped"]
+    assert skipped == {"query": 1, "text": [*pool.queries.values()][1]}
+    other = site.guarded(judging.Judging(pool, "ben", TOKEN), TOKEN, PORT, "clipbench judge")
+    assert json.loads(ask(other, "/state").text)["skipped"] == []
+    assert json.loads(ask(app, "/state?query=1").text)["query"] == 1
+    assert ask(app, "/state?query=9").status == ask(app, "/state?query=x").status == 404
+
+
+@pytest.mark.parametrize("queries", [TEN])
+def test_the_scope_of_the_list_counts_what_is_skipped(app: Any, ask: Ask, pool: Pool) -> None:
+    for index in range(10):
+        body = b'{"query": %d, "skip": true}' if index in (2, 6) else b'{"query": %d, "grades": {}, "next": true}'
+        ask(app, "/judge", body=body % index, **SENT)
+    choice = cb.choose(pool.folder, scope="list")
+    assert not choice.is_decided and (choice.n_open, choice.n_skipped) == (2, 2)
+    assert "The list has 0 left, and 2 that are skipped or judged in part" in choice.sentence
+    assert "about 0 more" not in choice.sentence
+    text = str(choice)
+    assert text.startswith("Not decided after 8 queries")
+    assert "in brackets what it may become with the 2 open queries, which is not a confidence interval" in text
+    assert "2 queries are open (2 skipped)" in text
 
 
 IS_IN_VIEW = """(element) => {

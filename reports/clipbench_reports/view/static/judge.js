@@ -8,6 +8,7 @@
   const verdict = main.querySelector("[data-verdict]");
   const query = main.querySelector(".query");
   const bar = main.querySelector(".bar");
+  const skipped = main.querySelector("[data-skipped]");
   const words = [...bar.querySelectorAll("button span")].map((word) => word.textContent);
   const RELEVANT = 2; // the grade of a tap
   let state = {};
@@ -72,9 +73,14 @@
     const grades = next.grades ?? [];
     const isEnd = next.query === null;
     const nGraded = grades.filter((grade) => grade !== null).length;
-    const counts = `${next.n_done} of ${next.n_queries} queries done${isEnd ? "" : `, ${nGraded} of ${grades.length} photographs`}`;
+    const nSkipped = next.skipped.length;
+    const done = `${next.n_done} of ${next.n_queries} queries done${nSkipped ? ` (${nSkipped} skipped)` : ""}`;
+    const counts = `${done}${isEnd ? "" : `, ${nGraded} of ${grades.length} photographs`}`;
     main.querySelector("[data-progress]").textContent = [counts, ...next.notes].join(" · ");
-    main.querySelector("[data-query]").textContent = next.text ?? "All queries are judged. Thank you.";
+    const judged = `${next.n_queries - nSkipped} of ${next.n_queries} queries are judged, ${nSkipped} skipped.`;
+    const end = nSkipped ? judged : "All queries are judged. Thank you.";
+    main.querySelector("[data-query]").textContent = next.text ?? end;
+    listSkipped(isEnd);
     for (const part of main.querySelectorAll("[data-while]")) part.hidden = isEnd;
     main.querySelector("[data-end]").hidden = !isEnd;
     if (isEnd) verdict.open = true;
@@ -83,6 +89,28 @@
     if (isOther && !isEnd) move(0);
     if (isOther) scrollTo(0, 0);
     if (isOther) verdicts = verdicts.then(look).catch((error) => warn(error.message));
+  }
+
+  /** List the queries that are skipped, each with a way back; at the end the list is open. */
+  function listSkipped(isEnd) {
+    const rows = state.skipped.map(({ query: index, text }) => {
+      const button = make("button", { type: "button" }, make("bdi", {}, text));
+      button.addEventListener("click", () => then(() => back(index)));
+      return make("li", {}, button);
+    });
+    skipped.hidden = !rows.length;
+    skipped.querySelector("b").textContent = rows.length;
+    skipped.querySelector("ol").replaceChildren(...rows);
+    if (isEnd && rows.length) skipped.open = true;
+    bar.querySelector('[data-key="b"]').disabled = !rows.length;
+  }
+
+  /** Show a query that was skipped: the one of an index, or the next one of the list. */
+  async function back(index) {
+    const indices = state.skipped.map((row) => row.query);
+    const following = indices.find((other) => other > (state.query ?? -1)) ?? indices[0];
+    if (index === undefined && following === undefined) return;
+    show(await ask(`/state?query=${index ?? following}`));
   }
 
   /** Return the place of the next photograph without a grade. */
@@ -99,6 +127,7 @@
     then(async () => {
       const at = place();
       if (key === "u") show(await ask("/judge", { undo: true }));
+      else if (key === "b") await back();
       else if (state.query === null) return;
       else if (key === "n") show(await ask("/judge", { query: state.query, grades: {}, next: true }));
       else if (key === "s") show(await ask("/judge", { query: state.query, skip: true }));
@@ -120,10 +149,10 @@
   const STEPS = { ArrowLeft: () => -1, ArrowRight: () => 1, ArrowUp: () => -columns(), ArrowDown: columns };
 
   document.addEventListener("keydown", (event) => {
-    const isElsewhere = event.target.closest?.("summary, .bar, .switch, a");
+    const isElsewhere = event.target.closest?.("summary, .bar, .switch, .skipped, a");
     if (event.ctrlKey || event.metaKey || event.altKey || (isElsewhere && [" ", "Enter"].includes(event.key))) return;
     if (event.key in STEPS) then(() => move(place() + STEPS[event.key]()));
-    else if (/^[0-3nsu ]$/.test(event.key)) act(event.key);
+    else if (/^[0-3nsub ]$/.test(event.key)) act(event.key);
     else return;
     event.preventDefault();
   });
