@@ -120,7 +120,7 @@ def _image_files(
 ) -> dict[schemas.ImageKey, FileImage]:
     """Return the image files of contrasts, each from the first folder that has it, without missing ones."""
     images: dict[schemas.ImageKey, FileImage] = {}
-    for key in dict.fromkeys(key for contrast in contrasts for key in contrast.images):
+    for key in schemas.distinct_images(contrasts):
         for folder in folders:
             if is_file(folder / key.name):
                 images[key] = FileImage(folder / key.name)

@@ -107,8 +107,8 @@ def build_dataset(
         DataError: no question is valid.
         Unavailable: images are missing, with ``allow_partial`` only if no question is left.
     """
-    valid = {contrast_id: contrast for contrast_id, contrast in contrasts.items() if contrast.is_valid}
     notes = []
+    valid = {contrast_id: contrast for contrast_id, contrast in contrasts.items() if contrast.is_valid}
     if n_invalid := len(contrasts) - len(valid):
         reason = "they have nothing to choose, or are invalid by their authors' rule"
         notes.append(f"{n_invalid:,} of {len(contrasts):,} items are not scored: {reason}")
@@ -123,7 +123,7 @@ def build_dataset(
         fix = f"{option('allow_partial', True)} scores the {scored_share} whose images are there"
     else:
         fix = "put the images there"
-    needed_images = _distinct_images(valid.values())
+    needed_images = distinct_images(valid.values())
     missing_names = [key.name for key in needed_images if key not in images]
     is_allowed = allow_partial and bool(complete)
     advice = f"looked for in {sources}: {fix}"
@@ -134,7 +134,7 @@ def build_dataset(
 
 def _dataset_of(contrasts: Mapping[str, ParsedContrast], images: Images, id: str, notes: Sequence[str]) -> Dataset:
     """Return the data set of contrasts whose images are all there, with the images in the order of their first use."""
-    used_images = _distinct_images(contrasts.values())
+    used_images = distinct_images(contrasts.values())
     image_row = {key: row for row, key in enumerate(used_images)}
     numbered_contrasts = []
     for contrast_id, contrast in contrasts.items():
@@ -158,7 +158,8 @@ def _dataset_of(contrasts: Mapping[str, ParsedContrast], images: Images, id: str
     )
 
 
-def _distinct_images(contrasts: Iterable[ParsedContrast]) -> list[ImageKey]:
+def distinct_images(contrasts: Iterable[ParsedContrast]) -> list[ImageKey]:
+    """Return the images of contrasts in the order of their first use."""
     return list(dict.fromkeys(key for contrast in contrasts for key in contrast.images))
 
 
@@ -387,26 +388,11 @@ CREPE_COLUMNS = MappingProxyType({kind: f"valid_hard_negs_{kind}" for kind in ("
 
 SCHEMAS = (
     Schema("a contrast with its truth matrix", {"captions", "truth"}, True, _truth_matrix),
-    Schema(
-        "a contrast with true captions and hard negatives",
-        {"true", "false"},
-        True,
-        _true_and_false,
-    ),
+    Schema("a contrast with true captions and hard negatives", {"true", "false"}, True, _true_and_false),
     Schema("NLVR", {"sentence", "images"}, False, _nlvr),
     Schema("WinoGAViL", {"cue", "candidates", "associations"}, False, _winogavil),
-    Schema(
-        "Winoground",
-        {"image_0", "image_1", "caption_0", "caption_1"},
-        False,
-        _winoground,
-    ),
-    Schema(
-        "ColorSwap",
-        {"image_1", "image_2", "caption_1", "caption_2"},
-        False,
-        _colorswap,
-    ),
+    Schema("Winoground", {"image_0", "image_1", "caption_0", "caption_1"}, False, _winoground),
+    Schema("ColorSwap", {"image_1", "image_2", "caption_1", "caption_2"}, False, _colorswap),
     Schema("BiVLC", {"image", "negative_image", "caption", "negative_caption"}, False, _bivlc),
     Schema("MMVP-VLM", {"Question ID", "Type", "Statement"}, False, _mmvp, n_rows=2),
     Schema("What'sUp", {"caption_options"}, True, _whats_up),

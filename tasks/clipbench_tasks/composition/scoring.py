@@ -305,33 +305,39 @@ def means(contrasts: Sequence[Contrast], scores: Columns, chances: Columns) -> M
     for name, score in scores.items():
         chance = chances.get(name)
         if len(subsets) > 1:
-            overall |= _means_of_subsets(name, score, subset_of, chance, columns)
+            averages = _means_of_subsets(name, score, subset_of, chance)
+            columns |= averages.columns
+            overall |= averages.measures
         for subset in subsets:
             if subset not in SETS:
                 group = np.where(subset_of == subset, group_of, "")
-                of_groups |= _mean_of_groups(subset, name, score, group, chance, columns)
+                averages = _mean_of_groups(subset, name, score, group, chance)
+                columns |= averages.columns
+                of_groups |= averages.measures
     aggregates = {name: split_outer_subset(name).subset for name in overall}  # macro, micro, or a category
     order = list(dict.fromkeys(aggregates.values()))
     names = sorted(overall, key=lambda name: order.index(aggregates[name]))
     return Means(columns, {name: overall[name] for name in names}, of_groups, _notes(subsets, of_groups))
 
 
-def _means_of_subsets(
-    name: str, score: Column, subset_of: np.ndarray, chance: Column | None, columns: Table
-) -> Measures:
-    """Return the means of a score over all subsets, over those of each category, and over all samples.
+class _Averages(NamedTuple):
+    """Means of a score, with the columns that they are made from."""
 
-    Args:
-        columns: gets the columns of the measures.
-    """
+    columns: Table
+    measures: Measures
+
+
+def _means_of_subsets(name: str, score: Column, subset_of: np.ndarray, chance: Column | None) -> _Averages:
+    """Return the means of a score over all subsets, over the subsets of each category, and over all samples."""
+    columns: Table = {}
     measures: Measures = {}
     is_defined = ~np.isnan(score)
     present = list(dict.fromkeys(subset_of[is_defined].tolist()))
     for aggregate, members in {"macro": present, **_categories(present)}.items():
         macro = f"{aggregate}/{name}"
         of_members = np.where(np.isin(subset_of, members), score, np.nan)
-        added_columns, measures[macro] = mean_over_parts(macro, of_members, subset_of, chance=chance)
-        columns.update(added_columns)
+        macro_columns, measures[macro] = mean_over_parts(macro, of_members, subset_of, chance=chance)
+        columns |= macro_columns
     micro = f"micro/{name}"
     columns[micro] = score
     measures[micro] = Mean(
@@ -339,28 +345,24 @@ def _means_of_subsets(
         chance=None if chance is None else float(chance[is_defined].mean()),
         is_headline=name in ("text_acc", "image_acc", "image_jaccard"),
     )
-    return measures
+    return _Averages(columns, measures)
 
 
-def _mean_of_groups(
-    subset: str, name: str, score: Column, group: np.ndarray, chance: Column | None, columns: Table
-) -> Measures:
+def _mean_of_groups(subset: str, name: str, score: Column, group: np.ndarray, chance: Column | None) -> _Averages:
     """Return the mean of a score over a subset's groups, or nothing if no sample of the subset has a group.
 
     Args:
-        group: the group of each sample, empty for other subsets' samples and for those without a group.
-        columns: gets the columns of the measure.
+        group: the group of each sample, empty for samples of other subsets and for samples without a group.
     """
     macro = f"{subset}/macro_{name}" if subset else f"macro_{name}"
     is_scored = (group != "") & ~np.isnan(score)
     enters = is_scored & _enters_mean(subset, group)
     if enters.any():
-        added_columns, measure = mean_over_parts(macro, np.where(enters, score, np.nan), group, chance=chance)
-        columns.update(added_columns)
-        return {macro: measure}
+        columns, measure = mean_over_parts(macro, np.where(enters, score, np.nan), group, chance=chance)
+        return _Averages(columns, {macro: measure})
     if is_scored.any():
-        return {macro: undefined(NO_GROUP[subset], higher_is_better=True)}
-    return {}
+        return _Averages({}, {macro: undefined(NO_GROUP[subset], higher_is_better=True)})
+    return _Averages({}, {})
 
 
 def _categories(subsets: Sequence[str]) -> dict[str, list[str]]:

@@ -150,7 +150,7 @@ class Training(NamedTuple):
         )
 
 
-class Targets(NamedTuple):
+class AttackClasses(NamedTuple):
     """Classes of each attack, numbered among the trained ones."""
 
     object: Rows
@@ -193,7 +193,7 @@ def probe_attacks(
     plain_or_any = np.where(plain >= 0, plain, attacked)  # the credits of the attacked image are not used
     of_training, *test_vectors = image_vectors(dataset, embedder, training.images, attacked, plain_or_any)
     scores = _scores_by_fold(training, of_training, test_vectors, training.of_attack[probed_rows], len(trained))
-    targets = Targets(
+    targets = AttackClasses(
         object=np.searchsorted(trained, labels[probed_rows]), word=np.searchsorted(trained, words[probed_rows])
     )
     credits = {ZERO_SHOT: [_credits_of_prompts(images, classes[trained], targets) for images in test_vectors]}
@@ -269,14 +269,14 @@ def image_vectors(dataset: Dataset, embedder: Embedder, *rows: Rows) -> list[Vec
     return np.split(vectors, ends[:-1])
 
 
-def _credits_of_prompts(images: Vectors, classes: Vectors, targets: Targets) -> Credits:
+def _credits_of_prompts(images: Vectors, classes: Vectors, targets: AttackClasses) -> Credits:
     """Return the credits by the nearest class embedding."""
     by_object = class_scores(images, classes, targets.object)
     by_word = class_scores(images, classes, targets.word)
     return Credits(by_object.credit(), by_word.credit())
 
 
-def _credits_of_scores(scores: Float64[np.ndarray, "n_asked n_classes"], targets: Targets) -> Credits:
+def _credits_of_scores(scores: Float64[np.ndarray, "n_asked n_classes"], targets: AttackClasses) -> Credits:
     return Credits(first_credit(scores, targets.object), first_credit(scores, targets.word))
 
 
@@ -311,13 +311,13 @@ def _samples(credits: Mapping[str, Sequence[Credits]], plain: Rows, probed_rows:
         credits: by classifier, of the attacked image and of the image without a word.
         n: number of all attacks.
     """
-    one_if_plain = np.where(plain >= 0, 1.0, np.nan)
-    columns: Columns = {"plain_image": plain * one_if_plain}
+    has_plain = plain >= 0
+    columns: Columns = {"plain_image": np.where(has_plain, plain, np.nan)}
     for key, (of_attacked, of_plain) in credits.items():
         columns[f"{key}_attack_success"] = of_attacked.word
         columns[f"{key}_attacked_acc"] = of_attacked.object
-        columns[f"{key}_plain_acc"] = of_plain.object * one_if_plain
-        columns[f"{key}_plain_named_word"] = of_plain.word * one_if_plain
+        columns[f"{key}_plain_acc"] = np.where(has_plain, of_plain.object, np.nan)
+        columns[f"{key}_plain_named_word"] = np.where(has_plain, of_plain.word, np.nan)
     for key in PROBES:
         columns[f"{ZERO_SHOT}_minus_{key}"] = columns[f"{ZERO_SHOT}_attack_success"] - columns[f"{key}_attack_success"]
     return {name: column_at_rows(values, probed_rows, n) for name, values in columns.items()}
