@@ -152,10 +152,7 @@ class FewShot(Task):
         by_prompts = class_scores(images[test], classes, true)
         credits = {f"{method}_acc1@{ALL}": first_credit(scores, true) for method, scores in with_all.items()}
         credits[ZERO_SHOT] = by_prompts.credit()
-        credits_of_draws = {}
-        for method, scores in classifiers.items():
-            for k in shots:
-                credits_of_draws[f"{method}_acc1@{k}"] = _hits_of_draws(scores, labels, test, draws, k)
+        credits_of_draws = _credits_of_draws(classifiers, labels, test, draws, shots)
         for name in (ZERO_SHOT, f"linear_probe_acc1@{ALL}"):  # the worth compares both on the same rows
             credits_of_draws[f"{OF_DRAWS}{name}"] = credits[name]
         ids = text_column(dataset.image_ids)[test]
@@ -339,6 +336,17 @@ def _classifiers(images: Vectors, labels: Rows, classes: Vectors, logit_scale: f
     if logit_scale is not None:
         classifiers["prompt_probe"] = partial(probe, towards=logit_scale * classes.astype(np.float64))
     return classifiers
+
+
+def _credits_of_draws(
+    classifiers: Mapping[str, Scores], labels: Rows, test: Rows, draws: Draws, shots: Sequence[int]
+) -> dict[str, Column]:
+    """Return the credit of each test image, by classifier and number of labels."""
+    credits = {}
+    for method, scores in classifiers.items():
+        for k in shots:
+            credits[f"{method}_acc1@{k}"] = _hits_of_draws(scores, labels, test, draws, k)
+    return credits
 
 
 def _hits_of_draws(scores: Scores, labels: Rows, test: Rows, draws: Draws, shots: int) -> Column:

@@ -34,7 +34,7 @@ from clipbench.stats.clusters import clusters_by_shared_item
 from clipbench.stats.measures import Definition, Mean, Measures, Smooth, define, undefined
 from clipbench_tasks.choices import ItemVectors, decide, vectors_of
 from clipbench_tasks.composition import scoring
-from clipbench_tasks.composition.scoring import TITLES, TITLES_OF_MEANS, means
+from clipbench_tasks.composition.scoring import TITLES, TITLES_OF_MEANS, Means, means
 from clipbench_tasks.tables import (
     Column,
     Columns,
@@ -180,18 +180,12 @@ class Composition(Task):
         if "cluster" not in identity:
             notes = (*notes, ONE_CLUSTER)
         measures: Measures = dict(averaged.overall)
-        for name, column in scores_by_subset.items():
-            chance = chances[base_name(name)][~np.isnan(column)].mean()
-            measures[name] = Mean(column=name, chance=float(chance))
+        measures |= _measures_by_subset(scores_by_subset, chances)
         measures |= averaged.of_groups
         measures |= _likeness(cosines, negatives_by_subset)
         if not has_words:
             measures["word_order_acc"] = WITHOUT_WORDS
-        baselines: Measures = dict(averaged_strict.overall)
-        baselines["tie_rate"] = Mean(column="tied", higher_is_better=None)
-        for name in baselines_by_subset:
-            baselines[name] = Mean(column=name, higher_is_better=True if name.endswith("_strict") else None)
-        baselines |= averaged_strict.of_groups
+        baselines = _baselines(averaged_strict, baselines_by_subset)
         is_tied = np.any([(column > 0) & (column < 1) for column in main_scores.values()], axis=0)
         text_margin, image_margin = decisions.by_model.text_margin, decisions.by_model.image_margin
         return Evaluation(
@@ -223,6 +217,23 @@ def _n_words(caption: str) -> int:
 
 def _ties_as_misses(credit: Column) -> Column:
     return np.where(np.isnan(credit), np.nan, credit == 1)
+
+
+def _measures_by_subset(scores_by_subset: Columns, chances: Columns) -> Measures:
+    measures: Measures = {}
+    for name, column in scores_by_subset.items():
+        chance = chances[base_name(name)][~np.isnan(column)].mean()
+        measures[name] = Mean(column=name, chance=float(chance))
+    return measures
+
+
+def _baselines(averaged_strict: Means, by_subset: Columns) -> Measures:
+    """Return the tie rate, blind rules by subset, and scores with ties as misses, by subset and averaged."""
+    baselines: Measures = dict(averaged_strict.overall)
+    baselines["tie_rate"] = Mean(column="tied", higher_is_better=None)
+    for name in by_subset:
+        baselines[name] = Mean(column=name, higher_is_better=True if name.endswith("_strict") else None)
+    return baselines | averaged_strict.of_groups
 
 
 def _subset_titles(measures: Iterable[str], subset: np.ndarray) -> dict[str, str]:
