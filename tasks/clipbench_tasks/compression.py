@@ -120,6 +120,11 @@ class SmallestFormat(Definition):
     points: float
     chance: float
 
+    @property
+    def forms(self) -> list[Format]:
+        """All formats."""
+        return [form for forms in self.chains for form in forms]
+
     def walk(self, samples: Samples) -> Walk:
         """Return the formats that are shown to lose less than the margin."""
         changes = []
@@ -130,7 +135,7 @@ class SmallestFormat(Definition):
 
     def choose(self, samples: Samples, verdict: Walk) -> Format | None:
         """Return the smallest passed format, or the one that loses least of equal ones, None if nothing can be lost."""
-        passed = [form for chain in self.chains for form in chain if form.name in verdict.passed]
+        passed = [form for form in self.forms if form.name in verdict.passed]
         if not self._can_lose(samples):
             return None
         return min(passed, key=lambda form: (form.n_bytes, verdict.most_lost[form.name]), default=None)
@@ -180,7 +185,7 @@ class SmallestFormat(Definition):
                 f" {in_points(self.points)}"
             )
         name = min(verdict.most_lost, key=verdict.most_lost.__getitem__)
-        form = next(form for chain in self.chains for form in chain if form.name == name)
+        form = next(form for form in self.forms if form.name == name)
         return (
             f"no format is shown to lose less than {in_points(self.points)} of the {self._float32_score(samples)} of"
             f" float32: {describe_format(form, self.dim, is_first=False)} may lose"
@@ -189,7 +194,7 @@ class SmallestFormat(Definition):
 
     def _changes(self, samples: Samples, form: Format | None = None) -> ClusteredValues:
         """Return the changes of a format and their clusters, of any format if none is given."""
-        form = form or next(form for chain in self.chains for form in chain)
+        form = form or self.forms[0]
         return defined_values(samples, f"{form.name}/{self.question}_change")
 
 

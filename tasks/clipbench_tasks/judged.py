@@ -509,12 +509,12 @@ def _notes(
     queries: JudgedItems, documents: JudgedItems, left_out: Sequence[Rows], clusters: np.ndarray
 ) -> Iterator[str]:
     """Yield notes on left-out documents, and on wide intervals if queries with common documents leave few clusters."""
-    equal_texts = [  # a document that is only the query's image has no text, so its text differs from the query's
-        {documents.texts[row] == text for row in rows.tolist()}
-        for text, rows in zip(queries.texts, left_out, strict=True)
-    ]
-    n_itself = sum(True in equalities for equalities in equal_texts)
-    n_images = sum(False in equalities for equalities in equal_texts)
+    n_itself = n_images = 0
+    for text, rows in zip(queries.texts, left_out, strict=True):
+        # A document that is only the query's image has no text, so its text differs from the query's.
+        equalities = {documents.texts[row] == text for row in rows.tolist()}
+        n_itself += True in equalities
+        n_images += False in equalities
     if n_itself:
         yield f"the query itself is left out of the search of {counted(n_itself, 'query', 'queries')}"
     if n_images:
