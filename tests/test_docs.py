@@ -33,7 +33,6 @@ import click
 import numpy as np
 import pytest
 import yaml  # type: ignore[import-untyped]
-from PIL import Image
 
 import clipbench
 from clipbench import plugins

@@ -126,8 +126,11 @@ def explain(base: Side, candidate: Side, options: ExplainOptions | None = None) 
     # Only the base's inputs make groups: the candidate's may be hundreds of columns more.
     tables = align.Tables(tables.base, _outcome_columns(tables.candidate, metric.column))
     is_defined = tables.base[metric.column].notna().to_numpy()
-    if (n := int(is_defined.sum())) < LEAST_SAMPLES:
-        raise UsageError(f"{pair.name}/{name} has {n} samples: expected {LEAST_SAMPLES} or more to find groups in")
+    n_samples = int(is_defined.sum())
+    if n_samples < LEAST_SAMPLES:
+        raise UsageError(
+            f"{pair.name}/{name} has {n_samples} samples: expected {LEAST_SAMPLES} or more to find groups in"
+        )
     groups = _groups_of_samples(tables.base, pair.base, name, options)
     tables = align.Tables(_outcome_columns(tables.base, metric.column), tables.candidate)
     outcomes = _outcomes(tables, metric.column, is_defined)
@@ -190,11 +193,10 @@ def _chosen_metric(base: Run, candidate: Run, metric: str | None) -> tuple[align
     for pair in pairs:
         for name in align.metrics_in_both(pair.base.metrics, pair.candidate.metrics):
             named[f"{pair.name}/{name}"] = (pair, name)
-    explainable = {
-        full_name: (pair, name)
-        for full_name, (pair, name) in named.items()
-        if _is_mean_of_credits(pair.base.metrics[name])
-    }
+    explainable = {}
+    for metric_name, (pair, name) in named.items():
+        if _is_mean_of_credits(pair.base.metrics[name]):
+            explainable[metric_name] = (pair, name)
     if metric is None:
         return _first_headline(pairs, explainable)
     return _metric_asked_for(metric, named, explainable)
@@ -212,7 +214,7 @@ def _first_headline(pairs: Sequence[align.EvaluationPair], explainable: Named) -
 
 
 def _metric_asked_for(metric: str, metrics: Named, explainable: Named) -> tuple[align.EvaluationPair, str]:
-    matches = [full_name for full_name, (_, name) in metrics.items() if metric in (full_name, name)]
+    matches = [metric_name for metric_name, (_, name) in metrics.items() if metric in (metric_name, name)]
     if len(matches) > 1:
         raise UsageError(
             f"{option('metric', metric)} is a metric of several evaluations: expected one, such as {matches[0]}"
@@ -237,47 +239,56 @@ def _is_mean_of_credits(metric: Metric) -> bool:
 
 def _same_samples(base: Run, candidate: Run, pair: align.EvaluationPair, name: str) -> align.Tables:
     """Return the samples of both runs, or raise if they are missing, too few or not the same."""
-    reason = next(
-        (refusal.reason for refusal in align.lost_evaluations(base, candidate) if refusal.evaluation == pair.name),
-        "",
-    )
+    for refusal in align.lost_evaluations(base, candidate):
+        if refusal.evaluation == pair.name and refusal.reason:
+            raise NotComparable(f"{pair.name} is not comparable: {refusal.reason}")
     same = match(*pair)
-    if reason or not same.is_same:
-        raise NotComparable(f"{pair.name} is not comparable: {reason or same.reason}")
+    if not same.is_same:
+        raise NotComparable(f"{pair.name} is not comparable: {same.reason}")
     for run, evaluation in zip((base, candidate), pair, strict=True):
         if not run.has_samples(evaluation):
             raise ClipbenchError(f"{run.label} has no samples of {evaluation.name}: run it again")
     tables = align.align_samples(base, candidate, pair)
-    if reason := align.contradiction(pair):
-        raise NotComparable(f"{pair.name} is not comparable: {reason}")
+    contradiction = align.contradiction(pair)
+    if contradiction:
+        raise NotComparable(f"{pair.name} is not comparable: {contradiction}")
     for run, evaluation, table in zip((base, candidate), pair, tables, strict=True):
         align.check_values(run, {name: evaluation.metrics[name]}, table)
     return tables
 
 
 def _outcomes(tables: align.Tables, column: str, is_defined: "np.ndarray") -> Outcomes:
-    before, after = (sample_values(table, column) for table in tables)
-    if (np.isfinite(before) != np.isfinite(after)).any():
+    base = sample_values(tables.base, column)
+    candidate = sample_values(tables.candidate, column)
+    if (np.isfinite(base) != np.isfinite(candidate)).any():
         raise NotComparable(f"the runs have values of {column} for different samples")
-    base, candidate = (snap_to_integers(values[is_defined]) for values in (before, after))
-    return Outcomes(tables.base.index[is_defined].tolist(), base, candidate, sample_clusters(tables.base, is_defined))
+    return Outcomes(
+        ids=tables.base.index[is_defined].tolist(),
+        base=snap_to_integers(base[is_defined]),
+        candidate=snap_to_integers(candidate[is_defined]),
+        clusters=sample_clusters(tables.base, is_defined),
+    )
 
 
 def _explained(explained: ExplainedMetric, outcomes: Outcomes, groups: SampleGroups, seed: int) -> Explanation:
     """Return the groups in which a metric changed, without notes."""
     evaluation, name, sign = explained.evaluation, explained.name, explained.sign
+    base_label, candidate_label = explained.labels
     grouping = Grouping(np.array([group.is_member for group in groups.groups]), outcomes.clusters)
     merits = sign * outcomes.changes  # below 0 is a loss, whatever the direction of the metric
+    loss = -float(merits.sum())
     tests = judge_groups(merits, grouping, generator(seed, evaluation, name, "explain"), alpha=ALPHA)
     judged = _Judged(groups, grouping, outcomes, tests, sign)
     changes = [judged.change(index) for index in range(len(groups.groups))]
-    loss = -float(merits.sum())
     covering = cover_changes(merits, grouping, tests, ALPHA)[:MOST_CLAIMS]
     claims = [judged.claim(part, loss, changes[part.group]) for part in covering]
     is_claimed = tests.is_claimed(ALPHA)
+    n_more_claimed = int(is_claimed.sum()) - len(claims)
+    is_claimed_loss = is_claimed & (tests.change < 0)
+    p_uneven = float(tests.p_elsewhere.min())
     return Explanation(
-        base=explained.labels[0],
-        candidate=explained.labels[1],
+        base=base_label,
+        candidate=candidate_label,
         evaluation=evaluation,
         metric=full_name(evaluation, name),
         title=explained.title,
@@ -287,13 +298,13 @@ def _explained(explained: ExplainedMetric, outcomes: Outcomes, groups: SampleGro
         seed=seed,
         alpha=ALPHA,
         p_overall=change_p_value(merits, outcomes.clusters),
-        uneven=Uneven(p=float(tests.p_elsewhere.min())),
+        uneven=Uneven(p=p_uneven),
         n_slices=groups.n_by_source,
         groups_hash=explained.digest,
         claims=claims,
-        n_more_claimed=int(is_claimed.sum()) - len(claims),
+        n_more_claimed=n_more_claimed,
         spread_evenly=_spread_evenly(claims, loss),
-        certificate=_certificate(grouping, tests, is_claimed & (tests.change < 0)),
+        certificate=_certificate(grouping, tests, is_claimed_loss),
         detectable=_detectable(merits, grouping, tests),
         unavailable=groups.unavailable,
         changes=changes,
@@ -312,20 +323,22 @@ class _Judged(NamedTuple):
 
     def change(self, index: int) -> GroupChange:
         """Return the change of a group."""
-        group, rows = self.groups.groups[index], self.grouping.members[index]
-        tests, sign = self.tests, self.sign
-        low, high = sorted((sign * float(tests.low[index]), sign * float(tests.high[index])))
+        group = self.groups.groups[index]
+        is_member = self.grouping.members[index]
+        base, candidate = self.outcomes.base[is_member], self.outcomes.candidate[is_member]
+        # If lower is better, the sign exchanges the bounds.
+        low, high = sorted((self.sign * float(self.tests.low[index]), self.sign * float(self.tests.high[index])))
         return GroupChange(
             slice=group.name,
             source=group.source,
-            n=int(rows.sum()),
-            base=float(self.outcomes.base[rows].mean()),
-            candidate=float(self.outcomes.candidate[rows].mean()),
-            difference=float(self.outcomes.changes[rows].mean()),
+            n=int(is_member.sum()),
+            base=float(base.mean()),
+            candidate=float(candidate.mean()),
+            difference=float((candidate - base).mean()),
             low=low,
             high=high,
-            p_here=float(tests.p_here[index]),
-            p_elsewhere=float(tests.p_elsewhere[index]),
+            p_here=float(self.tests.p_here[index]),
+            p_elsewhere=float(self.tests.p_elsewhere[index]),
         )
 
     def claim(self, part: Covering, loss: float, change: GroupChange) -> Claim:
@@ -335,14 +348,12 @@ class _Judged(NamedTuple):
             loss: sum of the losses of all samples, below 0 if they gained.
             change: of the whole group.
         """
-        is_elsewhere = part.exceeds_elsewhere
         is_loss = part.net_change < 0
-        kinds: tuple[Kind, Kind] = ("worse", "worse than elsewhere") if is_loss else ("better", "better than elsewhere")
-        has_share = is_loss and is_elsewhere and loss > 0
+        has_share = is_loss and part.exceeds_elsewhere and loss > 0
         return Claim(
             **vars(change),
-            claim=kinds[is_elsewhere],
-            p=change.p_elsewhere if is_elsewhere else change.p_here,
+            claim=_claim_kind(part),
+            p=change.p_elsewhere if part.exceeds_elsewhere else change.p_here,
             net_n=part.n_net,
             net_difference=self.sign * part.net_change / part.n_net,
             share_of_loss=-part.net_change / loss if has_share else None,
@@ -352,9 +363,16 @@ class _Judged(NamedTuple):
     def _changed_most(self, group: int, *, is_loss: bool) -> list[str]:
         """Return the ids of the samples of a group that lost most, or gained most, the first of ``SAMPLE_IDS``."""
         rows = np.flatnonzero(self.grouping.members[group])
-        toward = (-self.sign if is_loss else self.sign) * self.outcomes.changes[rows]
-        order = np.argsort(-toward, kind="stable")[:SAMPLE_IDS]
-        return [self.outcomes.ids[rows[index]] for index in order if toward[index] > 0]
+        direction = -self.sign if is_loss else self.sign
+        extents = direction * self.outcomes.changes[rows]
+        order = np.argsort(-extents, kind="stable")[:SAMPLE_IDS]
+        return [self.outcomes.ids[rows[index]] for index in order if extents[index] > 0]
+
+
+def _claim_kind(part: Covering) -> Kind:
+    if part.net_change < 0:
+        return "worse than elsewhere" if part.exceeds_elsewhere else "worse"
+    return "better than elsewhere" if part.exceeds_elsewhere else "better"
 
 
 def _spread_evenly(claims: Sequence[Claim], loss: float) -> float | None:

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
+from operator import attrgetter
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64, Shaped
@@ -117,20 +119,22 @@ def make_groups(
         unavailable: reasons why sources are missing.
         more_groups: groups of other sources.
     """
+    # Any of the inputs may be missing. Those that are there are of the same samples.
     n = max(
-        [
-            len(texts or ()),
-            *(len(column.values) for column in columns),
-            *(len(group.is_member) for group in more_groups),
-        ]
+        len(texts or ()),
+        max((len(column.values) for column in columns), default=0),
+        max((len(group.is_member) for group in more_groups), default=0),
     )
     min_samples = max(LEAST_SAMPLES, int(np.ceil(LEAST_SHARE * n)))
     finely_cut = _finely_cut(columns)
     groups: list[SampleGroup] = []
     for column in columns:
-        groups += _column_groups(column, min_samples, FINE_TAILS if column.name in finely_cut else TAILS)
-    groups += _pair_groups([column for column in columns if column.source in ("columns", "classes")], min_samples)
-    groups += [] if texts is None else _word_groups(texts, min_samples)
+        tails = FINE_TAILS if column.name in finely_cut else TAILS
+        groups += _column_groups(column, min_samples, tails)
+    paired_columns = [column for column in columns if column.source in ("columns", "classes")]
+    groups += _pair_groups(paired_columns, min_samples)
+    if texts is not None:
+        groups += _word_groups(texts, min_samples)
     groups += more_groups
     large = [group for group in groups if min_samples <= group.n < n]
     return SampleGroups(_distinct(large, n), unavailable)
@@ -156,7 +160,7 @@ def _column_groups(column: InputColumn, min_samples: int, tails: Sequence[float]
         return
     codes, distinct = _codes(column.values)
     sizes = np.bincount(codes, minlength=len(distinct))
-    for value, code in sorted(zip(distinct, range(len(distinct)), strict=True)):
+    for value, code in sorted((value, code) for code, value in enumerate(distinct)):
         if value and sizes[code] >= min_samples:
             yield SampleGroup(f"{column.name} = {value}", column.source, codes == code)
 
@@ -171,43 +175,65 @@ def _codes(texts: Shaped[np.ndarray, " n"]) -> tuple[Int64[np.ndarray, " n"], li
 def _tail_groups(column: InputColumn, tails: Sequence[float]) -> Iterator[SampleGroup]:
     values = column.values
     defined = values[~np.isnan(values)]
-    for share in tails if len(defined) else ():
+    if not len(defined):
+        return
+    for share in tails:
         # Equal values stay together.
         low = np.quantile(defined, share, method="lower")
         high = np.quantile(defined, 1 - share, method="higher")
-        for words, cut, is_member in (("at most", low, values <= low), ("at least", high, values >= high)):
-            yield SampleGroup(f"{column.name} {words} {shortest(float(f'{cut:.3g}'))}", column.source, is_member)
+        yield SampleGroup(f"{column.name} at most {_rounded(low)}", column.source, values <= low)
+        yield SampleGroup(f"{column.name} at least {_rounded(high)}", column.source, values >= high)
+
+
+def _rounded(cut: float) -> str:
+    return shortest(float(f"{cut:.3g}"))
+
+
+class _Pair(NamedTuple):
+    """Groups of two columns, with the number of samples that are in both."""
+
+    n_both: int
+    one: SampleGroup
+    other: SampleGroup
 
 
 def _pair_groups(columns: Sequence[InputColumn], min_samples: int) -> list[SampleGroup]:
     """Return the samples with a value of one column and a value of another, the largest groups first."""
-    # A number has one cut in pairs: its lower and its upper half.
-    by_column = [[*_column_groups(column, min_samples, TAILS[-1:])] for column in columns[:MOST_PAIRED]]
-    by_column = [[group for group in groups if group.n >= min_samples] for groups in by_column if groups]
-    pairs: list[tuple[int, SampleGroup, SampleGroup]] = []
+    by_column = []
+    for column in columns[:MOST_PAIRED]:
+        # A number has one cut in pairs: its lower and its upper half.
+        groups = [group for group in _column_groups(column, min_samples, TAILS[-1:]) if group.n >= min_samples]
+        if groups:
+            by_column.append(groups)
+    pairs = []
     for first, second in combinations(by_column, 2):
         sizes = _n_in_both(_stacked(first), _stacked(second))
-        rows, columns_of_sizes = np.nonzero(sizes >= min_samples)
-        pairs += [
-            (int(sizes[one, other]), first[one], second[other])
-            for one, other in zip(rows.tolist(), columns_of_sizes.tolist(), strict=True)
-        ]
-    largest = sorted(pairs, key=lambda pair: -pair[0])[:MOST_PAIRS]
-    return [
-        SampleGroup(f"{one.name} and {other.name}", "column pairs", one.is_member & other.is_member)
-        for _, one, other in largest
-    ]
+        for one, other in np.argwhere(sizes >= min_samples).tolist():
+            pairs.append(_Pair(int(sizes[one, other]), first[one], second[other]))
+    pairs.sort(key=attrgetter("n_both"), reverse=True)
+    pair_groups = []
+    for pair in pairs[:MOST_PAIRS]:
+        is_member = pair.one.is_member & pair.other.is_member
+        pair_groups.append(SampleGroup(f"{pair.one.name} and {pair.other.name}", "column pairs", is_member))
+    return pair_groups
 
 
 def _word_groups(texts: Sequence[str], min_samples: int) -> list[SampleGroup]:
     """Return the samples whose captions have a word, for the most frequent words that not all have."""
-    rows = group_values((word, row) for row, text in enumerate(texts) for word in set(_WORD.findall(text.lower())))
+    rows = group_values(_words_with_rows(texts))
     counts = {word: len(members) for word, members in rows.items() if min_samples <= len(members) < len(texts)}
     frequent = sorted(counts, key=lambda word: (-counts[word], word))[:MOST_WORDS]
-    return [
-        SampleGroup(f'caption has "{word}"', "caption words", np.bincount(rows[word], minlength=len(texts)) > 0)
-        for word in frequent
-    ]
+    groups = []
+    for word in frequent:
+        is_member = np.bincount(rows[word], minlength=len(texts)) > 0
+        groups.append(SampleGroup(f'caption has "{word}"', "caption words", is_member))
+    return groups
+
+
+def _words_with_rows(texts: Sequence[str]) -> Iterator[tuple[str, int]]:
+    for row, text in enumerate(texts):
+        for word in set(_WORD.findall(text.lower())):
+            yield word, row
 
 
 def _distinct(groups: Sequence[SampleGroup], n: int) -> list[SampleGroup]:

@@ -1,6 +1,6 @@
 """The inputs of a run's samples, from the data. Nothing here depends on an answer of a model."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,13 +59,14 @@ def input_groups(
     queries = [split_query_id(str(sample_id)) for sample_id in samples.index]  # ids may be numbers
     is_query_image = np.array([has_queries and query.modality == IMAGE for query in queries])
     texts = _captions(samples, table, kinds, is_query_image)
-    unavailable: dict[Source, str] = {}
-    clusters = samples[CLUSTER].map(str).tolist() if CLUSTER in samples else None
     inputs = [*_recorded(samples, kinds)]
     if columns is not None:
+        clusters = samples[CLUSTER].map(str).tolist() if CLUSTER in samples else None
         item_ids = [query.item for query in queries] if has_queries else None
         inputs += read_columns(columns, samples.index.tolist(), clusters, item_ids)
     inputs += _lengths(samples, kinds, texts)
+    unavailable: dict[Source, str] = {}
+    embedded: list[SampleGroup] = []
     if image_inputs is None:
         unavailable[IMAGE_INPUTS] = "the base run encoded no images"
     elif IMAGE in samples:
@@ -78,16 +79,10 @@ def input_groups(
                 f"{len(measures):,} of {n_images:,} images were measured when they were encoded: run `clipbench cache"
                 " prune --model` with the base's model, then the base again"
             )
-    embedded: list[SampleGroup] = []
-    if IMAGE in samples and image_inputs is not None:
-        if embed is None:
-            unavailable[PHRASES] = f"they need the base's model: name it with {option('model')}"
-        else:
-            try:
-                classes = [column for column in inputs if column.source == "classes"]
-                embedded = embedded_groups(samples[IMAGE].tolist(), classes, embed)
-            except Unavailable as error:
-                unavailable[PHRASES] = str(error)
+        try:
+            embedded = _embedded(samples, inputs, embed)
+        except Unavailable as error:
+            unavailable[PHRASES] = str(error)
     return make_groups(inputs, texts, unavailable, embedded)
 
 
@@ -97,12 +92,15 @@ def _recorded(samples: "pandas.DataFrame", kinds: Inputs) -> Iterator[InputColum
         kind = kinds.get(name)
         if kind == "number":
             yield InputColumn(name, "columns", samples[name].to_numpy(np.float64))
-        is_group = name.startswith(GROUP_COLUMN)
-        if is_group or kind in ("class", "condition"):
-            values = samples[name].fillna("").map(str).to_numpy(object)
-            if len({*values}) > 1:
-                title = _class_title(name) if kind == "class" else name.removeprefix(GROUP_COLUMN)
-                yield InputColumn(title, "classes" if kind == "class" else "columns", values)
+        if not name.startswith(GROUP_COLUMN) and kind not in ("class", "condition"):
+            continue
+        values = samples[name].fillna("").map(str).to_numpy(object)
+        if len({*values}) < 2:  # a group of all samples
+            continue
+        if kind == "class":
+            yield InputColumn(_class_title(name), "classes", values)
+        else:
+            yield InputColumn(name.removeprefix(GROUP_COLUMN), "columns", values)
 
 
 def _class_title(column: str) -> str:
@@ -124,15 +122,23 @@ def _captions(
     captions = samples[caption].fillna("").map(str)
     if IMAGE in samples and is_query_image.any():
         captioned = table[table[caption].fillna("") != ""]
-        of_image = captioned.groupby(IMAGE)[caption].agg(lambda texts: "\n".join(sorted({*map(str, texts)})))
-        captions = captions.where(~is_query_image, samples[IMAGE].map(of_image).fillna(captions))
+        captions_of_image = captioned.groupby(IMAGE)[caption].agg(_joined)
+        of_query = samples[IMAGE].map(captions_of_image).fillna(captions)
+        captions = captions.where(~is_query_image, of_query)
     return captions.tolist() if (captions != "").any() else None
+
+
+def _joined(captions: Iterable[object]) -> str:
+    """Return the distinct captions of an image, one per line."""
+    return "\n".join(sorted({*map(str, captions)}))
 
 
 def _lengths(samples: "pandas.DataFrame", kinds: Inputs, texts: list[str] | None) -> Iterator[InputColumn]:
     """Yield the mean number of words of a sample's captions, and the base's tokens where the task counted them."""
     if texts is not None:
-        n_words = [np.mean([len(text.split()) for text in of_sample.split("\n")]) for of_sample in texts]
+        n_words = []
+        for captions in texts:
+            n_words.append(np.mean([len(caption.split()) for caption in captions.split("\n")]))
         yield InputColumn("caption words", "caption length", np.array(n_words))
     for token_kind, title in TOKEN_TITLES.items():
         for name, kind in kinds.items():
@@ -141,6 +147,17 @@ def _lengths(samples: "pandas.DataFrame", kinds: Inputs, texts: list[str] | None
 
 
 def _measured(samples: "pandas.DataFrame", measures: Measures) -> Iterator[InputColumn]:
-    for name in dict.fromkeys(name for of_image in measures.values() for name in of_image):
+    names = dict.fromkeys(name for of_image in measures.values() for name in of_image)
+    for name in names:
         values = np.array([measures.get(image, {}).get(name, np.nan) for image in samples[IMAGE]])
         yield InputColumn(name, IMAGE_INPUTS, values)
+
+
+def _embedded(
+    samples: "pandas.DataFrame", inputs: Iterable[InputColumn], embed: EmbedInputs | None
+) -> list[SampleGroup]:
+    """Return the groups that need embeddings of the images, or raise Unavailable."""
+    if embed is None:
+        raise Unavailable(f"they need the base's model: name it with {option('model')}")
+    classes = [column for column in inputs if column.source == "classes"]
+    return embedded_groups(samples[IMAGE].tolist(), classes, embed)

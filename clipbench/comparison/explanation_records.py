@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from html import escape
 from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, Literal
 
 from clipbench.results.frames import typed_frame
@@ -184,19 +185,22 @@ class Explanation:
         return "\n".join(map(printable, self.lines()))
 
     def _repr_html_(self) -> str:
-        parts = [f"<p><b>{escape(self.verdict[:1].upper() + self.verdict[1:])}.</b> {escape(self.opening)}</p>"]
-        parts += [as_html(self.claim_table())] if self.claims else []
+        verdict = self.verdict[:1].upper() + self.verdict[1:]
+        parts = [f"<p><b>{escape(verdict)}.</b> {escape(self.opening)}</p>"]
+        if self.claims:
+            parts.append(as_html(self.claim_table()))
         parts += [f"<p>{escape(line)}</p>" for line in (self.remainder, *self.limits()) if line]
         return "\n".join(parts)
 
     @property
     def opening(self) -> str:
         """The metric's values in both runs, and whether the change is uneven."""
-        values = f"{quantity(self.base_value, 'fraction')} in the base, {quantity(self.candidate_value, 'fraction')}"
-        whole = f"{self.title}, {counted(self.n, 'sample')}: {values} in the candidate"
+        base = quantity(self.base_value, "fraction")
+        candidate = quantity(self.candidate_value, "fraction")
+        values = f"{self.title}, {counted(self.n, 'sample')}: {base} in the base, {candidate} in the candidate"
         is_uneven = is_significant(self.uneven.p, self.alpha)
-        word = "The change is uneven" if is_uneven else "Nothing shows that the change is uneven"
-        return f"{whole}. {word} (p {_equals(self.uneven.p)})."
+        unevenness = "The change is uneven" if is_uneven else "Nothing shows that the change is uneven"
+        return f"{values}. {unevenness} (p {_equals(self.uneven.p)})."
 
     @property
     def remainder(self) -> str:
@@ -261,10 +265,12 @@ class Explanation:
         rows: list[Row | str] = []
         overlaps = any(claim.net_n < claim.n for claim in self.claims)
         # The order stays, so that a net change is of the rows above: a kind may have a second heading.
-        for kind, claims in groupby(self.claims, lambda claim: claim.claim):
+        for kind, claims in groupby(self.claims, attrgetter("claim")):
             rows.append(kind[:1].upper() + kind[1:])
-            rows += [[*_claim_row(claim), *_net_cell(claim, overlaps)] for claim in claims]
-        return Table(columns=columns("group", numbers=(*NUMBERS, NET) if overlaps else NUMBERS), rows=rows)
+            for claim in claims:
+                rows.append([*_claim_row(claim), _net_cell(claim)] if overlaps else _claim_row(claim))
+        numbers = (*NUMBERS, NET) if overlaps else NUMBERS
+        return Table(columns=columns("group", numbers=numbers), rows=rows)
 
 
 def _claim_row(claim: Claim) -> Row:
@@ -280,10 +286,8 @@ def _claim_row(claim: Claim) -> Row:
     ]
 
 
-def _net_cell(claim: Claim, overlaps: bool) -> Row:
-    if not overlaps:
-        return []
-    return [net_change(claim) if claim.net_n < claim.n else "the same"]
+def _net_cell(claim: Claim) -> str:
+    return net_change(claim) if claim.net_n < claim.n else "the same"
 
 
 def net_change(claim: Claim) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float32, Int64, Shaped
 
 from clipbench.data.dataset import Dataset
 from clipbench.data.modalities import IMAGE, TEXT
@@ -47,12 +47,33 @@ def vectors_of(
         images = embedder.scoring_vectors(embedder.encode(IMAGE, dataset.images, "query"))
     else:
         rows = sorted({row for contrast in of for row in contrast.images})
+        encoded = embedder.encode(IMAGE, [dataset.images[row] for row in rows], "query")
         images = np.zeros((len(dataset), embedder.info.embed_dim), np.float32)
-        images[rows] = embedder.scoring_vectors(embedder.encode(IMAGE, [dataset.images[row] for row in rows], "query"))
+        images[rows] = embedder.scoring_vectors(encoded)
     of_texts = embedder.scoring_vectors(embedder.encode(TEXT, distinct, "document"))
     has_sides = embedder.info.similarity != COSINE and TEXT in embedder.info.roles
-    query_texts = embedder.scoring_vectors(embedder.encode(TEXT, distinct, "query")) if has_sides else of_texts
-    return ItemVectors(images, of_texts, {text: row for row, text in enumerate(distinct)}, query_texts)
+    query_texts = of_texts
+    if has_sides:
+        query_texts = embedder.scoring_vectors(embedder.encode(TEXT, distinct, "query"))
+    row_of_text = {text: row for row, text in enumerate(distinct)}
+    return ItemVectors(images, of_texts, row_of_text, query_texts)
+
+
+class Decisions(NamedTuple):
+    """The choices in contrasts, one per contrast in each column."""
+
+    by_model: Choices
+    by_chance: Choices
+    """The choices of a constant model."""
+    shorter_caption: Column
+    """Text score of the rule that the shorter caption is true."""
+    nearest: Table
+    """The choice of each contrast that is nearest to failing, or failed by the most.
+
+    An image's: ``image``, its lowest true ``caption`` and highest false one, ``preferred``, with their cosines. A
+    caption's: ``query_caption``, ``target_image``, ``predicted_image``. Where there is no choice, texts are empty, rows
+    -1 and cosines NaN.
+    """
 
 
 def decide(
@@ -60,62 +81,98 @@ def decide(
     vectors: ItemVectors,
     length: Callable[[str], int],
     read: Sequence[Sequence[str]] | None = None,
-) -> tuple[Choices, Choices, Column, Table]:
-    """Return the choices of the model and of a constant one, the text score of the shorter caption, and a table.
-
-    The table has the choice of each contrast that is nearest to failing, or failed by the most: an image's (``image``,
-    its lowest true ``caption`` and highest false one, ``preferred``, with their cosines), and a caption's
-    (``query_caption``, ``target_image``, ``predicted_image``). Where there is no choice, texts are empty, rows -1 and
-    cosines NaN.
+) -> Decisions:
+    """Return who chose what among the images and captions of contrasts.
 
     Args:
         length: length of a caption, which decides the shorter one.
         read: captions of each contrast as the model reads them, where that differs.
     """
     n = len(contrasts)
-    nearest: Table = {name: np.full(n, -1) for name in ("image", "target_image", "predicted_image")}
-    nearest |= {name: np.full(n, "", object) for name in ("caption", "preferred", "query_caption")}
-    cosines = ("target_cosine", "predicted_cosine", "target_image_cosine", "predicted_image_cosine")
-    nearest |= {name: np.full(n, np.nan) for name in cosines}
     decided, by_chance = np.full((2, len(Choices._fields), n), np.nan)
-    shorter = np.full(n, np.nan)
+    shorter_caption = np.full(n, np.nan)
+    nearest = _empty_choices(n)
     for rows in truth_groups([contrast.truth for contrast in contrasts]):
-        group, truth, index = [contrasts[row] for row in rows], contrasts[rows[0]].truth, np.arange(len(rows))
+        group = [contrasts[row] for row in rows]
+        truth = group[0].truth  # all contrasts of a group have the same
         images = np.array([contrast.images for contrast in group])
         captions = np.array([contrast.captions for contrast in group], object)
-        lines = captions if read is None else [read[row] for row in rows]
-        text_rows = np.array([[vectors.row[text] for text in line] for line in lines])
+        read_captions = captions if read is None else [read[row] for row in rows]
+        text_rows = np.array([[vectors.row[text] for text in line] for line in read_captions])
         scores = contrast_scores(vectors.images, vectors.texts, images, text_rows)
-        brevity = -np.array([[length(text) for text in line] for line in captions], np.float32)
         decided[:, rows] = np.stack(choices(scores, truth))
         by_chance[:, rows] = np.stack(chance_choices(truth))
-        shorter[rows] = choices(np.repeat(brevity[:, None, :], len(truth), axis=1), truth).text
-        chooser, true, false = _nearest_to_failing(scores, truth)
-        nearest["image"][rows], nearest["caption"][rows] = images[index, chooser], captions[index, true]
-        if false is not None:
-            nearest["preferred"][rows] = captions[index, false]
-            nearest["target_cosine"][rows] = scores[index, chooser, true]
-            nearest["predicted_cosine"][rows] = scores[index, chooser, false]
-        chooser, true, false = _nearest_to_failing(scores.swapaxes(1, 2), truth.T)
-        if false is not None:
-            nearest["query_caption"][rows] = captions[index, chooser]
-            nearest["target_image"][rows], nearest["predicted_image"][rows] = images[index, true], images[index, false]
-            nearest["target_image_cosine"][rows] = scores[index, true, chooser]
-            nearest["predicted_image_cosine"][rows] = scores[index, false, chooser]
-    return Choices(*decided), Choices(*by_chance), shorter, nearest
+        brevity = -np.array([[length(text) for text in line] for line in captions], np.float32)
+        shorter_caption[rows] = choices(np.repeat(brevity[:, None, :], len(truth), axis=1), truth).text
+        for name, values in _nearest_choices(images, captions, scores, truth).items():
+            nearest[name][rows] = values
+    return Decisions(Choices(*decided), Choices(*by_chance), shorter_caption, nearest)
+
+
+def _empty_choices(n: int) -> Table:
+    columns: Table = {}
+    for name in ("image", "target_image", "predicted_image"):
+        columns[name] = np.full(n, -1)
+    for name in ("caption", "preferred", "query_caption"):
+        columns[name] = np.full(n, "", object)
+    for name in ("target_cosine", "predicted_cosine", "target_image_cosine", "predicted_image_cosine"):
+        columns[name] = np.full(n, np.nan)
+    return columns
+
+
+def _nearest_choices(
+    images: Int64[np.ndarray, "rows n_images"],
+    captions: Shaped[np.ndarray, "rows n_captions"],
+    scores: Float32[np.ndarray, "rows n_images n_captions"],
+    truth: Bool[np.ndarray, "n_images n_captions"],
+) -> Table:
+    """Return the columns of ``Decisions.nearest`` for contrasts with the same truth, as far as there are choices."""
+    index = np.arange(len(images))
+    of_image = _nearest_to_failing(scores, truth)
+    columns = {
+        "image": images[index, of_image.chooser],
+        "caption": captions[index, of_image.true],
+    }
+    if of_image.false is not None:
+        columns["preferred"] = captions[index, of_image.false]
+        columns["target_cosine"] = scores[index, of_image.chooser, of_image.true]
+        columns["predicted_cosine"] = scores[index, of_image.chooser, of_image.false]
+    of_caption = _nearest_to_failing(scores.swapaxes(1, 2), truth.T)
+    if of_caption.false is not None:
+        columns["query_caption"] = captions[index, of_caption.chooser]
+        columns["target_image"] = images[index, of_caption.true]
+        columns["predicted_image"] = images[index, of_caption.false]
+        columns["target_image_cosine"] = scores[index, of_caption.true, of_caption.chooser]
+        columns["predicted_image_cosine"] = scores[index, of_caption.false, of_caption.chooser]
+    return columns
+
+
+class _NearestChoice(NamedTuple):
+    """The choice of each contrast that is nearest to failing."""
+
+    chooser: Rows
+    true: Rows
+    """The lowest true option."""
+    false: Rows | None
+    """The highest false option, None if nothing is chosen on this side."""
 
 
 def _nearest_to_failing(
     scores: Float32[np.ndarray, "rows choosers options"], truth: Bool[np.ndarray, "choosers options"]
-) -> tuple[Rows, Rows, Rows | None]:
-    """Return the chooser nearest to failing in each contrast, its lowest true and its highest false option.
+) -> _NearestChoice:
+    """Return the choice of each contrast that is nearest to failing.
 
     Without a choice on this side, the chooser is the lowest true one of the first option that chooses among them.
     """
-    low, high = np.where(truth, scores, np.inf), np.where(truth, -np.inf, scores)
-    has_choice, index = truth.any(axis=1) & ~truth.all(axis=1), np.arange(len(scores))
+    true_scores = np.where(truth, scores, np.inf)
+    false_scores = np.where(truth, -np.inf, scores)
+    has_choice = truth.any(axis=1) & ~truth.all(axis=1)
     if not has_choice.any():
         option = int(np.flatnonzero(truth.any(axis=0) & ~truth.all(axis=0))[0])
-        return low[:, :, option].argmin(axis=1), np.full(len(scores), option), None
-    chooser = np.where(has_choice, low.min(axis=2) - high.max(axis=2), np.inf).argmin(axis=1)
-    return chooser, low[index, chooser].argmin(axis=1), high[index, chooser].argmax(axis=1)
+        return _NearestChoice(true_scores[:, :, option].argmin(axis=1), np.full(len(scores), option), None)
+    lead = true_scores.min(axis=2) - false_scores.max(axis=2)
+    chooser = np.where(has_choice, lead, np.inf).argmin(axis=1)
+    index = np.arange(len(scores))
+    lowest_true = true_scores[index, chooser].argmin(axis=1)
+    highest_false = false_scores[index, chooser].argmax(axis=1)
+    return _NearestChoice(chooser, lowest_true, highest_false)

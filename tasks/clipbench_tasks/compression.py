@@ -11,9 +11,9 @@ other side are queries. Formats are fitted only on stored vectors, as in a store
 label. An image to classify is stored and tested at once, so its components are fitted on other images (cross-fitting).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Shaped
@@ -120,14 +120,22 @@ class SmallestFormat(Definition):
     points: float
     chance: float
 
+    @property
+    def forms(self) -> list[Format]:
+        """All formats."""
+        return [form for forms in self.chains for form in forms]
+
     def walk(self, samples: Samples) -> Walk:
         """Return the formats that are shown to lose less than the margin."""
-        changes = [{form.name: self._changes(samples, form)[0] for form in chain} for chain in self.chains]
-        return walk(changes, self.points / 100, clusters=self._changes(samples)[1])
+        changes = []
+        for forms in self.chains:
+            changes.append({form.name: self._changes(samples, form)[0] for form in forms})
+        _, clusters = self._changes(samples)
+        return walk(changes, self.points / 100, clusters=clusters)
 
     def choose(self, samples: Samples, verdict: Walk) -> Format | None:
         """Return the smallest passed format, or the one that loses least of equal ones, None if nothing can be lost."""
-        passed = [form for chain in self.chains for form in chain if form.name in verdict.passed]
+        passed = [form for form in self.forms if form.name in verdict.passed]
         if not self._can_lose(samples):
             return None
         return min(passed, key=lambda form: (form.n_bytes, verdict.most_lost[form.name]), default=None)
@@ -140,18 +148,13 @@ class SmallestFormat(Definition):
             return self.define(Metric(value=None, unit="bytes", higher_is_better=None, reason="no query"))
         verdict = self.walk(samples)
         form = self.choose(samples, verdict)
+        if form is None:
+            n_bytes, reason = None, self._reason_without_format(samples, verdict, n)
+        else:
+            n_bytes, reason = float(form.n_bytes), self._sentence(samples, form)
         # A model that has more to lose may need more bytes: between models, no direction is better.
-        return self.define(
-            Metric(
-                value=None if form is None else float(form.n_bytes),
-                n=len(changes),
-                unit="bytes",
-                higher_is_better=None,
-                reason=self._reason_without_format(samples, verdict, n)
-                if form is None
-                else self._sentence(samples, form),
-            )
-        )
+        metric = Metric(value=n_bytes, n=len(changes), unit="bytes", higher_is_better=None, reason=reason)
+        return self.define(metric)
 
     def _can_lose(self, samples: Samples) -> bool:
         """Return whether float32 is surely better than chance by the margin: a model at chance has nothing to lose."""
@@ -182,7 +185,7 @@ class SmallestFormat(Definition):
                 f" {in_points(self.points)}"
             )
         name = min(verdict.most_lost, key=verdict.most_lost.__getitem__)
-        form = next(form for chain in self.chains for form in chain if form.name == name)
+        form = next(form for form in self.forms if form.name == name)
         return (
             f"no format is shown to lose less than {in_points(self.points)} of the {self._float32_score(samples)} of"
             f" float32: {describe_format(form, self.dim, is_first=False)} may lose"
@@ -191,7 +194,7 @@ class SmallestFormat(Definition):
 
     def _changes(self, samples: Samples, form: Format | None = None) -> ClusteredValues:
         """Return the changes of a format and their clusters, of any format if none is given."""
-        form = form or next(form for chain in self.chains for form in chain)
+        form = form or self.forms[0]
         return defined_values(samples, f"{form.name}/{self.question}_change")
 
 
@@ -271,8 +274,12 @@ class Compression(Task):
             raise UsageError(f"task compression: dims = {list(dims)}, expected fewer than the {dim} of the vectors")
         fewer = sorted(dims, reverse=True)
         dims_by_kind = {"float16": [dim], "int8": [dim, *fewer], "binary": [dim, *fewer]}
-        chains = [tuple(Format(kind, k) for kind in kinds for k in dims_by_kind.get(kind, fewer)) for kinds in KINDS]
-        return list(filter(None, chains))
+        chains = []
+        for kinds in KINDS:
+            forms = tuple(Format(kind, k) for kind in kinds for k in dims_by_kind.get(kind, fewer))
+            if forms:
+                chains.append(forms)
+        return chains
 
     def _answers(self, question: CompressionQuestion, chains: Sequence[tuple[Format, ...]], dim: int) -> Evaluation:
         """Return the table, measures and curves of one question."""
@@ -286,7 +293,7 @@ class Compression(Task):
         }
         measures: Measures = {}
         fits: Fits = []
-        for form in (form for chain in chains for form in chain):
+        for form in (form for forms in chains for form in forms):
             column = f"{form.name}/{name}"
             if n_stored < _least_stored(form):
                 least_stored = count(_least_stored(form))
@@ -304,9 +311,11 @@ class Compression(Task):
             measures[column] = Mean(column=column, chance=question.chance)
             # A model that has more to lose is no worse for losing more: between models, no direction is better.
             measures[f"{column}_change"] = Mean(column=f"{column}_change", unit="difference", higher_is_better=None)
-        measurable_chains = [tuple(form for form in chain if n_stored >= _least_stored(form)) for chain in chains]
+        measurable = []
+        for forms in chains:
+            measurable.append(tuple(form for form in forms if n_stored >= _least_stored(form)))
         smallest = SmallestFormat(
-            question=name, chains=tuple(measurable_chains), dim=dim, points=self.points, chance=question.chance
+            question=name, chains=tuple(measurable), dim=dim, points=self.points, chance=question.chance
         )
         first: Measures = {f"{name}_smallest": smallest, name: Mean(column=name, chance=question.chance)}
         return Evaluation(
@@ -327,10 +336,8 @@ def retrieval(
     owner = np.searchsorted(rows, caption_image[captions])
     images = embedder.encode_sides(IMAGE, items_at(dataset.images, rows))
     texts = embedder.encode_sides(TEXT, items_at(all_captions, captions))
-    names, caption_names = (
-        text_column(dataset.image_ids)[rows],
-        text_column(dataset.caption_names())[captions],
-    )
+    names = text_column(dataset.image_ids)[rows]
+    caption_names = text_column(dataset.caption_names())[captions]
 
     def by_caption(stored: Vectors, queries: Vectors, query_rows: Some) -> Column:
         return recall_at_k(cross_ranks(stored, queries, owner)[1], 1)[query_rows]
@@ -445,35 +452,32 @@ def definitions(points: float) -> Definitions:
 
 def _curves(smallest: SmallestFormat, samples: Samples) -> Curves:
     """Return quality and the most that may be lost by bytes, for each kind, and the point of the smallest format."""
-    verdict, question, float32_format = smallest.walk(samples), smallest.question, Format("first", smallest.dim)
-    figure = f"{question} by bytes"
-    by_kind: dict[str, list[Format]] = {}
-    for form in (form for chain in smallest.chains for form in reversed(chain)):
-        by_kind.setdefault(form.kind, []).append(form)
+    verdict, question = smallest.walk(samples), smallest.question
+    axes: Mapping[str, Any] = {"x_label": "bytes per vector", "figure": f"{question} by bytes"}
+    float32_format = Format("first", smallest.dim)
+    by_kind: dict[str, list[Format]] = {"float32": [float32_format]}
+    for forms in smallest.chains:
+        for form in reversed(forms):
+            by_kind.setdefault(form.kind, []).append(form)
     curves = {}
-    for kind, forms in {"float32": [float32_format], **by_kind}.items():
-        columns = [question if form == float32_format else f"{form.name}/{question}" for form in forms]
+    for kind, forms_of_kind in by_kind.items():
+        columns = [question if form == float32_format else f"{form.name}/{question}" for form in forms_of_kind]
         curves[f"{kind}/{question}_by_bytes"] = curve_of_means(
-            [float(form.n_bytes) for form in forms],
+            [float(form.n_bytes) for form in forms_of_kind],
             [defined_values(samples, name) for name in columns],
-            x_label="bytes per vector",
             y_label=QUESTIONS[question][0],
-            figure=figure,
             series=SERIES[kind],
+            **axes,
         )
-        lost = [(form.n_bytes, verdict.most_lost[form.name]) for form in forms if form.name in verdict.most_lost]
-        if lost:
-            x, y = zip(*lost, strict=True)
-            name = f"{kind}/{question}_most_lost"
-            curves[name] = Curve(
-                x=list(map(float, x)), y=y, x_label="bytes per vector", y_label="lost at most", figure=figure
-            )
+        tested = [form for form in forms_of_kind if form.name in verdict.most_lost]
+        if tested:
+            n_bytes = [float(form.n_bytes) for form in tested]
+            most_lost = [verdict.most_lost[form.name] for form in tested]
+            curves[f"{kind}/{question}_most_lost"] = Curve(x=n_bytes, y=most_lost, y_label="lost at most", **axes)
     chosen = smallest.choose(samples, verdict)
     if chosen is not None:
         mean = float(samples[f"{chosen.name}/{question}"].mean())
-        curves[f"{question}_smallest"] = Curve(
-            x=[float(chosen.n_bytes)], y=[mean], x_label="bytes per vector", figure=figure
-        )
+        curves[f"{question}_smallest"] = Curve(x=[float(chosen.n_bytes)], y=[mean], **axes)
     return curves
 
 

@@ -147,49 +147,50 @@ def _cross_directions(
     """Yield the directions of captions that look for their image, and of images that look for a caption."""
     captions, owner = captions_of(dataset)
     words = text_column(captions)
-    images, n_more = gallery.first(len(dataset)), len(gallery.document) - len(dataset)
-    names, rows = text_column(dataset.image_ids), np.arange(len(gallery.document))
-    caption_names = dataset.caption_names()
-    of_texts, of_images = draw(caption_names), draw(dataset.image_ids)
-    is_sample = len(of_texts) < len(captions) or len(of_images) < len(dataset)
-    by_image, by_text = search_both_ways(
-        cross_answers, images, texts, owner, (of_images, of_texts) if is_sample else None
-    )
-    image_of, query_vectors = owner[of_texts], _rows(texts.query, of_texts)
+    caption_names, image_names = dataset.caption_names(), text_column(dataset.image_ids)
+    images, distractors = gallery.first(len(dataset)), gallery.document[len(dataset) :]
+    caption_rows, image_rows = draw(caption_names), draw(dataset.image_ids)
+    is_sample = len(caption_rows) < len(captions) or len(image_rows) < len(dataset)
+    query_rows = (image_rows, caption_rows) if is_sample else None
+    by_image, by_text = search_both_ways(cross_answers, images, texts, owner, query_rows)
     limits = ["", ""] if is_sample else recall_limits(captions, digests, owner, len(dataset))
-    among, columns = None, {}
-    if n_more:
+    caption_vectors = _rows(texts.query, caption_rows)
+    among, distractor_columns = None, {}
+    if len(distractors):
         image_ranks = by_text.ranks
-        by_text, distractor_ranks = answers_with_distractors(
-            by_text, query_vectors, gallery.document[len(dataset) :], len(dataset)
-        )
+        by_text, distractor_ranks = answers_with_distractors(by_text, caption_vectors, distractors, len(dataset))
         among = image_ranks, distractor_ranks
-        counts = {"distractors_above": distractor_ranks.better, "distractors_tied": distractor_ranks.tied}
-        columns = {name: column.astype(np.float64) for name, column in counts.items()}
+        distractor_columns = {
+            "distractors_above": distractor_ranks.better.astype(np.float64),
+            "distractors_tied": distractor_ranks.tied.astype(np.float64),
+        }
+    owner_of_query = owner[caption_rows]
+    gallery_rows = np.arange(len(gallery.document))
+    gallery_texts = [*_image_texts(dataset), *[""] * len(distractors)]
+    caption_ids = _ids("image_retrieval:text", caption_names, caption_rows)
     yield Direction(
         name="image_retrieval",
-        queries=QuerySet(_ids("image_retrieval:text", caption_names, of_texts), query_vectors, image_of),
-        items=SearchedItems(gallery.document, rows, [*_image_texts(dataset), *[""] * n_more], rows),
-        images=image_of,
-        clusters=names[image_of],
+        queries=QuerySet(caption_ids, caption_vectors, owner_of_query),
+        items=SearchedItems(gallery.document, gallery_rows, gallery_texts, gallery_rows),
+        images=owner_of_query,
+        clusters=image_names[owner_of_query],
         answers=by_text,
-        n_positives=np.ones(len(of_texts), np.int64),
+        n_positives=np.ones(len(caption_rows), np.int64),
         n_all=len(captions),
-        columns={"caption": words[of_texts], "predicted_image": by_text.first, **columns},
+        columns={"caption": words[caption_rows], "predicted_image": by_text.first, **distractor_columns},
         among=among,
-        n_more=n_more,
+        n_more=len(distractors),
         limit=limits[0],
     )
+    image_ids = _ids("text_retrieval:image", dataset.image_ids, image_rows)
     yield Direction(
         name="text_retrieval",
-        queries=QuerySet(
-            _ids("text_retrieval:image", dataset.image_ids, of_images), _rows(images.query, of_images), of_images
-        ),
+        queries=QuerySet(image_ids, _rows(images.query, image_rows), image_rows),
         items=SearchedItems(texts.document, owner, captions),
-        images=of_images,
-        clusters=names[of_images],
+        images=image_rows,
+        clusters=image_names[image_rows],
         answers=by_image,
-        n_positives=np.bincount(owner, minlength=len(dataset))[of_images],
+        n_positives=np.bincount(owner, minlength=len(dataset))[image_rows],
         n_all=len(dataset),
         columns={"caption": words[by_image.right], "predicted_caption": words[by_image.first]},
         limit=limits[1],
@@ -291,15 +292,16 @@ def _text_direction(dataset: Dataset, texts: Sides, draw: Draw) -> Direction:
     captions, owner = captions_of(dataset)
     words = text_column(captions)
     queries, answers, n_positives, n_all = _group_answers(texts, owner, dataset.caption_names(), draw)
+    owner_of_query = owner[queries]
     # Two equal captions of different images come first for each other: both miss.
-    clusters = text_column(dataset.image_ids)[clusters_by_shared_item(owner, words, len(dataset))[owner[queries]]]
+    clusters = clusters_by_shared_item(owner, words, len(dataset))[owner_of_query]
     ids = _ids("text_text:text", dataset.caption_names(), queries)
     return Direction(
         name="text_text",
-        queries=QuerySet(ids, _rows(texts.query, queries), owner[queries], list(queries[:, None])),
+        queries=QuerySet(ids, _rows(texts.query, queries), owner_of_query, list(queries[:, None])),
         items=SearchedItems(texts.document, owner, captions),
-        images=owner[queries],
-        clusters=clusters,
+        images=owner_of_query,
+        clusters=text_column(dataset.image_ids)[clusters],
         answers=answers,
         n_positives=n_positives,
         n_all=n_all,
@@ -314,19 +316,22 @@ def _text_direction(dataset: Dataset, texts: Sides, draw: Draw) -> Direction:
 def _image_direction(dataset: Dataset, images: Sides, draw: Draw) -> Direction:
     """Return the direction of images that look for another of their class."""
     assert dataset.labels is not None
-    labels, names = dataset.labels, None if dataset.class_names is None else text_column(dataset.class_names)
+    labels = dataset.labels
     queries, answers, n_positives, n_all = _group_answers(images, labels, dataset.image_ids, draw)
     ids = _ids("image_image:image", dataset.image_ids, queries)
+    # Two images that are each other's best right answer are found, or missed, together.
+    clusters = clusters_by_links(queries, answers.right, len(labels))[queries]
     columns = {"target_image": answers.right, "predicted_image": answers.first}
-    if names is not None:
-        columns |= {"label": names[labels[queries]], "predicted_label": names[labels[answers.first]]}
+    if dataset.class_names is not None:
+        class_names = text_column(dataset.class_names)
+        columns["label"] = class_names[labels[queries]]
+        columns["predicted_label"] = class_names[labels[answers.first]]
     return Direction(
         name="image_image",
         queries=QuerySet(ids, _rows(images.query, queries), labels[queries], list(queries[:, None])),
         items=SearchedItems(images.document, labels, _image_texts(dataset), np.arange(len(labels))),
         images=queries,
-        # Two images that are each other's best right answer are found, or missed, together.
-        clusters=text_column(dataset.image_ids)[clusters_by_links(queries, answers.right, len(labels))[queries]],
+        clusters=text_column(dataset.image_ids)[clusters],
         answers=answers,
         n_positives=n_positives,
         n_all=n_all,
@@ -334,13 +339,23 @@ def _image_direction(dataset: Dataset, images: Sides, draw: Draw) -> Direction:
     )
 
 
-def _group_answers(vectors: Sides, groups: Rows, ids: Sequence[str], draw: Draw) -> tuple[Rows, Answers, Rows, int]:
-    """Return the results of ``group_answers`` for the drawn queries, and the number that they are drawn from."""
-    having = np.flatnonzero(np.bincount(groups)[groups] > 1)
-    queries = having[draw(items_at(ids, having))]
-    query_rows = queries if len(queries) < len(having) else None
+class _GroupAnswers(NamedTuple):
+    """The results of items that search for others of their group."""
+
+    queries: Rows
+    answers: Answers
+    n_positives: Rows
+    n_all: int
+    """Queries that these are drawn from."""
+
+
+def _group_answers(vectors: Sides, groups: Rows, ids: Sequence[str], draw: Draw) -> _GroupAnswers:
+    """Return the results of the queries that are drawn from the items with another of their group."""
+    candidates = np.flatnonzero(np.bincount(groups)[groups] > 1)
+    queries = candidates[draw(items_at(ids, candidates))]
+    query_rows = queries if len(queries) < len(candidates) else None
     results = group_answers(vectors.document, groups, query_rows, None if vectors.are_equal else vectors.query)
-    return *results, len(having)
+    return _GroupAnswers(*results, len(candidates))
 
 
 def search_both_ways(find: Find[Found], images: Sides, texts: Sides, *arguments: Any) -> tuple[Found, Found]:
@@ -352,13 +367,17 @@ def search_both_ways(find: Find[Found], images: Sides, texts: Sides, *arguments:
     """
     if images.are_equal and texts.are_equal:
         return find(images.query, texts.query, *arguments)
-    return find(images.query, texts.document, *arguments)[0], find(images.document, texts.query, *arguments)[1]
+    by_image, _ = find(images.query, texts.document, *arguments)
+    _, by_text = find(images.document, texts.query, *arguments)
+    return by_image, by_text
 
 
 def _image_texts(dataset: Dataset) -> list[str]:
     """Return the first caption of each image, or its class, empty if it has neither."""
     if dataset.captions is not None and dataset.caption_image is not None:
-        first = dict(zip(reversed(dataset.caption_image.tolist()), reversed(dataset.captions), strict=True))
+        first: dict[int, str] = {}
+        for image, caption in zip(dataset.caption_image.tolist(), dataset.captions, strict=True):
+            first.setdefault(image, caption)
         return [first.get(row, "") for row in range(len(dataset))]
     if dataset.labels is not None and dataset.class_names is not None:
         return items_at(dataset.class_names, dataset.labels)

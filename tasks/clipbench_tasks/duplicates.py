@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from clipbench.results.numbers import count, percent
-from clipbench_tasks.tables import Rows
+from clipbench_tasks.tables import Column, Rows
 
 
 def recall_limits(captions: Sequence[str], digests: Sequence[str], owner: Rows, n_images: int) -> list[str]:
@@ -27,16 +27,42 @@ def recall_limits(captions: Sequence[str], digests: Sequence[str], owner: Rows, 
         >>> recall_limits(["a frog", "a frog", "a cat"], ["1", "2", "3"], np.array([0, 1, 2]), 3)[0]
         'R@1 cannot exceed 66.7 %: 2 images share a caption'
     """
-    texts, images = (np.unique(np.array(names, object), return_inverse=True)[1] for names in (captions, digests))
-    (text, image), n_right = np.unique(np.stack([texts, images[owner]]), axis=1, return_counts=True)
-    of_text, of_image = np.unique(np.stack([texts, owner]), axis=1)
-    n_sharing = len(np.unique(of_image[np.bincount(of_text)[of_text] > 1]))
-    n_equal = {"share a caption": n_sharing, "are equal to another": int((np.bincount(images)[images] > 1).sum())}
-    causes = " and ".join(f"{count(n)} images {relation}" for relation, n in n_equal.items() if n)
+    texts, images = _codes(captions), _codes(digests)  # equal items have equal codes
+    n_sharing = _n_images_sharing_a_text(texts, owner)
+    n_equal = int((np.bincount(images)[images] > 1).sum())
+    n_of_cause = {"share a caption": n_sharing, "are equal to another": n_equal}
+    causes = " and ".join(f"{count(n)} images {cause}" for cause, n in n_of_cause.items() if n)
+    (text, image), n_pairs = np.unique(np.stack([texts, images[owner]]), axis=1, return_counts=True)
+    highest_recalls = (
+        _highest_recall(text, n_pairs / np.bincount(images)[image], len(texts)),
+        _highest_recall(image, n_pairs / np.bincount(texts)[text], n_images),
+    )
     limits = []
-    for query, right, items, n_queries in ((text, image, images, len(texts)), (image, text, texts, n_images)):
-        hits = np.zeros(query.max() + 1)
-        np.maximum.at(hits, query, n_right / np.bincount(items)[right])
-        highest = percent(float(hits.sum() / n_queries))
-        limits.append("" if highest == percent(1.0) else f"R@1 cannot exceed {highest} %: {causes}")
+    for recall in highest_recalls:
+        is_reachable = percent(recall) == percent(1.0)
+        limits.append("" if is_reachable else f"R@1 cannot exceed {percent(recall)} %: {causes}")
     return limits
+
+
+def _codes(names: Sequence[str]) -> Rows:
+    return np.unique(np.array(names, object), return_inverse=True)[1]
+
+
+def _n_images_sharing_a_text(texts: Rows, owner: Rows) -> int:
+    """Return how many images have a text that another image has too."""
+    of_text, of_image = np.unique(np.stack([texts, owner]), axis=1)
+    n_owners = np.bincount(of_text)
+    return len(np.unique(of_image[n_owners[of_text] > 1]))
+
+
+def _highest_recall(query: Rows, n_right: Column, n_queries: int) -> float:
+    """Return the R@1 of a model that ranks each query's best item first.
+
+    Args:
+        query: code of a query, for each item that it matches.
+        n_right: number of equal queries that are right with this item, divided by the number of equal items.
+        n_queries: number of all queries.
+    """
+    hits = np.zeros(query.max() + 1)
+    np.maximum.at(hits, query, n_right)
+    return float(hits.sum() / n_queries)

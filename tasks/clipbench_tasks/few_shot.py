@@ -10,7 +10,7 @@ the clusters of the intervals at k labels. So an accuracy at k labels holds for 
 the same training images. With all labels there is one training set, and the accuracy is of that one.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -45,6 +45,7 @@ from clipbench.stats.measures import (
 )
 from clipbench_tasks.tables import (
     Column,
+    Curves,
     QuerySet,
     Rows,
     SearchedItems,
@@ -123,11 +124,11 @@ class FewShot(Task):
         trained = np.unique(dataset.labels[training])
         untrained = np.setdiff1d(dataset.labels[test], trained)
         if len(trained) < 2 or len(test) < 2 or len(untrained):
+            of_others = ", some of other classes" if len(untrained) else ""
             raise DataError(
                 f"data set {dataset.id} has {counted(len(training), 'image')} of"
                 f" {counted(len(trained), 'class', 'classes')} to train on, and {len(test)} to"
-                f" test{', some of other classes' if len(untrained) else ''}: few-shot needs two classes, images of"
-                " each to train on, and two images to test"
+                f" test{of_others}: few-shot needs two classes, images of each to train on, and two images to test"
             )
 
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
@@ -135,60 +136,49 @@ class FewShot(Task):
         class_labels, class_names = labels_of(dataset)
         training, test = _split_rows(dataset, rng)
         trained = np.unique(class_labels[training])
-        labels, images = np.searchsorted(trained, class_labels), unit(embedder.encode(IMAGE, dataset.images, "query"))
+        labels = np.searchsorted(trained, class_labels)  # numbered among the trained classes
+        names = text_column(class_names)[trained]
+        images = unit(embedder.encode(IMAGE, dataset.images, "query"))
         classes = prompted_classes(dataset, self.prompts, embedder)[trained]
         draws = Draws(labels, dataset.image_ids, (training, test), n=self.draws, rng=rng)
-        per_class, true = np.bincount(labels[training]), labels[test]
+        training_labels, true = labels[training], labels[test]
+        per_class = np.bincount(training_labels)
         shots = [k for k in self.shots if k <= per_class.min()]
-        numbers = [*map(float, shots), *([float(per_class.mean())] if per_class.mean() > max(shots, default=0) else [])]
+        numbers = [float(k) for k in shots]
+        if per_class.mean() > max(shots, default=0):
+            numbers.append(float(per_class.mean()))  # with all labels
         classifiers = _classifiers(images, labels, classes, embedder.info.logit_scale)
         with_all = {method: scores(test, training) for method, scores in classifiers.items()}
-        zero_shot = class_scores(images[test], classes, true)
-        of_images = {f"{method}_acc1@{ALL}": first_credit(scores, true) for method, scores in with_all.items()}
-        of_images[ZERO_SHOT] = zero_shot.credit()
-        of_draws = {
-            f"{method}_acc1@{k}": _hits_of_draws(scores, labels, test, draws, k)
-            for method, scores in classifiers.items()
-            for k in shots
-        }
-        # The worth compares both on the same rows.
-        of_draws |= {f"{OF_DRAWS}{name}": of_images[name] for name in (ZERO_SHOT, f"linear_probe_acc1@{ALL}")}
-        names = text_column(class_names)[trained]
-        ids, test_columns = text_column(dataset.image_ids)[test], {"image": test, "label": names[true]}
+        by_prompts = class_scores(images[test], classes, true)
+        credits = {f"{method}_acc1@{ALL}": first_credit(scores, true) for method, scores in with_all.items()}
+        credits[ZERO_SHOT] = by_prompts.credit()
+        credits_of_draws = _credits_of_draws(classifiers, labels, test, draws, shots)
+        for name in (ZERO_SHOT, f"linear_probe_acc1@{ALL}"):  # the worth compares both on the same rows
+            credits_of_draws[f"{OF_DRAWS}{name}"] = credits[name]
+        ids = text_column(dataset.image_ids)[test]
+        draw = text_column(f"draw {number + 1}" for number in draws.of_test.tolist())
+        margin = _margins(with_all["linear_probe"], true)
+        test_columns = {"image": test, "label": names[true]}
         answers = {
             "predicted": names[with_all["linear_probe"].argmax(axis=1)],
-            "by_prompt": names[zero_shot.predicted],
-            "margin": _margins(with_all["linear_probe"], true),
+            "by_prompt": names[by_prompts.predicted],
+            "margin": margin,
         }
-        draw = text_column(f"draw {number + 1}" for number in draws.of_test.tolist())
         samples = stack_tables(
-            {"sample_id": ids, "cluster": ids, **test_columns, **answers, **of_images},
-            {"sample_id": draw + ":" + ids, "cluster": draw, **test_columns, **of_draws},
+            {"sample_id": ids, "cluster": ids, **test_columns, **answers, **credits},
+            {"sample_id": draw + ":" + ids, "cluster": draw, **test_columns, **credits_of_draws},
         )
-        training_labels = labels[training]
+        measures = self._measures(samples, numbers, per_class, true, classifiers)
         return Evaluation(
             samples=samples,
             inputs={"label": "class"},
-            measures=define(self._measures(samples, numbers, per_class, true, classifiers), definitions(self.shots)),
-            curves={
-                f"{method}_acc1_by_labels": curve_of_means(
-                    numbers,
-                    [defined_values(samples, name) for name in _columns(samples, method, numbers)],
-                    chance=[1 / len(names)] * len(numbers),
-                    x_label="labelled images of each class",
-                    y_label="top-1 accuracy",
-                    figure="labels",
-                    series=series,
-                    role=role,
-                )
-                for method, (series, role) in SERIES.items()
-                if method in classifiers
-            },
+            measures=define(measures, definitions(self.shots)),
+            curves=_curves(samples, classifiers, numbers, chance=1 / len(names)),
             neighbours=neighbours(
                 QuerySet(ids.tolist(), images[test], true),
                 SearchedItems(images[training], training_labels, names[training_labels].tolist(), training),
-                margin=answers["margin"],
-                is_failure=of_images[f"linear_probe_acc1@{ALL}"] < 1,
+                margin=margin,
+                is_failure=credits[f"linear_probe_acc1@{ALL}"] < 1,
             ),
             notes=tuple(_notes(dataset, training, test, draws, per_class)),
         )
@@ -242,6 +232,24 @@ def definitions(shots: Sequence[int]) -> Definitions:
     return metric_definitions
 
 
+def _curves(samples: Samples, methods: Collection[str], numbers: Sequence[float], *, chance: float) -> Curves:
+    """Return the accuracy of each classifier by the number of labels."""
+    curves: Curves = {}
+    for method, (series, role) in SERIES.items():
+        if method in methods:
+            curves[f"{method}_acc1_by_labels"] = curve_of_means(
+                numbers,
+                [defined_values(samples, name) for name in _columns(samples, method, numbers)],
+                chance=[chance] * len(numbers),
+                x_label="labelled images of each class",
+                y_label="top-1 accuracy",
+                figure="labels",
+                series=series,
+                role=role,
+            )
+    return curves
+
+
 def _split_rows(dataset: Dataset, rng: np.random.Generator) -> tuple[Rows, Rows]:
     """Return the rows to train on and the rows to test: the data's own split, or halves if they have none."""
     if dataset.is_training is not None:
@@ -262,8 +270,8 @@ def split_halves(labels: Rows, ids: Sequence[str], rng: np.random.Generator) -> 
         (3, 1, True)
     """
     order = _shuffle_by_id(ids, rng)
-    position, size = _position_in_class(labels[order]), np.bincount(labels)[labels[order]]
-    trains = 2 * position < size
+    class_size = np.bincount(labels)[labels[order]]
+    trains = 2 * _position_in_class(labels[order]) < class_size
     return np.sort(order[trains]), np.sort(order[~trains])
 
 
@@ -330,6 +338,17 @@ def _classifiers(images: Vectors, labels: Rows, classes: Vectors, logit_scale: f
     return classifiers
 
 
+def _credits_of_draws(
+    classifiers: Mapping[str, Scores], labels: Rows, test: Rows, draws: Draws, shots: Sequence[int]
+) -> dict[str, Column]:
+    """Return the credit of each test image, by classifier and number of labels."""
+    credits = {}
+    for method, scores in classifiers.items():
+        for k in shots:
+            credits[f"{method}_acc1@{k}"] = _hits_of_draws(scores, labels, test, draws, k)
+    return credits
+
+
 def _hits_of_draws(scores: Scores, labels: Rows, test: Rows, draws: Draws, shots: int) -> Column:
     """Return the credit of each test image, by the classifier of its draw."""
     hits = np.empty(len(test))
@@ -364,10 +383,8 @@ def _notes(dataset: Dataset, training: Rows, test: Rows, draws: Draws, per_class
     assert dataset.labels is not None
     n_untested = len(per_class) - len(np.unique(dataset.labels[test]))
     if n_untested:
-        yield (
-            f"{count(n_untested)} of {count(len(per_class))} classes {'has' if n_untested == 1 else 'have'} no image to"
-            " test"
-        )
+        has = "has" if n_untested == 1 else "have"
+        yield f"{count(n_untested)} of {count(len(per_class))} classes {has} no image to test"
     yield f"{draws.n} draws of training images, each tested on its own fraction of the test images"
     yield f"regularisation of the probes fixed at C = {shortest(C)}"
 
@@ -391,21 +408,18 @@ class LabelWorth(Definition):
         hits, clusters = zip(*(defined_values(samples, name) for name in columns), strict=True)
         means = [float(column.mean()) for column in hits]
         excess = np.column_stack(hits[:-1]) - hits[-1][:, None]
-        target_accuracy = Mean(
-            column=self.target.removeprefix(OF_DRAWS), chance=self.chance
-        )  # which does not depend on draws
-        accuracy = target_accuracy.metric(samples, rng)
+        without_draws = self.target.removeprefix(OF_DRAWS)  # the accuracy of the prompts does not depend on draws
+        accuracy = Mean(column=without_draws, chance=self.chance).metric(samples, rng)
         if above_chance(accuracy)[0]:
             reason = self._reason(means[:-1], means[-1], excess, clusters[0])
         else:
             reason = f"{bounded(accuracy)}, which does not reliably exceed chance ({percent(self.chance)} %)"
         if reason is not None:
             return self.define(Metric(value=None, unit=LABELS, n=len(hits[0]), higher_is_better=True, reason=reason))
-        interval = self._interval(excess, clusters[0])
         number = Estimator("labels_reaching", columns, {"labels": list(self.labels)})
-        return self.define(
-            Statistic(function=number, columns=columns, unit=LABELS, interval=interval).metric(samples, rng)
-        )
+        interval = self._interval(excess, clusters[0])
+        statistic = Statistic(function=number, columns=columns, unit=LABELS, interval=interval)
+        return self.define(statistic.metric(samples, rng))
 
     def _reason(
         self, accuracy: list[float], target: float, excess: np.ndarray, clusters: np.ndarray | None
@@ -419,7 +433,8 @@ class LabelWorth(Definition):
         low, high, _ = mean_interval(excess[:, row], clusters=clusters, within=DIFFERENCES)
         is_noise = low is None or high is None or low <= 0 <= high
         if is_reached:
-            head = f"{'reached' if is_noise else 'exceeded'} with {labels_a_class(self.labels[0])} already"
+            verb = "reached" if is_noise else "exceeded"
+            head = f"{verb} with {labels_a_class(self.labels[0])} already"
         elif is_noise:
             head = f"neither clearly reached nor clearly missed with up to {labels_a_class(self.labels[-1])}"
         else:
@@ -439,9 +454,11 @@ class LabelWorth(Definition):
         )
         if log_interval.low is None or log_interval.high is None:
             return log_interval
-        beyond = [f"{significant(self.labels[0])} or fewer"] * (log_interval.low <= log_labels[0])
-        beyond += [f"{significant(self.labels[-1])} or more"] * (log_interval.high >= log_labels[-1])
-        method = "; ".join([log_interval.method, *beyond])
+        method = log_interval.method
+        if log_interval.low <= log_labels[0]:
+            method += f"; {significant(self.labels[0])} or fewer"
+        if log_interval.high >= log_labels[-1]:
+            method += f"; {significant(self.labels[-1])} or more"
         return Interval(float(np.exp(log_interval.low)), float(np.exp(log_interval.high)), method)
 
 

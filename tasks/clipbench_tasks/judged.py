@@ -13,7 +13,7 @@ rank.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool
@@ -153,12 +153,20 @@ def search_of(dataset: Dataset, judgements: Judgements, embedder: Embedder) -> J
         if embedder.info.similarity != COSINE and not embedder.info.is_joint:
             raise Unavailable(f"a mean of an image and a text {OF_UNIT_VECTORS}")
         of_both = BY_JOINT_ENCODER if embedder.info.is_joint else BY_MEAN
-    parts = [_parts(dataset, items, embedder, role) for items, role in ((queries, ROLES[0]), (documents, ROLES[1]))]
-    vectors = [item_vectors(items, item_parts) for items, item_parts in zip((queries, documents), parts, strict=True)]
-    left_out = documents_of_queries(queries, documents, relevant)
-    n_without = len(judgements.queries.ids) - len(query_rows)
-    query_judgements = judgements.take_queries(query_rows)
-    return JudgedSearch(queries, documents, relevant, query_judgements, left_out, parts, vectors, n_without, of_both)
+    query_role, document_role = ROLES
+    query_parts = _parts(dataset, queries, embedder, query_role)
+    document_parts = _parts(dataset, documents, embedder, document_role)
+    return JudgedSearch(
+        queries=queries,
+        documents=documents,
+        relevant=relevant,
+        judgements=judgements.take_queries(query_rows),
+        left_out=documents_of_queries(queries, documents, relevant),
+        parts=[query_parts, document_parts],
+        vectors=[item_vectors(queries, query_parts), item_vectors(documents, document_parts)],
+        n_without=len(judgements.queries.ids) - len(query_rows),
+        of_both=of_both,
+    )
 
 
 def listed_search(judgements: Judgements, results: SearchResults) -> JudgedSearch:
@@ -191,29 +199,34 @@ def listed_search(judgements: Judgements, results: SearchResults) -> JudgedSearc
 
 def _parts(dataset: Dataset, items: JudgedItems, embedder: Embedder, role: Role) -> Parts:
     """Return the vectors of queries or documents, whose images are encoded in the order of the data."""
+
+    def encode(modality: str, parts: Sequence[Any]) -> Vectors:
+        if not parts:
+            return np.zeros((0, embedder.info.embed_dim), np.float32)
+        return embedder.scoring_vectors(embedder.encode(modality, parts, role))
+
     is_joint = embedder.info.is_joint
     is_pair = items.has_both & is_joint
-    texts = items_at(items.texts, np.flatnonzero(items.has_text & ~is_pair))
     rows = items.images[(items.images != NO_IMAGE) & ~is_pair]
     distinct, image_index = np.unique(rows, return_inverse=True)
-    pairs = [(dataset.images[items.images[row]], items.texts[row]) for row in np.flatnonzero(is_pair).tolist()]
-    nothing = np.zeros((0, embedder.info.embed_dim), np.float32)
-    distinct_images = items_at(dataset.images, distinct)
-    images = embedder.scoring_vectors(embedder.encode(IMAGE, distinct_images, role)) if distinct_images else nothing
-    return Parts(
-        embedder.scoring_vectors(embedder.encode(TEXT, texts, role)) if texts else nothing,
-        # A large corpus is not copied.
-        images if np.array_equal(image_index, np.arange(len(images))) else images[image_index],
-        (embedder.scoring_vectors(embedder.encode(JOINT, pairs, role)) if pairs else nothing) if is_joint else None,
-    )
+    images = encode(IMAGE, items_at(dataset.images, distinct))
+    if not np.array_equal(image_index, np.arange(len(images))):  # a large corpus is not copied
+        images = images[image_index]
+    texts = encode(TEXT, items_at(items.texts, np.flatnonzero(items.has_text & ~is_pair)))
+    joint = None
+    if is_joint:
+        pair_rows = np.flatnonzero(is_pair).tolist()
+        joint = encode(JOINT, [(dataset.images[items.images[row]], items.texts[row]) for row in pair_rows])
+    return Parts(texts, images, joint)
 
 
 def evaluation(search: JudgedSearch, ks: Cutoffs) -> Evaluation:
     """Return one row per query."""
-    queries, documents, relevant, left_out = search.queries, search.documents, search.relevant, search.left_out
+    relevant = search.relevant
     levels, answers = search.answers(relevant)
-    ids = [f"query:{id}" for id in queries.ids]
-    samples, measures = _table(search, levels, answers, ids, ks), _measures(relevant, search.n_documents, ks)
+    ids = [f"query:{id}" for id in search.queries.ids]
+    samples = _table(search, levels, answers, ids, ks)
+    measures = _measures(relevant, search.n_documents, ks)
     if search.lists is not None:
         measures = with_depth(measures, _depths(relevant, ks), search.lists)
     baselines: Measures = {f"{DIRECTION}_tie_rate": tie_rate(answers.ranks.tied > 0)}
@@ -222,27 +235,23 @@ def evaluation(search: JudgedSearch, ks: Cutoffs) -> Evaluation:
     if reached_ks:
         last = f"ndcg@{max(reached_ks)}"
         limits = list(_limits(search, levels, samples, baselines, max(reached_ks)))
-        if isinstance(measure := measures[last], Mean):
-            measures[last] = replace(measure, limit="; ".join(limits))
-    table = {
-        name: replace(definition, description=f"{definition.description}{search.of_both}")
-        for name, definition in definitions(ks, max(reached_ks, default=max(ks))).items()
-    }
+        headline = measures[last]
+        if isinstance(headline, Mean):
+            measures[last] = replace(headline, limit="; ".join(limits))
+    metric_definitions = {}
+    for name, definition in definitions(ks, max(reached_ks, default=max(ks))).items():
+        metric_definitions[name] = replace(definition, description=f"{definition.description}{search.of_both}")
+    search_notes = _notes(search.queries, search.documents, search.left_out, samples["cluster"])
     return Evaluation(
         samples=samples,
         inputs={"query": "caption"},
-        measures=define(measures, table),
-        baselines=define(baselines, table),
+        measures=define(measures, metric_definitions),
+        baselines=define(baselines, metric_definitions),
         curves={f"{DIRECTION}_{name}": curve for name, curve in _curves(search, levels)},
         neighbours=_neighbours(search, answers, ids),
         question=QUESTION,
         scoring=SCORING,
-        notes=(
-            *search.list_notes,
-            *limits,
-            *_notes(queries, documents, left_out, samples["cluster"]),
-            *_notes_on_likeness(search),
-        ),
+        notes=(*search.list_notes, *limits, *search_notes, *_notes_on_likeness(search)),
     )
 
 
@@ -302,12 +311,13 @@ def documents_of_queries(queries: JudgedItems, documents: JudgedItems, relevant:
     for query, (id, (text, image)) in enumerate(zip(queries.ids, _contents(queries), strict=True)):
         document = rows.get(id, -1)
         is_document = document >= 0 and documents.texts[document] == text and documents.images[document] == image
-        matches = np.array(
-            [*([document] if is_document else ()), *(image_only.get(image, ()) if text else ())], np.int64
-        )
-        left_out.append(
-            np.setdiff1d(matches, relevant.document[starts[query] : starts[query + 1]]) if len(matches) else matches
-        )
+        equal_documents = [document] if is_document else []
+        if text:
+            equal_documents += image_only.get(image, [])
+        ignored = np.array(equal_documents, np.int64)
+        if equal_documents:
+            ignored = np.setdiff1d(ignored, relevant.document[starts[query] : starts[query + 1]])
+        left_out.append(ignored)
     return left_out
 
 
@@ -318,14 +328,13 @@ def _contents(items: JudgedItems) -> Iterator[tuple[str, int]]:
 
 def query_metrics(levels: relevance.Levels, relevant: relevance.Relevant, ranks: Ranks, ks: Sequence[int]) -> Columns:
     """Return each metric of each query."""
-    return {
-        **{f"ndcg@{k}": relevance.ndcg_at_k(levels, relevant, k) for k in ks},
-        **{f"recall@{k}": relevance.relevant_recall_at_k(levels, relevant, k) for k in ks},
-        **{f"hit_rate@{k}": recall_at_k(ranks, k) for k in ks},
-        "map@R": relevance.average_precision_at_r(levels, relevant),
-        "r_precision": relevance.r_precision(levels, relevant),
-        "mrr": relevance.reciprocal_rank(ranks),
-    }
+    metrics = {f"ndcg@{k}": relevance.ndcg_at_k(levels, relevant, k) for k in ks}
+    metrics |= {f"recall@{k}": relevance.relevant_recall_at_k(levels, relevant, k) for k in ks}
+    metrics |= {f"hit_rate@{k}": recall_at_k(ranks, k) for k in ks}
+    metrics["map@R"] = relevance.average_precision_at_r(levels, relevant)
+    metrics["r_precision"] = relevance.r_precision(levels, relevant)
+    metrics["mrr"] = relevance.reciprocal_rank(ranks)
+    return metrics
 
 
 def _table(search: JudgedSearch, levels: relevance.Levels, answers: Answers, ids: list[str], ks: Cutoffs) -> Table:
@@ -500,11 +509,12 @@ def _notes(
     queries: JudgedItems, documents: JudgedItems, left_out: Sequence[Rows], clusters: np.ndarray
 ) -> Iterator[str]:
     """Yield notes on left-out documents, and on wide intervals if queries with common documents leave few clusters."""
-    equal_texts = [  # a document that is only the query's image has no text, so its text differs from the query's
-        {documents.texts[row] == text for row in rows.tolist()}
-        for text, rows in zip(queries.texts, left_out, strict=True)
-    ]
-    n_itself, n_images = (sum(is_equal in equalities for equalities in equal_texts) for is_equal in (True, False))
+    n_itself = n_images = 0
+    for text, rows in zip(queries.texts, left_out, strict=True):
+        # A document that is only the query's image has no text, so its text differs from the query's.
+        equalities = {documents.texts[row] == text for row in rows.tolist()}
+        n_itself += True in equalities
+        n_images += False in equalities
     if n_itself:
         yield f"the query itself is left out of the search of {counted(n_itself, 'query', 'queries')}"
     if n_images:
@@ -533,9 +543,8 @@ def _notes_on_likeness(search: JudgedSearch) -> Iterator[str]:
     n_of_text = n_of_id = 0
     for query in np.flatnonzero(queries.has_text & ~queries.has_both).tolist():
         id, text = queries.ids[query], queries.texts[query]
-        n_of_text += any(
-            documents.ids[row] != id and (query, row) not in relevant_pairs for row in rows_of_text.get(text, ())
-        )
+        others = [row for row in rows_of_text.get(text, ()) if documents.ids[row] != id]
+        n_of_text += any((query, row) not in relevant_pairs for row in others)
         document = row_of_id.get(id)
         n_of_id += document is not None and documents.texts[document] not in ("", text)
     if n_of_text:

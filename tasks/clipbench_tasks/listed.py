@@ -90,11 +90,12 @@ def listed_neighbours(
     listed, margin = lists.listed, listed_margins(ranks, lists.depth)
     rows: list[int] = []
     rank: list[int] = []
-    starts = np.searchsorted(listed.query, np.arange(len(ids) + 1))
-    for query in worst(margin, margin < FIRST).tolist():
-        stop = min(starts[query + 1], starts[query] + NEAREST)
-        rows += range(starts[query], stop)
-        rank += range(1, stop - starts[query] + 1)
+    starts = np.searchsorted(listed.query, np.arange(len(ids) + 1)).tolist()  # of each query's results
+    for failed_query in worst(margin, margin < FIRST).tolist():
+        start = starts[failed_query]
+        stop = min(starts[failed_query + 1], start + NEAREST)
+        rows += range(start, stop)
+        rank += range(1, stop - start + 1)
     positions = np.array(rows, np.int64)
     query, item = listed.query[positions], listed.item[positions]
     return {

@@ -21,7 +21,7 @@ plot as the length after which the gain is small.
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import takewhile
+from itertools import chain
 
 import numpy as np
 
@@ -175,7 +175,8 @@ def _tokens_kept(
     Columns are named ``DIRECTION/...`` and have a value for each query of that direction, in order.
     """
     context = embedder.info.context_length
-    end = int(prefixes.n_tokens.max()) if context is None else min(context, int(prefixes.n_tokens.max()))
+    longest = int(prefixes.n_tokens.max())
+    end = longest if context is None else min(context, longest)
     lengths = [*sorted({n for n in tokens if n < end}), end]
     columns: Table = {}
     images = embedder.encode_sides(IMAGE, gallery.images)
@@ -187,33 +188,32 @@ def _tokens_kept(
         by_image, by_text = search_both_ways(cross_ranks, images, embedder.encode_sides(TEXT, texts), owner)
         columns[f"{TO_IMAGE}/recall@1/{n}_tokens"] = recall_at_k(by_text, 1)
         columns[f"{TO_TEXT}/recall@1/{n}_tokens"] = recall_at_k(by_image, 1)
-    curves = {
-        f"{way}_recall@1_by_tokens": curve_of_means(
-            map(float, lengths),
-            [(columns[f"{way}/recall@1/{n}_tokens"], clusters) for n in lengths],
-            chance=[1 / len(gallery)] * len(lengths),
-            x_label="tokens kept",
-            y_label="recall@1",
-            figure="tokens kept",
-            series=series,
-            role=role,
-        )
-        for way, clusters, series, role in (
-            (TO_IMAGE, owner, "text → image", "image"),
-            (TO_TEXT, None, "image → text", "text"),
-        )
+    axes = {
+        "chance": [1 / len(gallery)] * len(lengths),
+        "x_label": "tokens kept",
+        "y_label": "recall@1",
+        "figure": "tokens kept",
     }
-    columns[f"{TO_IMAGE}/n_tokens"] = n_tokens = prefixes.n_tokens.astype(np.float64)
+    xs = [float(n) for n in lengths]
+    of_captions = [(columns[f"{TO_IMAGE}/recall@1/{n}_tokens"], owner) for n in lengths]
+    of_images = [(columns[f"{TO_TEXT}/recall@1/{n}_tokens"], None) for n in lengths]
+    curves = {
+        f"{TO_IMAGE}_recall@1_by_tokens": curve_of_means(xs, of_captions, series="text → image", role="image", **axes),
+        f"{TO_TEXT}_recall@1_by_tokens": curve_of_means(xs, of_images, series="image → text", role="text", **axes),
+    }
+    n_tokens = prefixes.n_tokens.astype(np.float64)
+    columns[f"{TO_IMAGE}/n_tokens"] = n_tokens
     if context is not None:
         columns[f"{TO_IMAGE}/truncated"] = (n_tokens > context).astype(np.float64)
         columns[f"{TO_IMAGE}/tokens_lost"] = np.maximum(n_tokens - context, 0)
     kinds: dict[str, InputKind] = {f"{TO_IMAGE}/n_tokens": "tokens", f"{TO_IMAGE}/tokens_lost": "tokens cut off"}
+    notes = (f"not a single word of {n_empty} captions fits into {lengths[0]} tokens",) if n_empty else ()
     return Evaluation(
         samples=columns,
         inputs={name: kind for name, kind in kinds.items() if name in columns},
         measures=define(_measures(lengths, len(gallery), context, share=share), _definitions(share)),
         curves=curves,
-        notes=(f"not a single word of {n_empty} captions fits into {lengths[0]} tokens",) if n_empty else (),
+        notes=notes,
     )
 
 
@@ -308,14 +308,14 @@ class Prefixes:
         self._ends = [[match.end() for match in re.finditer(r"\S+", text)] for text in self.texts]
         self._n_words = np.array([len(ends) for ends in self._ends], np.int64)
         words = [text.split() for text in self.texts]
-        distinct = sorted({word for words_of_one in words for word in words_of_one})
+        distinct = sorted(set(chain(*words)))
         start_and_end = int(count([""])[0])
         tokens_of_word = dict(zip(distinct, (count(distinct) - start_and_end).tolist(), strict=True))
-        self._guesses = [
-            start_and_end + np.cumsum([tokens_of_word[word] for word in text_words], dtype=np.int64)
-            for text_words in words
-        ]
+        self._guesses: list[Rows] = []
         """Tokens of the first word of each text, the first two, ..., with words counted one by one."""
+        for text_words in words:
+            word_tokens = [tokens_of_word[word] for word in text_words]
+            self._guesses.append(start_and_end + np.cumsum(word_tokens, dtype=np.int64))
 
     def truncate(self, n_tokens: int) -> list[str]:
         """Return the texts, cut to their longest beginning of whole words that takes at most ``n_tokens``.
@@ -324,12 +324,14 @@ class Prefixes:
         """
         n_kept = np.array([int(np.searchsorted(guess, n_tokens, side="right")) for guess in self._guesses], np.int64)
         fits = self.n_tokens <= n_tokens
-        over = rows = np.flatnonzero(~fits)
+        over = under = np.flatnonzero(~fits)
+        # Guesses that are too long lose a word at a time.
         while len(over := over[(n_kept[over] > 0) & (self._prefix_tokens(over, n_kept[over]) > n_tokens)]):
             n_kept[over] -= 1
-        while len(rows := rows[n_kept[rows] < self._n_words[rows]]):
-            rows = rows[self._prefix_tokens(rows, n_kept[rows] + 1) <= n_tokens]
-            n_kept[rows] += 1
+        # Guesses that are too short gain a word at a time.
+        while len(under := under[n_kept[under] < self._n_words[under]]):
+            under = under[self._prefix_tokens(under, n_kept[under] + 1) <= n_tokens]
+            n_kept[under] += 1
         return [text if fits[row] else self._prefix(row, int(n_kept[row])) for row, text in enumerate(self.texts)]
 
     def _prefix_tokens(self, rows: Rows, n_words: Rows) -> Rows:
@@ -364,10 +366,8 @@ def probe(
     contrasts = [contrast for contrast in dataset.contrasts or () if len(contrast.captions) > 1]
     if not contrasts:
         return Evaluation(samples={}, measures={})
-    images, subset = (
-        np.array([contrast.images[0] for contrast in contrasts]),
-        text_column(contrast.subset for contrast in contrasts),
-    )
+    images = np.array([contrast.images[0] for contrast in contrasts])
+    subset = text_column(contrast.subset for contrast in contrasts)
     samples: Table = {
         "sample_id": text_column(f"{DIRECTION}:{contrast.id}" for contrast in contrasts),
         "direction": np.full(len(contrasts), DIRECTION, object),
@@ -376,50 +376,52 @@ def probe(
         "place": subset,
     }
     if count is not None:
-        samples["fact_token"] = count([shared_beginning(contrast.captions) for contrast in contrasts]).astype(
-            np.float64
-        )
+        beginnings = [shared_beginning(contrast.captions) for contrast in contrasts]
+        samples["fact_token"] = count(beginnings).astype(np.float64)
     context = embedder.info.context_length
     is_unread = np.zeros(len(contrasts), bool)
     if count is not None and context is not None:
         is_unread = samples["fact_token"] >= context
         samples["beyond_window"] = is_unread.astype(np.float64)
-    captions = [contrast.captions for contrast in contrasts]
-    vectors = vectors_of(dataset, (caption for options in captions for caption in options), embedder, of=contrasts)
-    read = [
-        options[:1] * len(options) if unread else options for options, unread in zip(captions, is_unread, strict=True)
-    ]
-    decided, by_chance, shorter, nearest = decide(contrasts, vectors, len, read)
-    margin, chance = decided.text_margin, by_chance.text
+    texts = (caption for contrast in contrasts for caption in contrast.captions)
+    vectors = vectors_of(dataset, texts, embedder, of=contrasts)
+    read: list[Sequence[str]] = []
+    for contrast, unread in zip(contrasts, is_unread, strict=True):
+        captions = contrast.captions
+        read.append(captions[:1] * len(captions) if unread else captions)
+    decisions = decide(contrasts, vectors, len, read)
+    nearest = decisions.nearest
+    credit, margin = decisions.by_model.text, decisions.by_model.text_margin
+    chance = decisions.by_chance.text
     samples |= {
-        "text_acc": decided.text,
+        "text_acc": credit,
         "margin": margin,
         f"{DIRECTION}_cosine_margin": margin,
-        "shorter_caption": shorter,
+        "shorter_caption": decisions.shorter_caption,
         "chance": chance,
         "caption": nearest["caption"],
         "predicted_caption": nearest["preferred"],
         "target_cosine": nearest["target_cosine"],
         "predicted_cosine": nearest["predicted_cosine"],
     }
-    by_name = {"text_acc": decided.text, "tied": np.where(np.isnan(margin), np.nan, margin == 0)}
-    by_name |= {name: samples[name] for name in ("beyond_window",) if name in samples}
-    samples |= split_by_subset(subset, by_name)
+    columns = {"text_acc": credit, "tied": np.where(np.isnan(margin), np.nan, margin == 0)}
+    if "beyond_window" in samples:
+        columns["beyond_window"] = samples["beyond_window"]
+    samples |= split_by_subset(subset, columns)
     subsets = list(dict.fromkeys(subset.tolist()))
-    accuracies = {
-        f"{name}/text_acc": Mean(column=f"{name}/text_acc", chance=_chance(chance[subset == name])) for name in subsets
-    }
-    rule = Mean(column="shorter_caption", chance=_chance(chance), higher_is_better=None)
-    baselines: Measures = {"shorter_caption": rule}
+    measures: Measures = {}
+    baselines: Measures = {}
+    baselines["shorter_caption"] = Mean(column="shorter_caption", chance=_chance(chance), higher_is_better=None)
     missing = undefined(reason or "the model does not say how many tokens it takes")
     for name in subsets:
+        measures[f"{name}/text_acc"] = Mean(column=f"{name}/text_acc", chance=_chance(chance[subset == name]))
         baselines[f"{name}/tie_rate"] = Mean(column=f"{name}/tied", higher_is_better=None)
         beyond = f"{name}/beyond_window"
         baselines[beyond] = Mean(column=beyond, higher_is_better=None) if beyond in samples else missing
     return Evaluation(
         samples=samples,
         inputs={"caption": "caption"},
-        measures=define(accuracies, METRICS),
+        measures=define(measures, METRICS),
         baselines=define(baselines, METRICS),
         curves=_curves(samples, subsets, rng) if count is not None else {},
         subsets={name: TITLES[name] for name in subsets if name in TITLES},
@@ -434,17 +436,15 @@ def _chance(chances: Column) -> float | None:
 def _curves(samples: Samples, subsets: Sequence[str], rng: np.random.Generator) -> Curves:
     """Return accuracy by the deciding token's place, the median of each subset."""
     median_tokens = [float(np.median(samples["fact_token"][samples["place"] == subset])) for subset in subsets]
-    order: Rows = np.argsort(median_tokens, kind="stable")
-    metrics = [Mean(column=f"{subsets[row]}/text_acc").metric(samples, rng) for row in order]
-    by_place = zip(order, metrics, strict=True)
-    points = [
-        (median_tokens[row], metric.value, (metric.low, metric.high))
-        for row, metric in by_place
-        if metric.value is not None
-    ]
-    if not points:
+    x, y, bounds = [], [], []
+    for row in np.argsort(median_tokens, kind="stable").tolist():
+        metric = Mean(column=f"{subsets[row]}/text_acc").metric(samples, rng)
+        if metric.value is not None:
+            x.append(median_tokens[row])
+            y.append(metric.value)
+            bounds.append((metric.low, metric.high))
+    if not x:
         return {}
-    x, y, bounds = zip(*points, strict=True)
     curve = bounded_curve(
         x,
         y,
@@ -465,5 +465,9 @@ def shared_beginning(texts: Sequence[str]) -> str:
         >>> shared_beginning(["It is old. A red cube.", "It is old. A red cone."])
         'It is old. A red'
     """
-    at_places = zip(*(text.split() for text in texts), strict=False)
-    return " ".join(words[0] for words in takewhile(lambda words: len(set(words)) == 1, at_places))
+    shared = []
+    for words in zip(*(text.split() for text in texts), strict=False):
+        if len(set(words)) > 1:
+            break
+        shared.append(words[0])
+    return " ".join(shared)

@@ -45,6 +45,7 @@ def evaluation(
         columns["centring_gain"] = columns[f"{CENTRED}/ndcg@{max(ks)}"] - base.samples[f"ndcg@{max(ks)}"]
     measures, baselines = _measures(base.measures, columns, kinds)
     definitions = {name: metrics[name] for name in (*PREFERENCES, "centring_gain")}
+    notes = base.notes if "centring_gain" in columns else (*base.notes, ZERO)
     return replace(
         base,
         samples={**base.samples, **columns},
@@ -52,7 +53,7 @@ def evaluation(
         baselines={**base.baselines, **define(baselines, definitions)},
         subsets={CENTRED: "Each modality centred"},
         question="",  # the task's own
-        notes=(*base.notes, *(() if "centring_gain" in columns else (ZERO,))),
+        notes=notes,
     )
 
 
@@ -74,10 +75,10 @@ def _columns(search: judged.JudgedSearch, kinds: Rows, ks: Cutoffs) -> Iterator[
     yield from _preferences("", search, kinds, *search.vectors)
     of_queries, of_documents = search.parts
     try:
-        queries, documents = (
-            judged.item_vectors(items, _centred_parts(parts, of_queries, of_documents))
-            for items, parts in zip((search.queries, search.documents), search.parts, strict=True)
-        )
+        centred_queries = _centred_parts(of_queries, of_queries, of_documents)
+        centred_documents = _centred_parts(of_documents, of_queries, of_documents)
+        queries = judged.item_vectors(search.queries, centred_queries)
+        documents = judged.item_vectors(search.documents, centred_documents)
     except VectorError:
         return
     yield from _preferences(f"{CENTRED}/", search, kinds, queries, documents)

@@ -32,7 +32,16 @@ from clipbench.models.protocol import Embedder
 from clipbench.results.metric_name import split_outer_subset
 from clipbench.results.numbers import counted, shortest
 from clipbench.stats.estimators import Samples
-from clipbench.stats.measures import Definition, Definitions, Mean, Measures, define, defined_values, undefined
+from clipbench.stats.measures import (
+    ClusteredValues,
+    Definition,
+    Definitions,
+    Mean,
+    Measures,
+    define,
+    defined_values,
+    undefined,
+)
 from clipbench_tasks import mixed_judged
 from clipbench_tasks.mixed_judged import BOTH, CENTRED, IMAGE, TEXT, ZERO
 from clipbench_tasks.tables import (
@@ -148,14 +157,14 @@ class MixedRetrieval(Task):
         images = unit(embedder.encode(IMAGES, document_images, "document"))
         joint = None
         if embedder.info.is_joint:
-            pairs = [
-                (image, dataset.captions[row]) for image, row in zip(document_images, documents.texts, strict=True)
-            ]
+            document_texts = [dataset.captions[row] for row in documents.texts]
+            pairs = list(zip(document_images, document_texts, strict=True))
             joint = unit(embedder.encode(JOINT, pairs, "document"))
         corpora = list(corpora_of(len(images), sorted(self.shares), rng))
         results = search_corpora(queries, images, texts, corpora, documents.right, joint)
         notes = []
-        if n_without := len(documents.images) - len(np.unique(documents.right)):
+        n_without = len(documents.images) - len(np.unique(documents.right))
+        if n_without:
             notes.append(
                 f"no caption searches for {counted(n_without, 'document')}: its image has no other caption, or none in"
                 " other words than the first"
@@ -170,34 +179,35 @@ class MixedRetrieval(Task):
         except VectorError:
             notes.append(ZERO)
         kinds = next(corpus.kinds for corpus in corpora if corpus.name == OF_HALF)
+        answers = results[OF_HALF].answers
         shown_texts = np.where(kinds == IMAGE, "", text_column(dataset.captions)[documents.texts])
         shown_images = np.where(kinds == TEXT, -1, documents.images)
         samples = {
-            **_query_columns(dataset, documents, shown_texts, shown_images, results[OF_HALF].answers),
+            **_query_columns(dataset, documents, shown_texts, shown_images, answers),
             **_columns(results, corpora, documents.right, self.ks),
         }
         documents_of_half = np.where(kinds[:, None] == TEXT, texts, images)
+        searched = SearchedItems(documents_of_half, np.arange(len(kinds)), shown_texts.tolist(), shown_images)
+        searching = QuerySet(samples["sample_id"].tolist(), queries, documents.right)
         return Evaluation(
             samples=samples,
             inputs={"caption": "caption"},
             measures=_measures(results, corpora, self.ks),
             baselines=_baselines(results, self.ks),
             curves=_curves(samples, corpora, self.ks),
-            neighbours=neighbours_of_answers(
-                QuerySet(samples["sample_id"].tolist(), queries, documents.right),
-                results[OF_HALF].answers,
-                SearchedItems(documents_of_half, np.arange(len(kinds)), shown_texts.tolist(), shown_images),
-            ),
-            subsets={
-                name: title
-                for corpus in corpora
-                for name, title in (
-                    (corpus.name, corpus.title),
-                    (f"{corpus.name}/{CENTRED}", f"{corpus.title}, centred"),
-                )
-            },
+            neighbours=neighbours_of_answers(searching, answers, searched),
+            subsets=_titles(corpora),
             notes=tuple(notes),
         )
+
+
+def _titles(corpora: Sequence[Corpus]) -> dict[str, str]:
+    """Return the titles of the corpora, and of the corpora with each modality centred, by subset."""
+    titles = {}
+    for corpus in corpora:
+        titles[corpus.name] = corpus.title
+        titles[f"{corpus.name}/{CENTRED}"] = f"{corpus.title}, centred"
+    return titles
 
 
 def documents_of(dataset: Dataset) -> Documents:
@@ -212,7 +222,8 @@ def documents_of(dataset: Dataset) -> Documents:
     if not len(later_captions):
         raise MissingPart(dataset.id, "a second caption of some image, which looks for the image's document")
     captions = text_column(texts)
-    queries = later_captions[captions[later_captions] != captions[firsts[image_index[later_captions]]]]
+    first_of_image = firsts[image_index]  # of the image of each caption
+    queries = later_captions[captions[later_captions] != captions[first_of_image[later_captions]]]
     if not len(queries):
         raise MissingPart(dataset.id, "second caption in other words than the first")
     return Documents(images, firsts, queries, image_index[queries])
@@ -224,8 +235,9 @@ def corpora_of(n: int, shares: Sequence[float], rng: np.random.Generator) -> Ite
     """
     order = rng.permutation(n)
     for share in shares:
-        words = {0.0: "Images alone", 1.0: "Texts alone"}.get(share, f"{shortest(100 * share)} % texts")
-        yield Corpus(corpus_name(share), words, np.where(order < round(share * n), TEXT, IMAGE))
+        title = {0.0: "Images alone", 1.0: "Texts alone"}.get(share, f"{shortest(100 * share)} % texts")
+        kinds = np.where(order < round(share * n), TEXT, IMAGE)
+        yield Corpus(corpus_name(share), title, kinds)
     yield Corpus(THIRDS, "A third each texts, images and both", order % 3)
 
 
@@ -240,37 +252,51 @@ def search_corpora(
     total = images + texts if joint is None else joint
     has_direction = np.abs(total).max(axis=1, keepdims=True) > 0
     both = unit(np.where(has_direction, total, images))  # a mean without a direction, of opposite vectors, is the image
-    parts: dict[str, list[tuple[np.ndarray, ...]]] = {corpus.name: [] for corpus in corpora}
+    blocks_of_corpus: dict[str, list[_Block]] = {corpus.name: [] for corpus in corpora}
     assert (IMAGE, TEXT, BOTH) == (0, 1, 2)
-    for blocks in zip(*(score_blocks(queries, documents) for documents in (images, texts, both)), strict=True):
-        rows, scores = blocks[0][0], [block for _, block in blocks]
+    scores_of_kinds = (score_blocks(queries, documents) for documents in (images, texts, both))
+    for (rows, image_scores), (_, text_scores), (_, both_scores) in zip(*scores_of_kinds, strict=True):
         for corpus in corpora:
-            parts[corpus.name].append(_search_block(np.choose(corpus.kinds, scores), corpus.kinds, right[rows]))
+            scores = np.choose(corpus.kinds, [image_scores, text_scores, both_scores])
+            blocks_of_corpus[corpus.name].append(_search_block(scores, corpus.kinds, right[rows]))
     results = {}
-    for name, corpus_parts in parts.items():
-        above, tied, right_score, first, top, *first_is = (
-            np.concatenate(columns) for columns in zip(*corpus_parts, strict=True)
-        )
-        results[name] = CorpusResults(
-            Answers(Ranks(above, tied, np.ones_like(above)), right, right_score, first, top), *first_is
-        )
+    for name, blocks in blocks_of_corpus.items():
+        joined = _Block(*(np.concatenate(columns) for columns in zip(*blocks, strict=True)))
+        ranks = Ranks(joined.n_above, joined.n_tied, np.ones_like(joined.n_above))
+        answers = Answers(ranks, right, joined.right_score, joined.first, joined.first_score)
+        results[name] = CorpusResults(answers, joined.first_is_text, joined.first_is_image)
     return results
 
 
-def _search_block(scores: Float32[np.ndarray, "block n_documents"], kinds: Rows, right: Rows) -> tuple[np.ndarray, ...]:
-    """Return the numbers above and tied with the right document, its score, the first one, its score and shares."""
+class _Block(NamedTuple):
+    """The results of some queries in a corpus."""
+
+    n_above: Rows
+    """Documents with a higher score than the right one."""
+    n_tied: Rows
+    """Other documents with its score."""
+    right_score: np.ndarray
+    first: Rows
+    first_score: np.ndarray
+    first_is_text: Column
+    """Fraction of texts among the documents with the highest score."""
+    first_is_image: Column
+
+
+def _search_block(scores: Float32[np.ndarray, "block n_documents"], kinds: Rows, right: Rows) -> _Block:
     rows = np.arange(len(scores))
     right_score, first = scores[rows, right], scores.argmax(axis=1)
-    top = scores[rows, first]
-    is_first = scores == top[:, None]
-    shares = [is_first[:, kinds == kind].sum(axis=1) / is_first.sum(axis=1) for kind in (TEXT, IMAGE)]
-    return (
-        (scores > right_score[:, None]).sum(axis=1),
-        (scores == right_score[:, None]).sum(axis=1) - 1,
-        right_score,
-        first,
-        top,
-        *shares,
+    first_score = scores[rows, first]
+    is_first = scores == first_score[:, None]
+    n_first = is_first.sum(axis=1)
+    return _Block(
+        n_above=(scores > right_score[:, None]).sum(axis=1),
+        n_tied=(scores == right_score[:, None]).sum(axis=1) - 1,
+        right_score=right_score,
+        first=first,
+        first_score=first_score,
+        first_is_text=is_first[:, kinds == TEXT].sum(axis=1) / n_first,
+        first_is_image=is_first[:, kinds == IMAGE].sum(axis=1) / n_first,
     )
 
 
@@ -284,7 +310,8 @@ def _columns(results: Mapping[str, CorpusResults], corpora: Sequence[Corpus], ri
         columns[f"{name}/text_preference"] = np.where(kind == IMAGE, result.first_is_text, np.nan)
         columns[f"{name}/image_preference"] = np.where(kind == TEXT, result.first_is_image, np.nan)
     if f"{OF_HALF}/{CENTRED}" in results:
-        before, after = (columns[f"{OF_HALF}{part}/ndcg@{max(ks)}"] for part in ("", f"/{CENTRED}"))
+        before = columns[f"{OF_HALF}/ndcg@{max(ks)}"]
+        after = columns[f"{OF_HALF}/{CENTRED}/ndcg@{max(ks)}"]
         columns[f"{OF_HALF}/centring_gain"] = after - before
     return columns
 
@@ -300,31 +327,42 @@ def _query_metrics(ranks: Ranks, ks: Sequence[int]) -> Columns:
 
 def _measures(results: Mapping[str, CorpusResults], corpora: Sequence[Corpus], ks: Cutoffs) -> Measures:
     """Return nDCG in each corpus, and further measures in the corpus of half texts, such as the gain from centring."""
-    n, last = len(corpora[0].kinds), f"ndcg@{max(ks)}"
+    n = len(corpora[0].kinds)
     constant = Ranks(np.zeros(1, np.int64), np.full(1, n - 1), np.ones(1, np.int64))
     by_chance = {name: float(values[0]) for name, values in _query_metrics(constant, ks).items()}
-    certain = undefined(f"every query hits, whatever the model: there are only {n} documents")
     measures: Measures = {}
     for corpus in corpora:
         for subset in (corpus.name, f"{corpus.name}/{CENTRED}"):
-            subset_measures: Measures = {}
-            for name, chance in by_chance.items():
-                if corpus.name == OF_HALF or name == last:
-                    column, is_headline = f"{subset}/{name}", subset == OF_HALF and name == last
-                    mean = Mean(column=column, chance=chance, is_headline=is_headline)
-                    subset_measures[column] = certain if chance >= CERTAIN else mean
-            if corpus.name == OF_HALF:
-                subset_measures[f"{subset}/text_preference"] = Mean(
-                    column=f"{subset}/text_preference",
-                    chance=float((corpus.kinds == TEXT).mean()),
-                    higher_is_better=False,
-                    is_headline=subset == OF_HALF,
-                )
+            subset_measures = _subset_measures(corpus, subset, by_chance, ks)
             measures |= subset_measures if subset in results else dict.fromkeys(subset_measures, UNDEFINED)
     gain = f"{OF_HALF}/centring_gain"
     is_centred = f"{OF_HALF}/{CENTRED}" in results
     measures[gain] = Mean(column=gain, unit="difference", chance=0.0) if is_centred else UNDEFINED
     return define(measures, definitions(ks))
+
+
+def _subset_measures(corpus: Corpus, subset: str, by_chance: Mapping[str, float], ks: Cutoffs) -> Measures:
+    """Return nDCG in a corpus, as it is or centred, with recall and the preference for texts if half are texts."""
+    n = len(corpus.kinds)
+    last = f"ndcg@{max(ks)}"
+    is_half = corpus.name == OF_HALF
+    measures: Measures = {}
+    for name, chance in by_chance.items():
+        column = f"{subset}/{name}"
+        if not is_half and name != last:
+            continue
+        if chance >= CERTAIN:
+            measures[column] = undefined(f"every query hits, whatever the model: there are only {n} documents")
+        else:
+            measures[column] = Mean(column=column, chance=chance, is_headline=subset == OF_HALF and name == last)
+    if is_half:
+        measures[f"{subset}/text_preference"] = Mean(
+            column=f"{subset}/text_preference",
+            chance=float((corpus.kinds == TEXT).mean()),
+            higher_is_better=False,
+            is_headline=subset == OF_HALF,
+        )
+    return measures
 
 
 def _baselines(results: Mapping[str, CorpusResults], ks: Cutoffs) -> Measures:
@@ -376,30 +414,39 @@ DRAWN_BY_SHARE = ("ndcg", "text_preference")
 def _curves(samples: Samples, corpora: Sequence[Corpus], ks: Cutoffs) -> Curves:
     """Return the metrics by the fraction of texts, with intervals, the preference only if there are both kinds."""
     last = max(ks)
-    columns = {"ndcg": (f"ndcg@{last}", f"nDCG@{last}"), **{f"recall@{k}": (f"recall@{k}", f"R@{k}") for k in ks}}
+    columns = {"ndcg": (f"ndcg@{last}", f"nDCG@{last}")}
+    for k in ks:
+        columns[f"recall@{k}"] = (f"recall@{k}", f"R@{k}")
     columns["text_preference"] = ("text_preference", "text before the right image")
     curves = {}
     for name, (column, label) in columns.items():
-        for part, end in (("", ""), (f"/{CENTRED}", f"_{CENTRED}")):
-            points = {}
-            for corpus in corpora:
-                key, share = f"{corpus.name}{part}/{column}", float((corpus.kinds == TEXT).mean())
-                if corpus.name != THIRDS and key in samples and (share or name != "text_preference"):
-                    points[share] = defined_values(samples, key)
-            points = {share: point for share, point in points.items() if len(point[0])}
+        for is_centred in (False, True):
+            points = _points_by_share(samples, corpora, f"{CENTRED}/{column}" if is_centred else column)
+            series = "each modality centred" if is_centred else "as it is"
             if points:
-                is_drawn = name in DRAWN_BY_SHARE
-                curves[f"{name}_by_share{end}"] = curve_of_means(
+                curves[f"{name}_by_share_{CENTRED}" if is_centred else f"{name}_by_share"] = curve_of_means(
                     points,
                     list(points.values()),
                     chance=list(points) if name == "text_preference" else None,
                     x_label="documents that are texts",
                     y_label=label,
                     figure="fraction of texts",
-                    series=("each modality centred" if end else "as it is") if is_drawn else "",
-                    role="pair" if end else "ink",
+                    series=series if name in DRAWN_BY_SHARE else "",
+                    role="pair" if is_centred else "ink",
                 )
     return curves
+
+
+def _points_by_share(samples: Samples, corpora: Sequence[Corpus], column: str) -> dict[float, ClusteredValues]:
+    """Return the values of a column of each corpus by the corpus's fraction of texts, without empty ones."""
+    points: dict[float, ClusteredValues] = {}
+    for corpus in corpora:
+        key = f"{corpus.name}/{column}"
+        share = float((corpus.kinds == TEXT).mean())
+        has_choice = share > 0 or not column.endswith("text_preference")  # a preference takes both kinds
+        if corpus.name != THIRDS and key in samples and has_choice:
+            points[share] = defined_values(samples, key)
+    return {share: point for share, point in points.items() if len(point[0])}
 
 
 def _query_columns(dataset: Dataset, documents: Documents, texts: np.ndarray, images: Rows, answers: Answers) -> Table:

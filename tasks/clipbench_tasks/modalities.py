@@ -151,17 +151,19 @@ class ModalitiesTask(Task):
         data = dataset.modalities
         assert data is not None
         vectors = {name: embedder.scoring_vectors(embedder.encode(name, items)) for name, items in data.items.items()}
-        sides = {
-            name: embedder.encode_sides(name, data.items[name])
-            if name in embedder.info.roles
-            else Sides(unit_vectors, unit_vectors)
-            for name, unit_vectors in vectors.items()
-        }
-        seed = int(rng.integers(2**63))  # a pair has its own draws, whatever other modalities there are
-        tables, measures, baselines = [], Measures(), Measures()
+        sides = {}
         for name, unit_vectors in vectors.items():
-            tables.append(_rows(name, name, np.arange(len(unit_vectors)), data))
-            measures[f"{name}/cone"] = smooth_measure(f"{name}/cone", cone(unit_vectors), tables[-1], "cosine")
+            has_roles = name in embedder.info.roles
+            one_side = Sides(unit_vectors, unit_vectors)
+            sides[name] = embedder.encode_sides(name, data.items[name]) if has_roles else one_side
+        seed = int(rng.integers(2**63))  # a pair has its own draws, whatever other modalities there are
+        tables: list[Table] = []
+        measures: Measures = {}
+        baselines: Measures = {}
+        for name, unit_vectors in vectors.items():
+            table = _rows(name, name, np.arange(len(unit_vectors)), data)
+            measures[f"{name}/cone"] = smooth_measure(f"{name}/cone", cone(unit_vectors), table, "cosine")
+            tables.append(table)
         notes: list[str] = []
         unpaired_names = []
         for pair in _pairs(data):
@@ -187,14 +189,14 @@ class ModalitiesTask(Task):
                 "mean_recall@1", samples["recall@1"], samples["direction"], chance=samples["chance"]
             )
             samples |= columns
-        kinds = list(METRICS)  # those of one kind stand beside each other
-        by_kind = dict(sorted(measures.items(), key=lambda pair: kinds.index(base_name(pair[0]))))
+        kinds = list(METRICS)  # metrics of one kind are next to each other
+        names = sorted(measures, key=lambda name: kinds.index(base_name(name)))
         if unpaired_names:
             notes.append(f"mean_recall@1 leaves out directions without pairs: {', '.join(unpaired_names)}")
         return Evaluation(
             samples=samples,
             inputs={"direction": "condition"} if "direction" in samples else {},
-            measures=define(by_kind, METRICS),
+            measures=define({name: measures[name] for name in names}, METRICS),
             baselines=define(baselines, METRICS),
             vectors=_group_vectors(data, vectors),
             notes=(*_notes(data), *notes),
@@ -230,12 +232,15 @@ def _undefined(first: str, second: str, *, reason: str) -> Measures:
 def _pairs(data: Modalities) -> Iterator[Pair | tuple[str, str]]:
     """Yield every two modalities, in alphabetical order: a ``Pair``, or only their names if they have no pairs."""
     for first, second in combinations(data.names, 2):
-        link = next((link for link in ((second, first), (first, second)) if link in data.pairs), None)
-        if link is None:
+        if (second, first) in data.pairs:
+            source, target = second, first
+        elif (first, second) in data.pairs:
+            source, target = first, second
+        else:
             yield first, second
             continue
-        targets, owners = np.unique(data.pairs[link], return_inverse=True)
-        yield Pair(first, second, *link, np.arange(len(owners)), targets, owners)
+        targets, owners = np.unique(data.pairs[source, target], return_inverse=True)
+        yield Pair(first, second, source, target, np.arange(len(owners)), targets, owners)
 
 
 def _rows(prefix: str, modality: str, rows: Rows, data: Modalities) -> Table:
@@ -280,9 +285,11 @@ def _recall(query: Query, data: Modalities) -> tuple[Table, Measures, Measures]:
 
 def _item_names(data: Modalities, modality: str, rows: Rows) -> np.ndarray:
     """Return the names of items in a table: the text itself, or the id of any other item."""
-    items = data.items[modality]
-    of_row = (items[row] for row in rows.tolist())
-    names = [item if isinstance(item, str) else data.ids[modality][row] for item, row in zip(of_row, rows, strict=True)]
+    items, ids = data.items[modality], data.ids[modality]
+    names = []
+    for row in rows.tolist():
+        item = items[row]
+        names.append(item if isinstance(item, str) else ids[row])
     return text_column(names)
 
 
@@ -298,11 +305,10 @@ def _group_vectors(data: Modalities, vectors: Mapping[str, Vectors]) -> Table:
         group_vectors[name][groups] = item_vectors[first]
         of_group = text_column(data.ids[name])[first]
         ids[groups] = np.where(ids[groups] == "", of_group, ids[groups])
-    has_several = np.sum([~np.isnan(rows[:, 0]) for rows in group_vectors.values()], axis=0) > 1
-    return {
-        **{name: rows[has_several] for name, rows in group_vectors.items()},
-        "group_id": ids[has_several].astype(str),
-    }
+    n_modalities = np.sum([~np.isnan(rows[:, 0]) for rows in group_vectors.values()], axis=0)
+    has_several = n_modalities > 1
+    kept = {name: rows[has_several] for name, rows in group_vectors.items()}
+    return {**kept, "group_id": ids[has_several].astype(str)}
 
 
 def _notes(data: Modalities) -> list[str]:

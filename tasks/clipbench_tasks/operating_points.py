@@ -171,34 +171,34 @@ class OperatingPoints(Task):
 
     def _part(self, part: str, dataset: Dataset, judged: JudgedTrials, rows: Rows) -> Evaluation:
         """Return the table, measures and curves of one question, their names prefixed by its name."""
-        coarse, n = acceptance_rates(judged, even_thresholds(judged, CURVE_POINTS)), len(rows)
+        coarse = acceptance_rates(judged, even_thresholds(judged, CURVE_POINTS))
         rates = precision_recall(coarse, self.prevalence)
         sure = precision_recall(coarse, self.prevalence, confidence=SURE)
         ids = text_column(dataset.image_ids)[rows]
         samples: Table = {"sample_id": f"{part}:" + ids, "cluster": ids, "image": rows}
         measures: Measures = {}
         for precision in self.precisions:
-            name, point = precision_key(precision), operating_point(judged, coarse, sure, precision, self.prevalence)
+            threshold = f"{part}/threshold@{precision_key(precision)}"
+            recall = f"{part}/recall@{precision_key(precision)}"
+            is_headline = precision == HEADLINE
+            point = operating_point(judged, coarse, sure, precision, self.prevalence)
             if point is None:
                 best = float(np.nanmax(sure.low))
                 share = _in_percent(precision)
                 reason = f"no threshold reliably reaches a precision of {share} (best lower bound {percent(best)} %)"
-                measures[f"{part}/threshold@{name}"] = undefined(reason, "cosine")
-                measures[f"{part}/recall@{name}"] = Fixed(
-                    value=None, reason=reason, higher_is_better=True, is_headline=precision == HEADLINE
+                measures[threshold] = undefined(reason, "cosine")
+                measures[recall] = Fixed(value=None, reason=reason, higher_is_better=True, is_headline=is_headline)
+            else:
+                samples[f"{recall}_influence"] = point.influence
+                measures[threshold] = Threshold(value=point.threshold, interval=point.interval, n=len(rows))
+                measures[recall] = Smooth(
+                    value=point.recall,
+                    influence=f"{recall}_influence",
+                    unit="fraction",
+                    higher_is_better=True,
+                    interval=point.recall_interval,
+                    is_headline=is_headline,
                 )
-                continue
-            column = f"{part}/recall@{name}_influence"
-            samples[column] = point.influence
-            measures[f"{part}/threshold@{name}"] = Threshold(value=point.threshold, interval=point.interval, n=n)
-            measures[f"{part}/recall@{name}"] = Smooth(
-                value=point.recall,
-                influence=column,
-                unit="fraction",
-                higher_is_better=True,
-                interval=point.recall_interval,
-                is_headline=precision == HEADLINE,
-            )
         return Evaluation(
             samples=samples,
             measures=define(measures, definitions(self.precisions, self.prevalence)),

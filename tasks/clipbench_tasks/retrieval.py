@@ -151,20 +151,17 @@ class Retrieval(Task):
         digests = embedder.digests(dataset.gallery)
         directions = list(directions_of(dataset, gallery, digests, texts, draw))
         evaluation = join_evaluations([_evaluation(direction, self.ks) for direction in directions])
-        return replace(
-            evaluation,
-            arrays=(
-                {}
-                if texts is None
-                else {"similarity": _sample_similarity(dataset, gallery.first(len(dataset)).document, texts.query, rng)}
-            ),
-            notes=(
-                *sample_notes(
-                    (len(direction.images), direction.n_all, DIRECTIONS[direction.name][1]) for direction in directions
-                ),
-                *evaluation.notes,
-            ),
-        )
+        arrays = {}
+        if texts is not None:
+            images = gallery.first(len(dataset))
+            arrays["similarity"] = _sample_similarity(dataset, images.document, texts.query, rng)
+        sizes = [_size(direction) for direction in directions]
+        return replace(evaluation, arrays=arrays, notes=(*sample_notes(sizes), *evaluation.notes))
+
+
+def _size(direction: Direction) -> tuple[int, int, str]:
+    """Return the number of queries that search, the number that they are drawn from, and their plural noun."""
+    return len(direction.images), direction.n_all, DIRECTIONS[direction.name][1]
 
 
 def _evaluation_of_lists(
@@ -182,7 +179,6 @@ def _evaluation_of_lists(
     evaluation = _evaluation(direction, ks)
     others = [name for name in draws if name != direction.name]
     tables = [unanswered_queries(dataset, name, draws[name]) for name in others]
-    sizes = [(len(direction.images), direction.n_all, DIRECTIONS[direction.name][1])]
     measures = dict(evaluation.measures)
     for name in others:
         measures |= _measures_without_lists(name, ks)
@@ -190,7 +186,7 @@ def _evaluation_of_lists(
         evaluation,
         samples=stack_tables(evaluation.samples, *tables),
         measures=measures,
-        notes=(*sample_notes(sizes), *notes_of_lists(results, direction.lists), *evaluation.notes),
+        notes=(*sample_notes([_size(direction)]), *notes_of_lists(results, direction.lists), *evaluation.notes),
     )
 
 
@@ -206,7 +202,8 @@ def _measures_without_lists(name: str, ks: Cutoffs) -> Measures:
 def _evaluation(direction: Direction, ks: Cutoffs) -> Evaluation:
     name, definitions = direction.name, _definitions(direction.name, ks)
     baselines: Measures = {f"{name}_tie_rate": tie_rate(direction.ranks.tied > 0)}
-    baselines |= {strict: Mean(column=strict) for strict in _strict(direction, ks)}
+    for strict_name in _strict(direction, ks):
+        baselines[strict_name] = Mean(column=strict_name)
     n_points = min(CURVE_ENDS_AT, direction.n_gallery)
     if direction.lists is not None and not direction.lists.reaches(n_points):
         n_points = direction.lists.depth
@@ -225,17 +222,18 @@ def _evaluation(direction: Direction, ks: Cutoffs) -> Evaluation:
         series=series,
         role=role,
     )
-    by_size = {} if direction.among is None else _by_size(direction, direction.among, ks)
+    curves = {
+        f"{name}_recall": curve,
+        f"{name}_recall_chance": replace(curve, y=by_chance, chance=None, series=""),
+    }
+    if direction.among is not None:
+        curves |= _by_size(direction, direction.among, ks)
     return Evaluation(
         samples=_table(direction, ks),
         inputs=_inputs(direction),
         measures=define(_measures(direction, ks), definitions),
         baselines=define(baselines, definitions),
-        curves={
-            f"{name}_recall": curve,
-            f"{name}_recall_chance": replace(curve, y=by_chance, chance=None, series=""),
-            **by_size,
-        },
+        curves=curves,
         neighbours=_neighbours(direction),
         notes=(f"{DIRECTIONS[name][0]} {direction.limit}",) if direction.limit else (),
     )
@@ -358,12 +356,13 @@ def _measured_ks(direction: Direction, ks: Cutoffs) -> list[int]:
 
 def _strict(direction: Direction, ks: Cutoffs) -> Columns:
     """Return recall with ties counted as misses, for each k at which ties decide any query."""
-    hits = {k: recall_at_k(direction.ranks, k) for k in _measured_ks(direction, ks)}
-    return {
-        f"{direction.name}_recall@{k}_strict": (hit == 1).astype(np.float64)
-        for k, hit in hits.items()
-        if ((hit > 0) & (hit < 1)).any()
-    }
+    columns: Columns = {}
+    for k in _measured_ks(direction, ks):
+        credit = recall_at_k(direction.ranks, k)
+        is_tied = (credit > 0) & (credit < 1)
+        if is_tied.any():
+            columns[f"{direction.name}_recall@{k}_strict"] = (credit == 1).astype(np.float64)
+    return columns
 
 
 def _sample_similarity(dataset: Dataset, images: Vectors, texts: Vectors, rng: np.random.Generator) -> Vectors:

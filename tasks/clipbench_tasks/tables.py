@@ -101,10 +101,11 @@ def stack_tables(*tables: Samples) -> Table:
         (['a', 'b'], [1.0, nan])
     """
     filled = [table for table in tables if table]
-    prototype = {name: column for table in filled for name, column in table.items()}
-    return {
-        name: np.concatenate([_column(table, name, column) for table in filled]) for name, column in prototype.items()
-    }
+    prototypes = _merged(filled)
+    stacked = {}
+    for name, prototype in prototypes.items():
+        stacked[name] = np.concatenate([_column(table, name, prototype) for table in filled])
+    return stacked
 
 
 def _column(table: Samples, name: str, prototype: np.ndarray) -> np.ndarray:
@@ -113,19 +114,28 @@ def _column(table: Samples, name: str, prototype: np.ndarray) -> np.ndarray:
     size = len(table["sample_id"])
     if prototype.dtype == object:
         return np.full(size, "", object)
-    return np.full(size, -1, prototype.dtype) if np.issubdtype(prototype.dtype, np.integer) else np.full(size, np.nan)
+    if np.issubdtype(prototype.dtype, np.integer):
+        return np.full(size, -1, prototype.dtype)
+    return np.full(size, np.nan)
+
+
+def _merged(mappings: Iterable[Mapping[str, Item]]) -> dict[str, Item]:
+    merged: dict[str, Item] = {}
+    for mapping in mappings:
+        merged.update(mapping)
+    return merged
 
 
 def join_evaluations(parts: Sequence[Evaluation]) -> Evaluation:
     """Return the evaluations of several questions, whose metrics have different names, as one."""
     return Evaluation(
         samples=stack_tables(*(part.samples for part in parts)),
-        measures={name: measure for part in parts for name, measure in part.measures.items()},
-        baselines={name: measure for part in parts for name, measure in part.baselines.items()},
-        curves={name: curve for part in parts for name, curve in part.curves.items()},
+        measures=_merged(part.measures for part in parts),
+        baselines=_merged(part.baselines for part in parts),
+        curves=_merged(part.curves for part in parts),
         neighbours=stack_tables(*(part.neighbours for part in parts)),
         notes=tuple(note for part in parts for note in part.notes),
-        inputs={name: kind for part in parts for name, kind in part.inputs.items()},
+        inputs=_merged(part.inputs for part in parts),
     )
 
 
@@ -143,11 +153,12 @@ def column_at_rows(values: np.ndarray, rows: np.ndarray, n: int) -> Column:
 
 def split_by_subset(subset: np.ndarray, columns: Columns) -> Table:
     """Return the columns per subset in which they are defined, named like their metric, with NaN for other samples."""
-    parts = {
-        f"{name_of_subset}/{name}" if name_of_subset else name: np.where(subset == name_of_subset, column, np.nan)
-        for name_of_subset in dict.fromkeys(subset.tolist())
-        for name, column in columns.items()
-    }
+    parts = {}
+    for subset_name in dict.fromkeys(subset.tolist()):
+        is_of_subset = subset == subset_name
+        prefix = f"{subset_name}/" if subset_name else ""
+        for name, column in columns.items():
+            parts[f"{prefix}{name}"] = np.where(is_of_subset, column, np.nan)
     return defined_columns(parts)
 
 
@@ -200,14 +211,16 @@ def neighbours(
     rows = worst(margin, is_failure)
     left_out = None if queries.left_out is None else items_at(queries.left_out, rows)
     nearest_rows, scores = nearest(queries.vectors[rows], items.vectors, NEAREST, without=left_out)
-    item, query = nearest_rows.ravel(), np.repeat(rows, nearest_rows.shape[1])
+    n_nearest = nearest_rows.shape[1]
+    item, query = nearest_rows.ravel(), np.repeat(rows, n_nearest)
+    right = items.groups[item] == queries.groups[query] if is_right is None else is_right(query, item)
     return {
         "sample_id": text_column(items_at(queries.ids, query)),
-        "rank": np.tile(np.arange(1, nearest_rows.shape[1] + 1), len(rows)),
+        "rank": np.tile(np.arange(1, n_nearest + 1), len(rows)),
         "text": text_column(items_at(items.texts, item)),
         "image": np.full(len(item), -1) if items.images is None else items.images[item],
         "cosine": scores.ravel().astype(np.float64),
-        "is_right": items.groups[item] == queries.groups[query] if is_right is None else is_right(query, item),
+        "is_right": right,
     }
 
 
@@ -282,16 +295,18 @@ def mean_over_parts(
     """
     rows = np.flatnonzero(~np.isnan(credit))
     _, part, sizes = np.unique(parts[rows], return_inverse=True, return_counts=True)
-    values = {"influence": recall_influence(credit[rows], part), "credit": credit[rows], "part": part}
+    defined_credit = credit[rows]
+    values = {"influence": recall_influence(defined_credit, part), "credit": defined_credit, "part": part}
     columns = {f"{name}_{kind}": column_at_rows(column, rows, len(credit)) for kind, column in values.items()}
+    mean_of_part = np.bincount(part, defined_credit) / sizes
     measure = Smooth(
-        value=mean_per_class_recall(credit[rows], part),
+        value=mean_per_class_recall(defined_credit, part),
         influence=f"{name}_influence",
         statistic=Estimator("mean_over_parts", (f"{name}_credit", f"{name}_part")),
         unit="fraction",
         chance=None if chance is None else mean_per_class_recall(chance[rows], part),
         higher_is_better=True,
-        most_trials=trials_of_means(np.bincount(part, credit[rows]) / sizes, sizes),
+        most_trials=trials_of_means(mean_of_part, sizes),
     )
     return columns, measure
 
@@ -314,6 +329,8 @@ Bounds = Sequence[tuple[float | None, float | None]]
 
 def bounded_curve(x: Iterable[float], y: Sequence[float], bounds: Bounds, **facts: Any) -> Curve:
     """Return a curve with its bounds, or without them if any point has none."""
-    low, high = ([bound[side] for bound in bounds if bound[side] is not None] for side in (0, 1))
-    is_bounded = len(low) == len(high) == len(bounds)
-    return Curve(x=list(x), y=list(y), low=low if is_bounded else None, high=high if is_bounded else None, **facts)
+    lows = [low for low, _ in bounds if low is not None]
+    highs = [high for _, high in bounds if high is not None]
+    if len(lows) == len(highs) == len(bounds):
+        return Curve(x=list(x), y=list(y), low=lows, high=highs, **facts)
+    return Curve(x=list(x), y=list(y), low=None, high=None, **facts)

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.images import FileImage, ImageRef, existing_files
@@ -64,17 +64,18 @@ def read_attacks(
     is_own = set(OWN_COLUMNS) <= set(table.columns)
     used_columns = (*OWN_COLUMNS, "set", "note") if is_own else (*SCAM_COLUMNS, "id")
     columns = {name: table.columns[name] for name in used_columns if name in table.columns}
-    rows = [
-        {name: "" if cell is None else str(cell) for name, cell in zip(columns, cells, strict=True)}
-        for cells in zip(*columns.values(), strict=True)
-    ]
-    row_fields = (
-        [_manifest_fields(row, table.row_name(number)) for number, row in enumerate(rows)]
-        if is_own
-        else _scam_fields(rows, table)
-    )
-    photographs = [Photograph(image, id, **fields) for image, id, fields in zip(images, ids, row_fields, strict=True)]
-    return photographs, None if is_own else published_prompts("imagenet").templates[:32]
+    rows = []
+    for cells in zip(*columns.values(), strict=True):
+        texts = ["" if cell is None else str(cell) for cell in cells]
+        rows.append(dict(zip(columns, texts, strict=True)))
+    templates: tuple[str, ...] | None = None
+    if is_own:
+        subjects = [_manifest_subject(row, table.row_name(number)) for number, row in enumerate(rows)]
+    else:
+        subjects = _scam_subjects(rows, table)
+        templates = published_prompts("imagenet").templates[:32]
+    photographs = [Photograph(image, id, *subject) for image, id, subject in zip(images, ids, subjects, strict=True)]
+    return photographs, templates
 
 
 def attack_dataset(photographs: Sequence[Photograph], id: str, *, templates: tuple[str, ...] | None = None) -> Dataset:
@@ -92,19 +93,25 @@ def attack_dataset(photographs: Sequence[Photograph], id: str, *, templates: tup
             spellings.setdefault(name.casefold(), name)
     class_names = sorted(spellings.values())
     controls = _controls(photographs, id)
-    attacks = [
-        Attack(
-            id=photograph.id,
-            label=class_names.index(spellings[photograph.object.casefold()]),
-            word=class_names.index(spellings[(photograph.text or "").casefold()]),
-            attacked=number,
-            **{kind: controls.get((photograph.object_key, kind)) for kind in ("clean", "blank", "benign")},
-            condition=photograph.condition,
-            object=spellings[photograph.object.casefold()],
+    attacks = []
+    for number, photograph in enumerate(photographs):
+        if photograph.kind != "attacked":
+            continue
+        object_name = spellings[photograph.object.casefold()]
+        word = spellings[(photograph.text or "").casefold()]
+        attacks.append(
+            Attack(
+                id=photograph.id,
+                label=class_names.index(object_name),
+                word=class_names.index(word),
+                attacked=number,
+                clean=controls.get((photograph.object_key, "clean")),
+                blank=controls.get((photograph.object_key, "blank")),
+                benign=controls.get((photograph.object_key, "benign")),
+                condition=photograph.condition,
+                object=object_name,
+            )
         )
-        for number, photograph in enumerate(photographs)
-        if photograph.kind == "attacked"
-    ]
     if not attacks:
         raise DataError(
             f"data set {id} has {len(photographs)} images, none of them with an attack: expected images with the"
@@ -136,8 +143,17 @@ def _controls(photographs: Sequence[Photograph], data: str) -> dict[tuple[str, s
     return controls
 
 
-def _manifest_fields(row: Cells, location: str) -> dict[str, Any]:
-    """Return object, text and thing of a row with ``attack`` (0 or 1).
+class _Subject(NamedTuple):
+    """What a photograph shows: its fields without the image."""
+
+    object: str
+    text: str | None
+    object_key: str
+    condition: str = ""
+
+
+def _manifest_subject(row: Cells, location: str) -> _Subject:
+    """Return what the image of a row with ``attack`` (0 or 1) shows.
 
     Without an attack, the text is the object's own name or empty. A ``note`` with "blank" marks an image with an
     overlay.
@@ -153,16 +169,17 @@ def _manifest_fields(row: Cells, location: str) -> dict[str, Any]:
         raise DataError(f"{location}: attack is {attack} and '{text}' is written on the {name}: expected {expected}")
     is_bare = not text and "blank" not in row.get("note", "").casefold()
     object_key = f"{row.get('set', '')}/{name}".lstrip("/")
-    return {"object": name, "text": None if is_bare else text, "object_key": object_key}
+    return _Subject(name, None if is_bare else text, object_key)
 
 
-def _scam_fields(rows: Sequence[Cells], table: ColumnTable) -> list[dict[str, Any]]:
+def _scam_subjects(rows: Sequence[Cells], table: ColumnTable) -> list[_Subject]:
     ids = [row.get("id", "") for row in rows]
+    ids_by_type = {(row["type"], id) for row, id in zip(rows, ids, strict=True)}
     # An id joins the three versions of a photograph in some copies, and numbers the rows in others. There it goes by
     # object, word and occurrence: each type lists the photographs in the same order.
-    is_joining = len(set(ids)) < len(ids) == len({(row["type"], id) for row, id in zip(rows, ids, strict=True)})
+    is_joining = len(set(ids)) < len(ids) == len(ids_by_type) and all(ids)
     occurrences: Counter[tuple[str, str, str]] = Counter()
-    row_fields = []
+    subjects = []
     for number, row in enumerate(rows):
         kind, name, word = (row[column] for column in SCAM_COLUMNS)
         if kind not in SCAM_TYPES:
@@ -170,12 +187,10 @@ def _scam_fields(rows: Sequence[Cells], table: ColumnTable) -> list[dict[str, An
         if not name.strip() or not word.strip():
             raise DataError(f"{table.row_name(number)}: the object_label or attack_word is empty")
         occurrences[kind, name, word] += 1
-        object_key = ids[number] if is_joining and all(ids) else f"{name}/{word}/{occurrences[kind, name, word]}"
+        object_key = ids[number] if is_joining else f"{name}/{word}/{occurrences[kind, name, word]}"
         is_written, condition = SCAM_TYPES[kind]
-        row_fields.append(
-            {"object": name, "text": word if is_written else "", "object_key": object_key, "condition": condition}
-        )
-    return row_fields
+        subjects.append(_Subject(name, word if is_written else "", object_key, condition))
+    return subjects
 
 
 ANNOTATIONS = "annotations.json"
@@ -243,10 +258,19 @@ def has_named_files(path: Path) -> bool:
     """Return whether a folder's images have names like ``label=dog_text=cat.png``, as in PAINT and RTA-100."""
     if not is_folder(path):
         return False
-    folders = [path, *[entry for entry in entries(path, DataError) if is_folder(entry)][:_N_FOLDERS_TRIED]]
-    images = ([file for file in entries(folder, DataError) if file.suffix.lower() in EXTENSIONS] for folder in folders)
-    firsts = (next(filter(is_file, files), None) for files in images)
-    return any(image is not None and _FILE_NAME.fullmatch(image.stem) for image in firsts)
+    subfolders = [entry for entry in entries(path, DataError) if is_folder(entry)]
+    for folder in (path, *subfolders[:_N_FOLDERS_TRIED]):
+        image = _first_image(folder)
+        if image is not None and _FILE_NAME.fullmatch(image.stem):
+            return True
+    return False
+
+
+def _first_image(folder: Path) -> Path | None:
+    for file in entries(folder, DataError):
+        if file.suffix.lower() in EXTENSIONS and is_file(file):
+            return file
+    return None
 
 
 def load_named_files(path: Path, options: DataOptions, id: str) -> Dataset:
@@ -260,10 +284,10 @@ def load_named_files(path: Path, options: DataOptions, id: str) -> Dataset:
         match = _FILE_NAME.fullmatch(file.stem)
         if match is None:
             raise DataError(f"{file}: expected a name such as label=dog_text=cat{file.suffix}, as of the other files")
-        object_name, text = match["object"].replace("_", " "), match["text"].replace("_", " ") or None
-        photographs.append(
-            Photograph(FileImage(file), file.relative_to(path).as_posix(), object_name, text, object_name)
-        )
+        object_name = match["object"].replace("_", " ")
+        text = match["text"].replace("_", " ") or None
+        photograph_id = file.relative_to(path).as_posix()
+        photographs.append(Photograph(FileImage(file), photograph_id, object_name, text, object_name))
     return _dataset(photographs, path, options, id)
 
 

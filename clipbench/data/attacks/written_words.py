@@ -98,8 +98,10 @@ def with_written_words(dataset: Dataset, *, n: int = N_WRITTEN_IMAGES) -> Datase
     _check_names(dataset)
     chosen = random_subset(dataset, n, generator(0, "written words", dataset.id))
     assert chosen.labels is not None and chosen.class_names is not None
-    images, ids, names = list(chosen.images), list(chosen.image_ids), chosen.class_names
-    bases, other_classes = [_BaseImage(image) for image in images], _other_classes(names)
+    names = chosen.class_names
+    other_classes = _other_classes(names)
+    images, ids = list(chosen.images), list(chosen.image_ids)  # each written image is added to these
+    bases = [_BaseImage(image) for image in chosen.images]
 
     def write(row: int, writing: Writing, suffix: str) -> int:
         images.append(WrittenImage(bases[row], writing))
@@ -139,7 +141,10 @@ def _other_classes(names: Sequence[str]) -> list[list[int]]:
     firsts: dict[str, int] = {}
     for row, name in enumerate(names):
         firsts.setdefault(name.casefold(), row)
-    return [[row for folded, row in firsts.items() if folded != name.casefold()] for name in names]
+    other_classes = []
+    for name in names:
+        other_classes.append([row for folded, row in firsts.items() if folded != name.casefold()])
+    return other_classes
 
 
 def _check_names(dataset: Dataset) -> None:

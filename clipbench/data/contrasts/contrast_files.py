@@ -6,10 +6,10 @@ data set, and its rows may name their ``subset``.
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from clipbench.data.contrasts import schemas
 from clipbench.data.dataset import DataOptions, Dataset
@@ -76,13 +76,8 @@ def fits(path: Path) -> bool:
 def load(path: Path, options: DataOptions, id: str) -> Dataset:
     """Return the contrasts of a file or folder with the images that they name."""
     options.refuse_unknown(("subset",), id)
-    contrasts: dict[str, schemas.ParsedContrast] = {}
     files = _files(path)
-    for file in files:
-        for key, contrast in _contrasts(file):
-            if key in contrasts:
-                raise DataError(f"{file}: two items have the id '{key}', expected distinct ids")
-            contrasts[key] = contrast
+    contrasts = _contrasts_by_id(files)
     subset = options.options.get("subset")
     if subset is not None:
         subsets = dict.fromkeys(contrast.subset or "(none)" for contrast in contrasts.values())
@@ -90,92 +85,144 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
         if not contrasts:
             raise UsageError(f"{path} has no subset '{subset}': it has {', '.join(subsets)}")
     base = path if is_folder(path) else path.parent
-    roots = [base, base.parent, *([options.data_root] if options.data_root else [])]
-    folders = [base, *filter(is_folder, (root / subfolder for root in roots for subfolder in IMAGE_FOLDERS))]
-    images: dict[schemas.ImageKey, FileImage] = {}
-    for image in dict.fromkeys(image for contrast in contrasts.values() for image in contrast.images):
-        if image_file := next((folder / image.name for folder in folders if is_file(folder / image.name)), None):
-            images[image] = FileImage(image_file)
+    folders = _image_folders(base, options.data_root)
+    images = _image_files(contrasts.values(), folders)
     sources = f"{base} and {', '.join(IMAGE_FOLDERS[:4])} below or next to it"
     dataset = schemas.build_dataset(contrasts, images, id, allow_partial=options.allow_partial, sources=sources)
-    notes = dataset.notes + outside_notes({file_image.path for file_image in images.values()}, folders, id)
+    notes = dataset.notes + outside_notes({image.path for image in images.values()}, folders, id)
     tables = manifest.tables_in(files[0].parent) if is_folder(path) else []
-    if unread := [file.name for file in tables if file not in files]:
+    unread = [file.name for file in tables if file not in files]
+    if unread:
         notes += (f"not read, because they hold no contrasts: {', '.join(unread)}",)
     return replace(dataset, notes=notes)
 
 
+def _contrasts_by_id(files: Iterable[Path]) -> dict[str, schemas.ParsedContrast]:
+    contrasts: dict[str, schemas.ParsedContrast] = {}
+    for file in files:
+        for key, contrast in _contrasts(file):
+            if key in contrasts:
+                raise DataError(f"{file}: two items have the id '{key}', expected distinct ids")
+            contrasts[key] = contrast
+    return contrasts
+
+
+def _image_folders(base: Path, data_root: Path | None) -> list[Path]:
+    """Return the folder of the data, then all others that may hold its images."""
+    roots = [base, base.parent]
+    if data_root:
+        roots.append(data_root)
+    candidates = [root / subfolder for root in roots for subfolder in IMAGE_FOLDERS]
+    return [base, *(folder for folder in candidates if is_folder(folder))]
+
+
+def _image_files(
+    contrasts: Iterable[schemas.ParsedContrast], folders: Sequence[Path]
+) -> dict[schemas.ImageKey, FileImage]:
+    """Return the image files of contrasts, each from the first folder that has it, without missing ones."""
+    images: dict[schemas.ImageKey, FileImage] = {}
+    for key in schemas.distinct_images(contrasts):
+        for folder in folders:
+            if is_file(folder / key.name):
+                images[key] = FileImage(folder / key.name)
+                break
+    return images
+
+
 def _files(path: Path) -> list[Path]:
-    """Return the files with contrasts, first from the ``data`` folder, last from nested folders."""
+    """Return the files with contrasts of the first listing that has any."""
     if is_file(path):
         return [path] if _schema(path) else []
     if not is_folder(path):
         return []
+    for listing in _listings(path):
+        files = [file for file in listing if _schema(file)]
+        if files:
+            return files
+    return []
+
+
+def _listings(path: Path) -> Iterator[list[Path]]:
+    """Yield the files of a folder that may hold contrasts: of its ``data`` folder, its own, then of nested folders."""
     folders = (path / "data", path)
-    nested = (path / "prod_hard_negatives", *folders)
-    listings = chain(
-        map(manifest.tables_in, folders),
-        ([file for name in NESTED for file in matching(folder, name)] for folder in nested),
-    )
-    return next((files for listing in listings if (files := [file for file in listing if _schema(file)])), [])
+    for folder in folders:
+        yield manifest.tables_in(folder)
+    for folder in (path / "prod_hard_negatives", *folders):
+        yield [file for name in NESTED for file in matching(folder, name)]
 
 
 def _schema(file: Path) -> schemas.Schema | None:
     head = text_tables.read_head(file)
     if file.suffix.lower() in (".csv", ".tsv"):
         return schemas.find_schema(text_tables.header_columns(head, file.suffix))
-    # the first object of a list or of lines, the first value of an object of objects, or a list by its names
-    start = head.find("{")
-    if file.suffix.lower() == ".json":
-        if _LIST_OF_LISTS.match(head):
-            start = head.find("[", head.find("[") + 1)
-        elif head.lstrip().startswith("{"):
-            start = head.find("{", start + 1)
+    start = _first_row_start(head, is_json=file.suffix.lower() == ".json")
+    if start < 0:
+        return None
     try:
-        first_value = json.JSONDecoder().raw_decode(head, start)[0] if start >= 0 else None
+        row, _ = json.JSONDecoder().raw_decode(head, start)
     except (ValueError, RecursionError):
         return None
-    row = name_fields(first_value, file) if isinstance(first_value, list) else first_value
+    if isinstance(row, list):
+        row = name_fields(row, file)
     return schemas.find_schema(row) if isinstance(row, dict) else None
+
+
+def _first_row_start(head: str, *, is_json: bool) -> int:
+    """Return where the first row begins in the first characters of a file, below 0 if it does not."""
+    first_brace = head.find("{")
+    if is_json and _LIST_OF_LISTS.match(head):
+        return head.find("[", head.find("[") + 1)
+    if is_json and head.lstrip().startswith("{"):  # an object whose values are the rows
+        return head.find("{", first_brace + 1)
+    return first_brace
 
 
 def _contrasts(file: Path) -> Iterator[tuple[str, schemas.ParsedContrast]]:
     """Yield a file's questions with their ids, which begin with the subset."""
-    schema, (file_subset, group, part) = _schema(file), name_parts(file)
+    schema = _schema(file)
     assert schema is not None, file
-    file_fields = {"subset": file_subset, "group": group} if part else {}
-    for location, key, row in _items(file, schema, file_subset):
-        contrast = schemas.read_contrast(schema.read, {**row, **file_fields}, f"{file}, {location}")
-        subset = contrast.subset or file_subset
-        row_id = row.get("id", row.get("ID"))
-        id = "/".join(filter(None, (subset, part, key if row_id is None else str(row_id))))
-        yield id, contrast._replace(subset=subset)
+    name = name_parts(file)
+    file_fields = {"subset": name.subset, "group": name.group} if name.part else {}
+    for item in _items(file, schema, name.subset):
+        fields = {**item.fields, **file_fields}
+        contrast = schemas.read_contrast(schema.read, fields, f"{file}, {item.location}")
+        subset = contrast.subset or name.subset
+        row_id = item.fields.get("id", item.fields.get("ID"))
+        id_parts = (subset, name.part, item.key if row_id is None else str(row_id))
+        yield "/".join(part for part in id_parts if part), contrast._replace(subset=subset)
 
 
-LocatedFields = tuple[str, str, schemas.Fields]
-"""Location, key and fields of a row or an item."""
+class LocatedFields(NamedTuple):
+    """The fields of a row, or of an item that has several rows."""
+
+    location: str
+    """The place in the file, for messages."""
+    key: str
+    fields: schemas.Fields
 
 
 def _items(file: Path, schema: schemas.Schema, subset: str) -> Iterator[LocatedFields]:
     """Yield each item, of one row or several, or of a column of a row."""
-    rows: list[schemas.Fields] = []
+    rows: list[schemas.Fields] = []  # of an item that needs more
     n_contrasts = 0
-    for location, key, row in _rows(file):
-        if schemas.find_schema(row) != schema:
-            raise DataError(f"{file}, {location}: expected the fields of {schema.description}, got {', '.join(row)}")
-        for kind, column in schema.columns.items():
-            yield location, key, {**row, "hard_negs": row[column], "subset": f"{subset}_{kind}"}
-        if schema.n_rows == 1 and not schema.columns:
-            yield location, key, row
-        rows.append(row)
-        if len(rows) == schema.n_rows > 1:
-            yield (
-                location,
-                str(n_contrasts),
-                {f"{field}_{n}": part[field] for n, part in enumerate(rows) for field in part},
+    for row in _rows(file):
+        if schemas.find_schema(row.fields) != schema:
+            raise DataError(
+                f"{file}, {row.location}: expected the fields of {schema.description}, got {', '.join(row.fields)}"
             )
-            n_contrasts += 1
-        rows = [] if len(rows) == schema.n_rows else rows
+        if schema.columns:
+            for kind, column in schema.columns.items():
+                column_fields = {"hard_negs": row.fields[column], "subset": f"{subset}_{kind}"}
+                yield row._replace(fields={**row.fields, **column_fields})
+        elif schema.n_rows == 1:
+            yield row
+        else:
+            rows.append(row.fields)
+            if len(rows) == schema.n_rows:
+                joined = {f"{field}_{n}": part[field] for n, part in enumerate(rows) for field in part}
+                yield LocatedFields(row.location, str(n_contrasts), joined)
+                n_contrasts += 1
+                rows = []
     if rows:
         raise DataError(f"{file}: an item of {schema.description} has {schema.n_rows} rows, the last one {len(rows)}")
 
@@ -183,43 +230,61 @@ def _items(file: Path, schema: schemas.Schema, subset: str) -> Iterator[LocatedF
 def _rows(file: Path) -> Iterator[LocatedFields]:
     """Yield each row. The key comes from a JSON object, or is the row's number."""
     if file.suffix.lower() == ".json":
-        content = read_json(file, DataError)
-        is_keyed = isinstance(content, dict)
-        for key, json_row in content.items() if is_keyed else enumerate(content):
-            location = f"item '{key}'" if is_keyed else f"item {key + 1}"
-            row = name_fields(json_row, file) if isinstance(json_row, list) else json_row
-            if not isinstance(row, dict):
-                raise DataError(f"{file}, {location}: expected an object, got {shown(json_row)}")
-            yield location, str(key), row
+        yield from _json_rows(file)
         return
     with reading(file, DataError):
         for row_number, (line, row) in enumerate(text_tables.READERS[file.suffix.lower()](file)):
-            yield f"line {line}", str(row_number), row
+            yield LocatedFields(f"line {line}", str(row_number), row)
+
+
+def _json_rows(file: Path) -> Iterator[LocatedFields]:
+    content = read_json(file, DataError)
+    is_keyed = isinstance(content, dict)
+    for key, json_row in content.items() if is_keyed else enumerate(content):
+        location = f"item '{key}'" if is_keyed else f"item {key + 1}"
+        row = name_fields(json_row, file) if isinstance(json_row, list) else json_row
+        if not isinstance(row, dict):
+            raise DataError(f"{file}, {location}: expected an object, got {shown(json_row)}")
+        yield LocatedFields(location, str(key), row)
 
 
 # -- what the names of files say, and rows without names of fields
 
 
-def name_parts(file: Path) -> tuple[str, str | None, str]:
-    """Return the subset and group in a file's name, and the part that distinguishes it within its subset.
+class NameParts(NamedTuple):
+    """What the name of a file says about its contrasts."""
+
+    subset: str
+    group: str | None = None
+    part: str = ""
+    """What distinguishes the file from others of its subset."""
+
+
+def name_parts(file: Path) -> NameParts:
+    """Return what a file's name says about its contrasts.
 
     Example:
         >>> name_parts(Path("atom/prod_vg_hard_negs_atom_complexity_4.csv"))
-        ('atom', '4', '4')
-        >>> name_parts(Path("count/image2text.json")), name_parts(Path("swap_obj.json"))
-        (('count', None, 'image2text'), ('swap_obj', None, ''))
+        NameParts(subset='atom', group='4', part='4')
+        >>> name_parts(Path("count/image2text.json"))
+        NameParts(subset='count', group=None, part='image2text')
+        >>> name_parts(Path("swap_obj.json"))
+        NameParts(subset='swap_obj', group=None, part='')
     """
     if crepe := _CREPE.fullmatch(file.stem):
-        return crepe["subset"], crepe["group"], crepe["group"]
+        return NameParts(crepe["subset"], crepe["group"], crepe["group"])
     if compounds := _CREPE_SEEN.fullmatch(file.stem):
-        return f"{compounds['trained_on']}_{compounds['split']}", None, ""
+        return NameParts(f"{compounds['trained_on']}_{compounds['split']}")
     if checklist := _CHECKLIST.fullmatch(file.as_posix()):
-        kind, part = checklist["kind"] or f"Object_{checklist['of']}", checklist["part"] or checklist["where"]
+        kind = checklist["kind"] or f"Object_{checklist['of']}"
+        difference = checklist["part"] or checklist["where"]
         source = f"{_collection(checklist)}/{file.stem}"
-        return f"{kind}_{part}", source, source
+        return NameParts(f"{kind}_{difference}", source, source)
     if file.stem in _SPEC:
-        return file.parent.name, None, file.stem
-    return "" if file.stem.lower() in UNNAMED else SUBSETS.get(file.stem, file.stem), None, ""
+        return NameParts(file.parent.name, part=file.stem)
+    if file.stem.lower() in UNNAMED:
+        return NameParts("")
+    return NameParts(SUBSETS.get(file.stem, file.stem))
 
 
 def name_fields(row: Sequence[object], file: Path) -> dict[str, object] | None:

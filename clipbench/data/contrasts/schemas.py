@@ -68,7 +68,8 @@ class CroppedImage:
         """Return the part as RGB, or raise BadImage if the image is damaged or the box is outside it."""
         image = self.image.open()
         x, y, width, height = self.box
-        left, top, right, bottom = max(0, x), max(0, y), min(image.width, x + width), min(image.height, y + height)
+        left, top = max(0, x), max(0, y)
+        right, bottom = min(image.width, x + width), min(image.height, y + height)
         if left >= right or top >= bottom:
             raise BadImage(self.name, f"the box is outside the image, {image.width} x {image.height} pixels")
         return image.crop((left, top, right, bottom))
@@ -92,8 +93,9 @@ def read_contrast(read: Reader, row: Fields, location: str) -> ParsedContrast:
         raise DataError(f"{location}: the field {error} is missing") from error
     except (TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{location}: {error}") from error
-    subset, group = (str(row[field]) if row.get(field) else None for field in ("subset", "group"))
-    return contrast._replace(subset=subset or contrast.subset, group=contrast.group or group)
+    subset = str(row["subset"]) if row.get("subset") else contrast.subset
+    group = str(row["group"]) if row.get("group") else None
+    return contrast._replace(subset=subset, group=contrast.group or group)
 
 
 def build_dataset(
@@ -105,45 +107,60 @@ def build_dataset(
         DataError: no question is valid.
         Unavailable: images are missing, with ``allow_partial`` only if no question is left.
     """
-    valid = {contrast_id: contrast for contrast_id, contrast in contrasts.items() if contrast.is_valid}
-    needed_images = dict.fromkeys(image for contrast in valid.values() for image in contrast.images)
-    missing_names = [image.name for image in needed_images if image not in images]
-    complete = {
-        contrast_id: contrast
-        for contrast_id, contrast in valid.items()
-        if all(key in images for key in contrast.images)
-    }
     notes = []
+    valid = {contrast_id: contrast for contrast_id, contrast in contrasts.items() if contrast.is_valid}
     if n_invalid := len(contrasts) - len(valid):
         reason = "they have nothing to choose, or are invalid by their authors' rule"
         notes.append(f"{n_invalid:,} of {len(contrasts):,} items are not scored: {reason}")
     if not valid:
         raise DataError(f"data set {id} has no item to score: {notes[0] if notes else 'expected one or more'}")
+    complete = {}
+    for contrast_id, contrast in valid.items():
+        if all(key in images for key in contrast.images):
+            complete[contrast_id] = contrast
     scored_share = f"{len(complete):,} of {len(valid):,} items"
-    fix = f"{option('allow_partial', True)} scores the {scored_share} whose images are there"
-    advice = f"looked for in {sources}: {fix if complete else 'put the images there'}"
+    if complete:
+        fix = f"{option('allow_partial', True)} scores the {scored_share} whose images are there"
+    else:
+        fix = "put the images there"
+    needed_images = distinct_images(valid.values())
+    missing_names = [key.name for key in needed_images if key not in images]
     is_allowed = allow_partial and bool(complete)
+    advice = f"looked for in {sources}: {fix}"
     if note := missing_note(missing_names, len(needed_images), id, is_allowed=is_allowed, advice=advice):
         notes.append(f"{note}: {scored_share} are scored")
-    used_images = list(dict.fromkeys(image for contrast in complete.values() for image in contrast.images))
-    image_rows = {image: number for number, image in enumerate(used_images)}
-    return Dataset(
-        id=id,
-        images=[images[key] if key.box is None else CroppedImage(images[key], key.box) for key in used_images],
-        image_ids=[image.id for image in used_images],
-        contrasts=[
+    return _dataset_of(complete, images, id, notes)
+
+
+def _dataset_of(contrasts: Mapping[str, ParsedContrast], images: Images, id: str, notes: Sequence[str]) -> Dataset:
+    """Return the data set of contrasts whose images are all there, with the images in the order of their first use."""
+    used_images = distinct_images(contrasts.values())
+    image_row = {key: row for row, key in enumerate(used_images)}
+    numbered_contrasts = []
+    for contrast_id, contrast in contrasts.items():
+        rows = tuple(image_row[key] for key in contrast.images)
+        numbered_contrasts.append(
             Contrast(
                 id=contrast_id,
                 subset=contrast.subset or "",
-                images=tuple(image_rows[image] for image in contrast.images),
+                images=rows,
                 captions=contrast.captions,
                 is_true=contrast.is_true,
                 group=contrast.group,
             )
-            for contrast_id, contrast in complete.items()
-        ],
+        )
+    return Dataset(
+        id=id,
+        images=[images[key] if key.box is None else CroppedImage(images[key], key.box) for key in used_images],
+        image_ids=[key.id for key in used_images],
+        contrasts=numbered_contrasts,
         notes=tuple(notes),
     )
+
+
+def distinct_images(contrasts: Iterable[ParsedContrast]) -> list[ImageKey]:
+    """Return the images of contrasts in the order of their first use."""
+    return list(dict.fromkeys(key for contrast in contrasts for key in contrast.images))
 
 
 IMAGE_FIELDS = ("image", "images", "filename", "image_path", "image_file")
@@ -179,8 +196,10 @@ def find_schema(fields: Iterable[str]) -> Schema | None:
     """Return the schema of a row with these fields, or None if the row is not a contrast."""
     field_names = set(fields)
     has_image = not field_names.isdisjoint(IMAGE_FIELDS)
-    matching = (schema for schema in SCHEMAS if schema.fields <= field_names and (has_image or not schema.has_image))
-    return next(matching, None)
+    for schema in SCHEMAS:
+        if schema.fields <= field_names and (has_image or not schema.has_image):
+            return schema
+    return None
 
 
 def _choice(images: Sequence[ImageKey], true: Sequence[str], false: Sequence[str]) -> ParsedContrast:
@@ -190,6 +209,10 @@ def _choice(images: Sequence[ImageKey], true: Sequence[str], false: Sequence[str
 
 def _matched_pairs(images: Iterable[str], captions: Iterable[str]) -> ParsedContrast:
     return ParsedContrast(tuple(map(ImageKey, images)), tuple(captions), ((True, False), (False, True)))
+
+
+def _true_and_false(row: Fields) -> ParsedContrast:
+    return _choice(_images(row), _texts(row["true"]), _texts(row["false"]))
 
 
 def _truth_matrix(row: Fields) -> ParsedContrast:
@@ -207,19 +230,32 @@ def _nlvr(row: Fields) -> ParsedContrast:
 
 def _winogavil(row: Fields) -> ParsedContrast:
     """Read a cue with its candidate images. The lists are JSON in the cells of a CSV file."""
-    cells = (row[field] for field in ("candidates", "associations"))
-    candidates, associations = (_texts(decode_json(cell) if isinstance(cell, str) else cell) for cell in cells)
+    candidates = _texts(_decoded(row["candidates"]))
+    associations = _texts(_decoded(row["associations"]))
     cue = _text(row["cue"]).lower()
-    labels = tuple((candidate in associations,) for candidate in candidates)
-    caption = f"{'An' if cue[0] in 'aeiou' else 'A'} {cue}"
+    article = "An" if cue[0] in "aeiou" else "A"
     images = tuple(ImageKey(f"{candidate}.jpg") for candidate in candidates)
+    labels = tuple((candidate in associations,) for candidate in candidates)
     subset = "10-12" if len(candidates) >= 10 else "5-6"
-    return ParsedContrast(images, (caption,), labels, subset=subset, is_valid=len(set(labels)) > 1)
+    return ParsedContrast(images, (f"{article} {cue}",), labels, subset=subset, is_valid=len(set(labels)) > 1)
+
+
+def _decoded(cell: object) -> object:
+    return decode_json(cell) if isinstance(cell, str) else cell
+
+
+def _winoground(row: Fields) -> ParsedContrast:
+    return _two_by_two(row, ("{}_0", "{}_1"))
+
+
+def _colorswap(row: Fields) -> ParsedContrast:
+    return _two_by_two(row, ("{}_1", "{}_2"))
 
 
 def _two_by_two(row: Fields, names: Sequence[str]) -> ParsedContrast:
     """Read two images and two captions from fields with such names, in which {} is the kind."""
-    images, captions = ([_text(row[name.format(kind)]) for name in names] for kind in ("image", "caption"))
+    images = [_text(row[name.format("image")]) for name in names]
+    captions = [_text(row[name.format("caption")]) for name in names]
     return _matched_pairs(images, captions)
 
 
@@ -229,7 +265,12 @@ def _bivlc(row: Fields) -> ParsedContrast:
 
 def _one_negative(*true: str) -> Reader:
     """Return a reader of one image, of fields with a true caption each, and of a hard negative."""
-    return lambda row: _choice((_image(row),), [_text(row[field]) for field in true], (_text(row["negative_caption"]),))
+
+    def read(row: Fields) -> ParsedContrast:
+        captions = [_text(row[field]) for field in true]
+        return _choice((_image(row),), captions, (_text(row["negative_caption"]),))
+
+    return read
 
 
 def _aro(row: Fields) -> ParsedContrast:
@@ -273,9 +314,12 @@ def _count(row: Fields) -> ParsedContrast:
     number_match = re.search(rf"\b({COUNTS[number - 2]}|{number})\b", text, re.IGNORECASE)
     if number_match is None:
         return _choice((_image(row),), (text,), ())._replace(is_valid=False)
-    replacements = [_written_like(number_match[0], other) for other in range(2, len(COUNTS) + 2) if other != number]
     start, end = number_match.span()
-    return _choice((_image(row),), (text,), [text[:start] + other + text[end:] for other in replacements])
+    negatives = []
+    for other in range(2, len(COUNTS) + 2):
+        if other != number:
+            negatives.append(text[:start] + _written_like(number_match[0], other) + text[end:])
+    return _choice((_image(row),), (text,), negatives)
 
 
 def _written_like(model: str, number: int) -> str:
@@ -283,7 +327,9 @@ def _written_like(model: str, number: int) -> str:
     if model.isdigit():
         return str(number)
     word = COUNTS[number - 2]
-    return word.upper() if model.isupper() else word.capitalize() if model[0].isupper() else word
+    if model.isupper():
+        return word.upper()
+    return word.capitalize() if model[0].isupper() else word
 
 
 def _svo(row: Fields) -> ParsedContrast:
@@ -327,9 +373,9 @@ def _spec(row: Fields) -> ParsedContrast:
     folder = f"{row['subset']}/" if row.get("subset") else ""
     if PurePosixPath(query).suffix.lower() in (".jpg", ".jpeg", ".png"):
         return ParsedContrast((ImageKey(folder + query),), keys, (is_true,))
-    return ParsedContrast(
-        tuple(ImageKey(folder + key) for key in keys), (query,), tuple((is_match,) for is_match in is_true)
-    )
+    images = tuple(ImageKey(folder + key) for key in keys)
+    truth = tuple((is_match,) for is_match in is_true)  # each image has the same one caption
+    return ParsedContrast(images, (query,), truth)
 
 
 def _valse(row: Fields) -> ParsedContrast:
@@ -342,26 +388,11 @@ CREPE_COLUMNS = MappingProxyType({kind: f"valid_hard_negs_{kind}" for kind in ("
 
 SCHEMAS = (
     Schema("a contrast with its truth matrix", {"captions", "truth"}, True, _truth_matrix),
-    Schema(
-        "a contrast with true captions and hard negatives",
-        {"true", "false"},
-        True,
-        lambda row: _choice(_images(row), _texts(row["true"]), _texts(row["false"])),
-    ),
+    Schema("a contrast with true captions and hard negatives", {"true", "false"}, True, _true_and_false),
     Schema("NLVR", {"sentence", "images"}, False, _nlvr),
     Schema("WinoGAViL", {"cue", "candidates", "associations"}, False, _winogavil),
-    Schema(
-        "Winoground",
-        {"image_0", "image_1", "caption_0", "caption_1"},
-        False,
-        lambda row: _two_by_two(row, ("{}_0", "{}_1")),
-    ),
-    Schema(
-        "ColorSwap",
-        {"image_1", "image_2", "caption_1", "caption_2"},
-        False,
-        lambda row: _two_by_two(row, ("{}_1", "{}_2")),
-    ),
+    Schema("Winoground", {"image_0", "image_1", "caption_0", "caption_1"}, False, _winoground),
+    Schema("ColorSwap", {"image_1", "image_2", "caption_1", "caption_2"}, False, _colorswap),
     Schema("BiVLC", {"image", "negative_image", "caption", "negative_caption"}, False, _bivlc),
     Schema("MMVP-VLM", {"Question ID", "Type", "Statement"}, False, _mmvp, n_rows=2),
     Schema("What'sUp", {"caption_options"}, True, _whats_up),
@@ -393,7 +424,7 @@ SCHEMAS = (
 
 
 def _one_hot(row: Fields, field: str, n: int) -> tuple[bool, ...]:
-    """Return truth values of which that is true whose number, from 0 on, a field has."""
+    """Return n truth values, of which only the one at a field's index is true."""
     answer = _integer(row, field)
     if not 0 <= answer < n:
         raise ValueError(f"{field} is {answer}, expected a number from 0 to {n - 1}")

@@ -9,6 +9,7 @@ read as they are.
 
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import chain
 from typing import TypeVar
 
@@ -49,11 +50,13 @@ def order_contrasts(
     contrasts = []
     for id, caption, image in zip(ids, captions, caption_image.tolist(), strict=True):
         # ARO's pre_caption: lower case, some punctuation removed, at most 30 words.
-        true = " ".join(_PUNCTUATION.sub(" ", caption.lower()).split()[:MAX_WORDS])
-        false = dict.fromkeys(_reorder(true, name, order) for name, order in ORDERS.items())
-        options = (true, *(text for text in false if text is not None))
-        if len(options) > 1:
-            truth = (True, *(False for _ in options[1:]))
+        kept_words = _PUNCTUATION.sub(" ", caption.lower()).split()[:MAX_WORDS]
+        true = " ".join(kept_words)
+        shuffles = [_reorder(true, name, order) for name, order in ORDERS.items()]
+        false = list(dict.fromkeys(text for text in shuffles if text is not None))
+        if false:
+            truth = (True, *[False] * len(false))
+            options = (true, *false)
             contrasts.append(Contrast(id=id, subset="order", images=(image,), captions=options, is_true=(truth,)))
     return tuple(contrasts)
 
@@ -93,12 +96,21 @@ def _shuffle_some(parts: list[str], chance: Sampler, *, are_content: bool) -> li
     return [next(replacements) if moves else part for part, moves in zip(parts, is_moved, strict=True)]
 
 
+def _shuffle_within_threes(parts: list[str], chance: Sampler) -> list[str]:
+    shuffled = []
+    for three in _split_in_threes(parts):
+        shuffled += _shuffle_all(three, chance)
+    return shuffled
+
+
+def _shuffle_threes(parts: list[str], chance: Sampler) -> list[str]:
+    return list(chain(*_shuffle_all(_split_in_threes(parts), chance)))
+
+
 ORDERS: dict[str, Order] = {
-    "content words": lambda parts, chance: _shuffle_some(parts, chance, are_content=True),
-    "other words": lambda parts, chance: _shuffle_some(parts, chance, are_content=False),
-    "within threes": lambda parts, chance: list(
-        chain(*(_shuffle_all(three, chance) for three in _split_in_threes(parts)))
-    ),
-    "threes": lambda parts, chance: list(chain(*_shuffle_all(_split_in_threes(parts), chance))),
+    "content words": partial(_shuffle_some, are_content=True),
+    "other words": partial(_shuffle_some, are_content=False),
+    "within threes": _shuffle_within_threes,
+    "threes": _shuffle_threes,
 }
 """ARO's four perturbations."""

@@ -120,8 +120,10 @@ def word_relation(scene: Scene, mentioned: Mention | None = None) -> tuple[str, 
         return "", ()
     if all(scene.writing.y < solid.box.top for solid in scene.solids):
         relation = "above"
+    elif all(scene.writing.y > solid.box.bottom for solid in scene.solids):
+        relation = "below"
     else:
-        relation = "below" if all(scene.writing.y > solid.box.bottom for solid in scene.solids) else "on"
+        relation = "on"
     description = mentioned.description if mentioned else ObjectDescription()
     return relation, (WrittenBy(scene.writing.word, relation, description),)
 
@@ -357,11 +359,14 @@ def paragraph(scene: Scene, chance: Sampler, *, n_words: int | None = None) -> P
         n_words: minimum number of words, as far as the asides suffice, by default from 25 to 110.
     """
     groups = scene.groups()
+    detailed_mentions = [mention(group, size=True, texture=True) for group in groups]
     mentions = [mention(group) for group in groups]
-    sentences = _introduction(scene, [mention(group, size=True, texture=True) for group in groups], chance)
-    sentences += [sentence for mentioned in mentions for sentence in _region_sentences(scene, mentioned, chance)]
+    sentences = _introduction(scene, detailed_mentions, chance)
+    for mentioned in mentions:
+        sentences += _region_sentences(scene, mentioned, chance)
     sentences += [_relation_sentence(mentions, relation, chance) for relation in scene.relations]
-    sentences += [*_background_sentences(scene.background), *_writing_sentences(scene, mentions)]
+    sentences += _background_sentences(scene.background)
+    sentences += _writing_sentences(scene, mentions)
     n_words = n_words or 25 + chance.below(86)
     asides = chance.some_of(ASIDES, len(ASIDES))
     n_written = count_words(sentences)

@@ -77,9 +77,9 @@ def coverage(solid: Solid, size: int) -> Field:
     """Return the fraction of each pixel of an image that a solid covers when nothing hides it."""
     covered = np.zeros((size, size), np.float32)
     patch = _patch(solid, size)
-    covered[patch.rows, patch.columns] = step(
-        SHAPES[solid.kind](*_rotate(patch, solid), patch.pixel).distance, patch.pixel
-    )
+    u, v = _rotate(patch, solid)
+    outline = SHAPES[solid.kind](u, v, patch.pixel)
+    covered[patch.rows, patch.columns] = step(outline.distance, patch.pixel)
     return covered
 
 
@@ -216,7 +216,8 @@ def _paint_sign(canvas: Canvas, writing: Writing, paper: Float32[np.ndarray, " 3
     down = step(np.abs(centres - writing.y) - 0.8 * writing.height, 1 / size)
     rows, columns = np.flatnonzero(down), np.flatnonzero(across)
     area = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-    canvas[area] += (down[area[0], None] * across[None, area[1]])[..., None] * (paper - canvas[area])
+    covered = down[area[0], None] * across[None, area[1]]
+    canvas[area] += covered[..., None] * (paper - canvas[area])
 
 
 def _colour(rgb: world.RGB) -> Float32[np.ndarray, " 3"]:
@@ -271,7 +272,11 @@ def missing_characters(text: str, font: str) -> str:
     """
     face = _load(font, _LARGE)
     unknown = bytes(face.getmask(_NO_CHARACTER))
-    return "".join(char for char in dict.fromkeys(text) if char.isprintable() and bytes(face.getmask(char)) == unknown)
+    missing = ""
+    for character in dict.fromkeys(text):
+        if character.isprintable() and bytes(face.getmask(character)) == unknown:
+            missing += character
+    return missing
 
 
 _NO_CHARACTER = "\uffff"

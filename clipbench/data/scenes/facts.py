@@ -119,14 +119,12 @@ def _all(verdicts: list[bool | None]) -> bool | None:
 
 def matching_solids(scene: Scene, description: ObjectDescription) -> list[int]:
     """Return the indices of the scene's solids that match a description."""
-    descriptions = [
-        ObjectDescription(solid.kind, solid.colour, size_name(solid), solid.texture) for solid in scene.solids
-    ]
-    return [
-        i
-        for i, features in enumerate(descriptions)
-        if all(a in (None, b) for a, b in zip(description, features, strict=True))
-    ]
+    matching = []
+    for index, solid in enumerate(scene.solids):
+        features = ObjectDescription(solid.kind, solid.colour, size_name(solid), solid.texture)
+        if all(stated in (None, feature) for stated, feature in zip(description, features, strict=True)):
+            matching.append(index)
+    return matching
 
 
 # -- relations of solids and words, from their places
@@ -150,10 +148,10 @@ def is_in_region(solid: Solid, region: str) -> bool | None:
     """Return whether a solid is in a region such as "left", "upper left" or "centre", or None if it is unclear."""
     if region == "centre":
         away = max(abs(solid.x - 0.5), abs(solid.y - 0.5))
-        return True if away <= 0.07 else (False if away >= 0.17 else None)
+        return _at_most(away, 0.07, false_from=0.17)
     x, y = solid.x, solid.y
     distances = {"left": x, "right": 1 - x, "top": y, "upper": y, "bottom": 1 - y, "lower": 1 - y}
-    parts = [_low(distances[word]) for word in region.split()]
+    parts = [_at_most(distances[word], 0.36, false_from=0.5) for word in region.split()]
     if False in parts:
         return False
     return None if None in parts else True
@@ -162,12 +160,15 @@ def is_in_region(solid: Solid, region: str) -> bool | None:
 def word_relation_holds(writing: Writing, relation: str, solid: Solid) -> bool | None:
     """Return whether a word is above, below or on a solid, by height only for above and below."""
     top, bottom = writing.y - writing.height / 2, writing.y + writing.height / 2
-    room = {
-        "above": solid.box.top - bottom,
-        "below": top - solid.box.bottom,
-        "on": min(top - solid.box.top, solid.box.bottom - bottom, 0.5 * solid.radius - abs(writing.x - solid.x)),
-    }[relation]
-    return True if room >= 0.01 else (False if room <= -0.01 else None)
+    match relation:
+        case "above":
+            room = solid.box.top - bottom
+        case "below":
+            room = top - solid.box.bottom
+        case _:
+            aside = abs(writing.x - solid.x)
+            room = min(top - solid.box.top, solid.box.bottom - bottom, 0.5 * solid.radius - aside)
+    return _at_most(-room, -0.01, false_from=0.01)
 
 
 def _is_left(first: Solid, second: Solid, is_nearer: bool) -> bool | None:
@@ -226,5 +227,8 @@ _JUDGES: dict[str, Callable[[Solid, Solid, bool], bool | None]] = {
 }
 
 
-def _low(position: float) -> bool | None:
-    return True if position <= 0.36 else (False if position >= 0.5 else None)
+def _at_most(distance: float, bound: float, *, false_from: float) -> bool | None:
+    """Return True up to a bound, False from a greater distance on, and None between them."""
+    if distance <= bound:
+        return True
+    return False if distance >= false_from else None

@@ -86,15 +86,12 @@ def sample_plan(chance: Sampler, *, arrangement: str | None = None, has_word: bo
     background = sample_background(chance)
     if has_word is None:
         has_word = chance.bernoulli(WORD_SHARES.get(arrangement, 0.0))
+    # The order of the draws is part of the world: another order gives other scenes.
     looks = () if arrangement == "word" else _looks(chance, arrangement, background.colour)
-    return Plan(
-        arrangement,
-        background,
-        looks,
-        key=chance.below(10**9),
-        number=chance.one_of((2, 3, 4)) if arrangement.startswith("group") else 1,
-        lettering=_lettering(chance, arrangement, background.colour, looks) if has_word else None,
-    )
+    key = chance.below(10**9)
+    number = chance.one_of((2, 3, 4)) if arrangement.startswith("group") else 1
+    lettering = _lettering(chance, arrangement, background.colour, looks) if has_word else None
+    return Plan(arrangement, background, looks, key, number, lettering)
 
 
 def sample_background(chance: Sampler) -> Background:
@@ -114,7 +111,8 @@ def _looks(chance: Sampler, arrangement: str, background: str) -> tuple[Look, ..
     sizes = [chance.one_of(options) for options in _SIZES[arrangement]]
     kinds = _kinds(chance, arrangement, len(sizes))
     colours = chance.some_of(world.palette(background), len(sizes))
-    if len(kinds) == 2 and kinds[0] != kinds[1] and arrangement not in ("in front of", "on") and chance.bernoulli(0.1):
+    are_separate = len(sizes) == 2 and arrangement not in ("in front of", "on")
+    if are_separate and kinds[0] != kinds[1] and chance.bernoulli(0.1):
         colours[1] = colours[0]
     textures = [sample_texture(chance, kind, size) for kind, size in zip(kinds, sizes, strict=True)]
     if arrangement == "in front of":
@@ -160,13 +158,12 @@ def _lettering(chance: Sampler, arrangement: str, background: str, looks: tuple[
     if arrangement == "alone" and looks[0].size == "large" and chance.bernoulli(0.4):
         position = "on"
     paper = chance.one_of(tuple(world.PAPERS)) if position == "on" or chance.bernoulli(0.4) else None
+    surface = world.BACKGROUND_COLOURS[background] if paper is None else world.PAPERS[paper]
     return Lettering(
         word=_word(chance, looks),
         font=chance.one_of(tuple(world.FONTS)),
         case=chance.one_of(world.CASES),
-        ink=chance.one_of(
-            world.legible_inks(world.BACKGROUND_COLOURS[background] if paper is None else world.PAPERS[paper])
-        ),
+        ink=chance.one_of(world.legible_inks(surface)),
         paper=paper,
         position=position,
     )
@@ -176,7 +173,8 @@ def _word(chance: Sampler, looks: tuple[Look, ...]) -> str:
     """Return a word that sometimes names the object, or another kind of object: both occur on the web."""
     if looks and chance.bernoulli(0.25):
         return looks[0].kind
-    return chance.one_of(tuple(world.KINDS) if chance.bernoulli(0.2) else world.WORDS)
+    words = tuple(world.KINDS) if chance.bernoulli(0.2) else world.WORDS
+    return chance.one_of(words)
 
 
 TILTING = ("star", "heart", "cross", "moon")
@@ -205,9 +203,12 @@ class _Layout(NamedTuple):
 def lay_out(plan: Plan) -> Scene:
     """Return the scene of a plan: the same plan gives the same scene."""
     layout = _LAYOUTS[plan.arrangement](plan, Sampler("places", plan.key))
-    tilts = Sampler("tilts", plan.key) if layout.may_tilt and any(look.kind in TILTING for look in plan.looks) else None
+    can_tilt = layout.may_tilt and any(look.kind in TILTING for look in plan.looks)
+    tilts = Sampler("tilts", plan.key) if can_tilt else None
     solids = tuple(_solid(spot, plan.looks[spot.group], tilts) for spot in layout.spots)
-    writing = None if plan.lettering is None else _writing(plan.lettering, solids, Sampler("writing", plan.key))
+    writing = None
+    if plan.lettering is not None:
+        writing = _writing(plan.lettering, solids, Sampler("writing", plan.key))
     return Scene(plan.background, solids, layout.relations, writing)
 
 
@@ -237,7 +238,9 @@ def _radius(look: Look, chance: Sampler, *, at_most: float = 0.34) -> float:
 def _free_height(plan: Plan) -> tuple[float, float]:
     """Return the top and bottom of the part of the image that no word takes."""
     position = None if plan.lettering is None else plan.lettering.position
-    return (BAND if position == "above" else 0.0), (1 - BAND if position == "below" else 1.0)
+    top = BAND if position == "above" else 0.0
+    bottom = 1 - BAND if position == "below" else 1.0
+    return top, bottom
 
 
 def _between_or_middle(chance: Sampler, low: float, high: float) -> float:
@@ -248,18 +251,24 @@ def _between_or_middle(chance: Sampler, low: float, high: float) -> float:
 # -- one object, or none
 
 
+def _empty_layout(plan: Plan, chance: Sampler) -> _Layout:
+    return _Layout([])
+
+
 def _alone_layout(plan: Plan, chance: Sampler) -> _Layout:
     top, bottom = _free_height(plan)
     is_labelled = plan.lettering is not None and plan.lettering.position == "on"
     radius = 0.3 if is_labelled else _radius(plan.looks[0], chance, at_most=(bottom - top) / 2 - MARGIN)
     edge = radius + MARGIN
     sides = (0.45, 0.55) if is_labelled or chance.bernoulli(0.4) else (edge, 1 - edge)
-    x, y = _between_or_middle(chance, *sides), _between_or_middle(chance, top + edge, bottom - edge)
+    x = _between_or_middle(chance, *sides)
+    y = _between_or_middle(chance, top + edge, bottom - edge)
     return _Layout([_Spot(x, y, radius, 0)])
 
 
 def _portrait_layout(plan: Plan, chance: Sampler) -> _Layout:
-    return _Layout([_Spot(chance.between(0.45, 0.55), chance.between(0.45, 0.55), chance.between(0.24, 0.32), 0)])
+    x, y = chance.between(0.45, 0.55), chance.between(0.45, 0.55)
+    return _Layout([_Spot(x, y, chance.between(0.24, 0.32), 0)])
 
 
 # -- two objects
@@ -267,11 +276,13 @@ def _portrait_layout(plan: Plan, chance: Sampler) -> _Layout:
 
 def _beside_layout(plan: Plan, chance: Sampler) -> _Layout:
     top, bottom = _free_height(plan)
-    return _Layout(_side_by_side(plan.looks, chance, top, bottom), (Relation(0, "left of", 1),))
+    spots = _side_by_side(plan.looks, chance, top, bottom)
+    return _Layout(spots, (Relation(0, "left of", 1),))
 
 
 def _stacked_layout(plan: Plan, chance: Sampler) -> _Layout:
-    spots = [spot._replace(x=spot.y, y=spot.x) for spot in _side_by_side(plan.looks, chance, 0.0, 1.0)]
+    side_by_side = _side_by_side(plan.looks, chance, 0.0, 1.0)
+    spots = [spot._replace(x=spot.y, y=spot.x) for spot in side_by_side]
     return _Layout(spots, (Relation(0, "above", 1),))
 
 
@@ -300,7 +311,8 @@ def _in_front_layout(plan: Plan, chance: Sampler) -> _Layout:
 
 def _inside_layout(plan: Plan, chance: Sampler) -> _Layout:
     outer = chance.between(0.28, 0.36)
-    x, y = chance.between(outer + MARGIN, 1 - outer - MARGIN), chance.between(outer + MARGIN, 1 - outer - MARGIN)
+    low, high = outer + MARGIN, 1 - outer - MARGIN
+    x, y = chance.between(low, high), chance.between(low, high)
     inner = _Spot(x + chance.between(-0.008, 0.008), y, chance.between(0.095, 0.115), 0)
     return _Layout([_Spot(x, y, outer, 1), inner], (Relation(0, "inside", 1),), may_tilt=False)
 
@@ -351,10 +363,11 @@ _BLOCKS = {
 
 def _row_layout(plan: Plan, chance: Sampler) -> _Layout:
     y = chance.between(0.25, 0.75)
-    spots = [
-        _Spot(x + chance.between(-0.02, 0.02), y + chance.between(-0.04, 0.04), _radius(look, chance), group)
-        for group, (x, look) in enumerate(zip((0.18, 0.5, 0.82), plan.looks, strict=True))
-    ]
+    columns = (0.18, 0.5, 0.82)
+    spots = []
+    for group, (column, look) in enumerate(zip(columns, plan.looks, strict=True)):
+        spot_x, spot_y = column + chance.between(-0.02, 0.02), y + chance.between(-0.04, 0.04)
+        spots.append(_Spot(spot_x, spot_y, _radius(look, chance), group))
     return _Layout(spots, (Relation(1, "right of", 0), Relation(1, "left of", 2)))
 
 
@@ -362,11 +375,12 @@ def _corner_layout(plan: Plan, chance: Sampler) -> _Layout:
     """Place the second next to the first, and the third above or below the first."""
     x, y = chance.one_of((0.26, 0.74)), chance.one_of((0.26, 0.74))
     cells = ((x, y), (1 - x, y), (x, 1 - y))
-    spots = [
-        _Spot(*_jitter(chance, *cell), _radius(look, chance), group)
-        for group, (cell, look) in enumerate(zip(cells, plan.looks, strict=True))
-    ]
-    across, down = ("left of" if x < 0.5 else "right of"), ("above" if y < 0.5 else "below")
+    spots = []
+    for group, (cell, look) in enumerate(zip(cells, plan.looks, strict=True)):
+        spot_x, spot_y = _jitter(chance, *cell)
+        spots.append(_Spot(spot_x, spot_y, _radius(look, chance), group))
+    across = "left of" if x < 0.5 else "right of"
+    down = "above" if y < 0.5 else "below"
     return _Layout(spots, (Relation(0, across, 1), Relation(0, down, 2)))
 
 
@@ -375,7 +389,7 @@ def _jitter(chance: Sampler, x: float, y: float) -> tuple[float, float]:
 
 
 _LAYOUTS: dict[str, Callable[[Plan, Sampler], _Layout]] = {
-    "word": lambda plan, chance: _Layout([]),
+    "word": _empty_layout,
     "alone": _alone_layout,
     "portrait": _portrait_layout,
     "left of": _beside_layout,

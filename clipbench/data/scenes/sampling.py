@@ -90,4 +90,5 @@ def primer_pair(index: int) -> CaptionedScene:
     """
     sampled_scene = portrait("train", index)
     chance = Sampler("primer caption", index, 0)
-    return CaptionedScene(sampled_scene, caption(sampled_scene, "name" if chance.bernoulli(0.2) else "short", chance))
+    style = "name" if chance.bernoulli(0.2) else "short"
+    return CaptionedScene(sampled_scene, caption(sampled_scene, style, chance))

@@ -4,7 +4,7 @@ fact.
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import MappingProxyType
 
 import numpy as np
@@ -16,6 +16,7 @@ from clipbench.data.scenes.captions import (
     ASIDES,
     TEMPLATES,
     CaptionedScene,
+    Mention,
     Phrase,
     caption,
     count_words,
@@ -40,7 +41,8 @@ POSITIONS: Mapping[str, int] = MappingProxyType({"early": 0, "middle": 25, "late
 def long_caption_item(index: int, *, split: str = "test") -> CaptionedScene:
     """Return scene ``index`` of the split with a caption of at least about 90 words."""
     sampled_scene = scene(split, index)
-    return CaptionedScene(sampled_scene, paragraph(sampled_scene, Sampler("long caption", split, index, 0), n_words=90))
+    chance = Sampler("long caption", split, index, 0)
+    return CaptionedScene(sampled_scene, paragraph(sampled_scene, chance, n_words=90))
 
 
 def position_items(index: int, *, split: str = "test") -> tuple[Scene, dict[str, tuple[Phrase, Phrase]]]:
@@ -59,13 +61,20 @@ def position_items(index: int, *, split: str = "test") -> tuple[Scene, dict[str,
     false_colour, false_kind = chance.one_of(near or other_looks)
     false = true._replace(description=ObjectDescription(false_kind, false_colour))
     asides = [Phrase(text) for text in chance.some_of(ASIDES, len(ASIDES))]
-    sentences = [Phrase(f"There is {phrase.text}.", phrase.facts) for phrase in map(indefinite, (true, false))]
+    true_sentence, false_sentence = _existence_sentence(true), _existence_sentence(false)
     paragraphs = {}
-    for position, before in POSITIONS.items():
-        n = next(n for n in range(len(asides) + 1) if count_words(asides[:n]) >= before)
-        stated, denied = (join_phrases([*asides[:n], sentence, *asides[n:]]) for sentence in sentences)
-        paragraphs[position] = (stated, denied)
+    for position, n_words in POSITIONS.items():
+        n_before = next(n for n in range(len(asides) + 1) if count_words(asides[:n]) >= n_words)
+        before, after = asides[:n_before], asides[n_before:]
+        true_paragraph = join_phrases([*before, true_sentence, *after])
+        false_paragraph = join_phrases([*before, false_sentence, *after])
+        paragraphs[position] = (true_paragraph, false_paragraph)
     return sampled_scene, paragraphs
+
+
+def _existence_sentence(mentioned: Mention) -> Phrase:
+    phrase = indefinite(mentioned)
+    return Phrase(f"There is {phrase.text}.", phrase.facts)
 
 
 def long_caption_dataset(split: str, n: int) -> Dataset:
@@ -74,27 +83,26 @@ def long_caption_dataset(split: str, n: int) -> Dataset:
     The images of the probe come last. They have no caption, but a contrast for each place: a true and a false paragraph
     that differ in one statement.
     """
-    captioned = _captioned(split, *distinct_scenes(lambda index: long_caption_item(index, split=split), n))
-    probes = {f"{split}/position/{index}": position_items(index, split=split) for index in range(n // 2)}
-    return replace(
-        captioned,
-        images=[
-            *captioned.images,
-            *(SceneImage(sampled_scene, f"scenes/{id}") for id, (sampled_scene, _) in probes.items()),
-        ],
-        image_ids=[*captioned.image_ids, *probes],
-        contrasts=[
-            Contrast(
-                id=f"{split}/{row}/{position}",
-                subset=position,
-                images=(n + row,),
-                captions=(true.text, false.text),
-                is_true=((True, False),),
+    scenes, note = distinct_scenes(partial(long_caption_item, split=split), n)
+    captioned = _captioned(split, scenes, note)
+    images, image_ids = list(captioned.images), list(captioned.image_ids)
+    contrasts = []
+    for index in range(n // 2):
+        probe_scene, paragraphs = position_items(index, split=split)
+        probe_id = f"{split}/position/{index}"
+        for position, (true, false) in paragraphs.items():
+            contrasts.append(
+                Contrast(
+                    id=f"{split}/{index}/{position}",
+                    subset=position,
+                    images=(len(images),),
+                    captions=(true.text, false.text),
+                    is_true=((True, False),),
+                )
             )
-            for row, (_, paragraphs) in enumerate(probes.values())
-            for position, (true, false) in paragraphs.items()
-        ],
-    )
+        images.append(SceneImage(probe_scene, f"scenes/{probe_id}"))
+        image_ids.append(probe_id)
+    return replace(captioned, images=images, image_ids=image_ids, contrasts=contrasts)
 
 
 def scenes_dataset(
@@ -125,7 +133,7 @@ def scenes_dataset(
     n = default_n if n is None else n
     if n < 1:
         raise UsageError(f"scenes need at least 1 image, got n = {n}")
-    dataset = build(split, n) if form != "pairs" else _captioned(split, *distinct_pairs(split, n, seed=seed))
+    dataset = _pairs(split, n, seed=seed) if form == "pairs" else build(split, n)
     width_note = "as wide as the model's input" if size is None else f"{size} pixels wide"
     note = f"generated world, version {SCENES_VERSION}, seed {seed}, drawn {width_note}"
     if size is not None:
@@ -144,8 +152,9 @@ def portrait_labels(split: str, n: int) -> Mapping[str, LabelSet]:
         >>> sets["colour_kind"].class_names[:2]
         ('red sphere', 'yellow sphere')
     """
-    image_looks = [looks(split)[index % len(looks(split))] for index in range(n)]
-    both = [" ".join(look) for look in looks(split)]
+    split_looks = looks(split)
+    image_looks = [split_looks[index % len(split_looks)] for index in range(n)]  # as ``portrait`` cycles through them
+    both = [" ".join(look) for look in split_looks]
     return {
         "kind": _label_set([kind for _, kind in image_looks], list(KINDS)),
         "colour_kind": _label_set([" ".join(look) for look in image_looks], both),
@@ -174,14 +183,29 @@ def _portraits(split: str, n: int) -> Dataset:
     )
 
 
+def _training_portraits(split: str, n: int) -> Dataset:
+    """Return the portraits with the kind as the only label: it has enough images per class to learn from."""
+    return replace(_portraits(split, n), label_sets=None, subsets={})
+
+
+def _pairs(split: str, n: int, *, seed: int = 0) -> Dataset:
+    pairs, note = distinct_pairs(split, n, seed=seed)
+    return _captioned(split, pairs, note)
+
+
 def _captioned(split: str, pairs: Mapping[int, CaptionedScene], note: str) -> Dataset:
-    ids = [f"{split}/{index}" for index in pairs]
+    ids, images, captions = [], [], []
+    for index, pair in pairs.items():
+        id = f"{split}/{index}"
+        ids.append(id)
+        images.append(SceneImage(pair.scene, f"scenes/{id}"))
+        captions.append(pair.caption.text)
     return Dataset(
         id="scenes",
         split=split,
-        images=[SceneImage(pair.scene, f"scenes/{id}") for pair, id in zip(pairs.values(), ids, strict=True)],
+        images=images,
         image_ids=ids,
-        captions=[pair.caption.text for pair in pairs.values()],
+        captions=captions,
         caption_image=np.arange(len(pairs)),
         caption_ids=ids,
         notes=(note,),
@@ -193,14 +217,16 @@ def _paraphrase_pairs(split: str, n: int) -> Dataset:
     pairs, note = distinct_pairs(split, n)
     dataset = _captioned(split, pairs, note)
     assert dataset.captions is not None and dataset.caption_ids is not None
-    paraphrases = [
-        caption(pair.scene, "complete", Sampler("again", split, index, 0)).text for index, pair in pairs.items()
-    ]
+    paraphrases = []
+    for index, pair in pairs.items():
+        paraphrase = caption(pair.scene, "complete", Sampler("again", split, index, 0))
+        paraphrases.append(paraphrase.text)
+    paraphrase_ids = [f"{caption_id}/again" for caption_id in dataset.caption_ids]
     return replace(
         dataset,
         captions=[*dataset.captions, *paraphrases],
         caption_image=np.tile(np.arange(n), 2),
-        caption_ids=[*dataset.caption_ids, *(f"{caption_id}/again" for caption_id in dataset.caption_ids)],
+        caption_ids=[*dataset.caption_ids, *paraphrase_ids],
     )
 
 
@@ -218,9 +244,8 @@ def distinct_pairs(split: str, n: int, *, seed: int = 0) -> tuple[Mapping[int, C
 FORMS: Mapping[str, tuple[Callable[[str, int], Dataset], int]] = MappingProxyType(
     {
         "classes": (_portraits, 1_800),  # 20 of each colour and kind of the test split
-        # with the kind as the one label, of which there are images enough to learn from
-        "training": (lambda split, n: replace(_portraits(split, n), label_sets=None, subsets={}), 1_800),
-        "pairs": (lambda split, n: _captioned(split, *distinct_pairs(split, n)), 1_000),
+        "training": (_training_portraits, 1_800),
+        "pairs": (_pairs, 1_000),
         "paraphrases": (_paraphrase_pairs, 1_000),
         "contrasts": (composition_dataset, 1_000),  # 250 of each subset
         "attacks": (text_in_image_dataset, 300),  # words to read, and as many objects to attack

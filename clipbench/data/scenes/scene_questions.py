@@ -7,6 +7,7 @@ whether a model reads them, and whether a written name overrules the object.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from clipbench.data.dataset import Dataset
 from clipbench.data.questions import Attack, Contrast
@@ -33,40 +34,56 @@ Twins = tuple[CaptionedScene, CaptionedScene]
 def composition_item(subset: str, index: int, *, split: str = "test") -> Twins:
     """Return item ``index`` of a subset, for any index."""
     chance = Sampler("composition", subset, split, index, 0)
+    draw_twins = _SUBSETS[subset].draw
     while True:
-        first, second = _SUBSETS[subset][1](chance)
+        first, second = draw_twins(chance)
         if belongs_to_split(first.scene, split) and belongs_to_split(second.scene, split):
             break
     return (second, first) if chance.bernoulli(0.5) else (first, second)
 
 
+class _ImageList:
+    """Images of a data set, in the order in which they are added."""
+
+    def __init__(self, split: str) -> None:
+        self._split = split
+        self.images: list[SceneImage] = []
+
+    def add(self, scene: Scene, name: str) -> int:
+        """Add a scene, and return the row of its image."""
+        self.images.append(SceneImage(scene, f"scenes/{self._split}/{name}"))
+        return len(self.images) - 1
+
+    @property
+    def ids(self) -> list[str]:
+        return [image.name.removeprefix("scenes/") for image in self.images]
+
+
 def composition_dataset(split: str, n: int) -> Dataset:
     """Return n items, in equal numbers of each subset: attribute swap, object swap, relation and count."""
-    n_subsets = len(SUBSETS)  # which take the items in turn
-    item_keys = [
-        (subset, number // n_subsets)
-        for position, subset in enumerate(SUBSETS)
-        for number in range(position, n, n_subsets)
-    ]
-    ids = [f"{split}/{subset}/{index}{end}" for subset, index in item_keys for end in ("", "/twin")]
-    twins = [composition_item(subset, index, split=split) for subset, index in item_keys]
-    scenes = [twin.scene for pair in twins for twin in pair]
+    images = _ImageList(split)
+    contrasts = []
+    for position, subset in enumerate(SUBSETS):
+        n_items = len(range(position, n, len(SUBSETS)))  # the subsets take the items in turn
+        for index in range(n_items):
+            id = f"{subset}/{index}"
+            first, second = composition_item(subset, index, split=split)
+            contrasts.append(
+                Contrast(
+                    id=id,
+                    subset=subset,
+                    images=(images.add(first.scene, id), images.add(second.scene, f"{id}/twin")),
+                    captions=(first.caption.text, second.caption.text),
+                    is_true=((True, False), (False, True)),
+                )
+            )
     return Dataset(
         id="scenes",
         split=split,
-        images=[SceneImage(scene, f"scenes/{id}") for scene, id in zip(scenes, ids, strict=True)],
-        image_ids=ids,
-        contrasts=[
-            Contrast(
-                id=f"{subset}/{index}",
-                subset=subset,
-                images=(2 * row, 2 * row + 1),
-                captions=(first.caption.text, second.caption.text),
-                is_true=((True, False), (False, True)),
-            )
-            for row, ((subset, index), (first, second)) in enumerate(zip(item_keys, twins, strict=True))
-        ],
-        subsets={name: title for name, (title, _) in _SUBSETS.items()},
+        images=images.images,
+        image_ids=images.ids,
+        contrasts=contrasts,
+        subsets={name: subset.title for name, subset in _SUBSETS.items()},
     )
 
 
@@ -99,15 +116,21 @@ def _swapped_objects(chance: Sampler) -> Twins:
 
 
 def _captioned(scenes: tuple[Scene, Scene], pair_phrase: Callable[[Mention, Mention], Phrase]) -> Twins:
-    first, second = (CaptionedScene(scene, pair_phrase(*map(mention, scene.groups()))) for scene in scenes)
-    return first, second
+    scene, twin = scenes
+    return CaptionedScene(scene, pair_phrase(*_mentions(scene))), CaptionedScene(twin, pair_phrase(*_mentions(twin)))
+
+
+def _mentions(scene: Scene) -> tuple[Mention, Mention]:
+    first, second = scene.groups()
+    return mention(first), mention(second)
 
 
 def _opposed_relations(chance: Sampler) -> Twins:
     plan = _two_objects(chance, ("left of", "above", "in front of"))
     scene, twin = lay_out(plan), lay_out(plan.with_objects_exchanged())
-    first, second = map(mention, scene.groups())
-    phrase, opposite = (related(first, name, second) for name in (plan.arrangement, OPPOSITES[plan.arrangement]))
+    first, second = _mentions(scene)
+    phrase = related(first, plan.arrangement, second)
+    opposite = related(first, OPPOSITES[plan.arrangement], second)
     return CaptionedScene(scene, phrase), CaptionedScene(twin, opposite)
 
 
@@ -119,11 +142,16 @@ def _counts(chance: Sampler) -> Twins:
     return fewer, one_more
 
 
-_SUBSETS: Mapping[str, tuple[str, Callable[[Sampler], Twins]]] = {
-    "swap_att": ("Colours swapped", _swapped_attributes),
-    "swap_obj": ("Objects swapped", _swapped_objects),
-    "relation": ("Opposite relation", _opposed_relations),
-    "count": ("One more or one fewer", _counts),
+class _Subset(NamedTuple):
+    title: str
+    draw: Callable[[Sampler], Twins]
+
+
+_SUBSETS: Mapping[str, _Subset] = {
+    "swap_att": _Subset("Colours swapped", _swapped_attributes),
+    "swap_obj": _Subset("Objects swapped", _swapped_objects),
+    "relation": _Subset("Opposite relation", _opposed_relations),
+    "count": _Subset("One more or one fewer", _counts),
 }
 SUBSETS = tuple(_SUBSETS)
 
@@ -218,7 +246,11 @@ def _legible_scene(chance: Sampler, split: str) -> tuple[Scene, str]:
 
 def overlay_conditions() -> dict[str, Overlay]:
     """Return the overlays of the response curves by the name of their condition."""
-    return {f"{name}={value:g}": Overlay(**{name: value}) for name, values in SWEEPS.items() for value in values}
+    conditions = {}
+    for name, values in SWEEPS.items():
+        for value in values:
+            conditions[f"{name}={value:g}"] = Overlay(**{name: value})
+    return conditions
 
 
 def varied_attacks(plain: Sequence[Attack], draw: Callable[[int, Overlay, str], int], mark: str) -> list[Attack]:
@@ -231,52 +263,60 @@ def varied_attacks(plain: Sequence[Attack], draw: Callable[[int, Overlay, str], 
     varied = []
     for condition, overlay in overlay_conditions().items():
         for number in range(0, len(plain), ONE_IN):
-            row = plain[number].attacked if overlay == PLAIN_OVERLAY else draw(number, overlay, condition)
-            id = f"{plain[number].id}{mark}{condition}"
-            varied.append(plain[number]._replace(id=id, attacked=row, condition=condition))
+            attack = plain[number]
+            row = attack.attacked if overlay == PLAIN_OVERLAY else draw(number, overlay, condition)
+            varied.append(attack._replace(id=f"{attack.id}{mark}{condition}", attacked=row, condition=condition))
     return varied
 
 
 def text_in_image_dataset(split: str, n: int) -> Dataset:
     """Return ``n`` words to read and ``n`` objects to attack, one in four of them in 18 ways, as a data set."""
-    images: list[SceneImage] = []
-
-    def add(scene: Scene, name: str) -> int:
-        images.append(SceneImage(scene, f"scenes/{split}/{name}"))
-        return len(images) - 1
+    images = _ImageList(split)
 
     def draw(index: int, overlay: Overlay, condition: str) -> int:
-        scenes = typographic_item(index, split=split, overlay=overlay)[1]
-        return add(scenes["attacked"], f"label/{index}/{condition}")
+        _, scenes = typographic_item(index, split=split, overlay=overlay)
+        return images.add(scenes["attacked"], f"label/{index}/{condition}")
 
-    contrasts = []
-    for index in range(n):
-        scene, candidates, answer = reading_item(index, split=split)
-        contrasts.append(
-            Contrast(
-                id=f"{split}/word/{index}",
-                subset="with_object" if scene.solids else "word_alone",
-                images=(add(scene, f"word/{index}"),),
-                captions=tuple(f'the word "{word}"' for word in candidates),
-                is_true=(tuple(number == answer for number in range(len(candidates))),),
-            )
-        )
-    plain, kinds = [], list(KINDS)
-    for index in range(n):
-        word, scenes = typographic_item(index, split=split)
-        id = f"{split}/label/{index}"
-        clean, blank, benign, attacked = (add(variant, f"label/{index}/{name}") for name, variant in scenes.items())
-        label = kinds.index(scenes["clean"].solids[0].kind)
-        plain.append(Attack(id, label, kinds.index(word), attacked, clean, blank, benign, object=id))
+    contrasts = [_reading_contrast(split, index, images) for index in range(n)]
+    plain = [_plain_attack(split, index, images) for index in range(n)]
     attacks = [*plain, *varied_attacks(plain, draw, "/")]
     return Dataset(
         id="scenes",
         split=split,
         contrasts=contrasts,
         attacks=attacks,
-        images=images,
-        image_ids=[image.name.removeprefix("scenes/") for image in images],
+        images=images.images,
+        image_ids=images.ids,
         class_names=tuple(KINDS),
         templates=TEMPLATES,
         subsets={"word_alone": "Word alone", "with_object": "With an object"},
+    )
+
+
+def _reading_contrast(split: str, index: int, images: _ImageList) -> Contrast:
+    scene, candidates, answer = reading_item(index, split=split)
+    truth = tuple(number == answer for number in range(len(candidates)))
+    return Contrast(
+        id=f"{split}/word/{index}",
+        subset="with_object" if scene.solids else "word_alone",
+        images=(images.add(scene, f"word/{index}"),),
+        captions=tuple(f'the word "{word}"' for word in candidates),
+        is_true=(truth,),
+    )
+
+
+def _plain_attack(split: str, index: int, images: _ImageList) -> Attack:
+    word, scenes = typographic_item(index, split=split)
+    kinds = list(KINDS)
+    rows = {name: images.add(scene, f"label/{index}/{name}") for name, scene in scenes.items()}
+    id = f"{split}/label/{index}"
+    return Attack(
+        id=id,
+        label=kinds.index(scenes["clean"].solids[0].kind),
+        word=kinds.index(word),
+        attacked=rows["attacked"],
+        clean=rows["clean"],
+        blank=rows["blank"],
+        benign=rows["benign"],
+        object=id,
     )

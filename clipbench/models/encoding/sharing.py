@@ -5,6 +5,7 @@ import pickle
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import NamedTuple
 
 from clipbench.data.images import ImageRef
@@ -70,37 +71,59 @@ def encode_together(embedders: Sequence[Embedder], images: Sequence[ImageRef]) -
     Raises:
         MachineError: the store cannot be written to, or a process was lost.
     """
-    for members, items in _groups(embedders, images):
-        start, result = time.monotonic(), EncodeResult()
-        request = EncodeRequest(IMAGE, items, is_strict=False, workers=members[0].workers)
-        try:
-            encode_shared(members, request, result)
-        except MachineError:
-            raise
-        except FOREIGN:  # an error of one model: its evaluation raises it again, and records it
-            continue
-        finally:
-            for member in members:
-                member.add_ahead(result.keys, (time.monotonic() - start) / len(members))
-
-
-def _groups(
-    embedders: Sequence[Embedder], images: Sequence[ImageRef]
-) -> list[tuple[list[SharingEmbedder], list[EncodeItem]]]:
-    """Return embedders that can share the decoding of images, with these images."""
-    by_images: dict[object, tuple[list[SharingEmbedder], list[EncodeItem]]] = {}
-    for embedder in embedders:
-        if isinstance(embedder, SharingEmbedder) and (missing := embedder.missing_images(images)):
-            key = (tuple(item.key for item in missing), embedder.info.image_size, embedder.batch_size)
-            by_images.setdefault(key, ([], missing))[0].append(embedder)
     groups = []
-    for members, items in by_images.values():
-        by_preprocess: dict[object, list[SharingEmbedder]] = {}
-        for member in members if len(members) > 1 else ():
-            if (preprocess := member.loaded_model().preprocess) is not None:
-                by_preprocess.setdefault(_identity(preprocess), []).append(member)
-        groups += [(members, items) for members in by_preprocess.values() if len(members) > 1]
-    return groups
+    for same_images in _with_same_missing_images(embedders, images):
+        for same_preprocess in _with_same_preprocess(same_images.embedders):
+            groups.append(_Group(same_preprocess, same_images.items))
+    for group in groups:
+        _encode_ahead(group.embedders, group.items)
+
+
+def _encode_ahead(embedders: Sequence[SharingEmbedder], items: Sequence[EncodeItem]) -> None:
+    start = time.monotonic()
+    result = EncodeResult()
+    request = EncodeRequest(IMAGE, items, is_strict=False, workers=embedders[0].workers)
+    try:
+        encode_shared(embedders, request, result)
+    except MachineError:
+        raise
+    except FOREIGN:  # an error of one model: its evaluation raises it again, and records it
+        return
+    finally:
+        seconds_each = (time.monotonic() - start) / len(embedders)
+        for embedder in embedders:
+            embedder.add_ahead(result.keys, seconds_each)
+
+
+class _Group(NamedTuple):
+    """Embedders that need the same images, at the same size."""
+
+    embedders: list[SharingEmbedder]
+    items: list[EncodeItem]
+
+
+def _with_same_missing_images(embedders: Sequence[Embedder], images: Sequence[ImageRef]) -> list[_Group]:
+    by_images: dict[object, _Group] = {}
+    for embedder in embedders:
+        if not isinstance(embedder, SharingEmbedder):
+            continue
+        missing = embedder.missing_images(images)
+        if missing:
+            key = (tuple(item.key for item in missing), embedder.info.image_size, embedder.batch_size)
+            by_images.setdefault(key, _Group([], missing)).embedders.append(embedder)
+    return list(by_images.values())
+
+
+def _with_same_preprocess(embedders: Sequence[SharingEmbedder]) -> list[list[SharingEmbedder]]:
+    """Return the embedders in groups of two or more that preprocess images the same way."""
+    if len(embedders) < 2:  # one is not loaded only to ask how it preprocesses
+        return []
+    by_preprocess: dict[object, list[SharingEmbedder]] = {}
+    for embedder in embedders:
+        preprocess = embedder.loaded_model().preprocess
+        if preprocess is not None:
+            by_preprocess.setdefault(_identity(preprocess), []).append(embedder)
+    return [group for group in by_preprocess.values() if len(group) > 1]
 
 
 def _identity(preprocess: Preprocess) -> object:
@@ -120,25 +143,29 @@ def encode_shared(embedders: Sequence[SharingEmbedder], request: EncodeRequest, 
     Raises:
         MachineError: the store cannot be written to, or a process was lost.
     """
-    first, group = embedders[0], current_rounds()
+    first = embedders[0]
+    rounds = current_rounds()
     batches = batches_of(request, first.batch_size)
     for embedder in embedders:
         embedder.shelf(request.modality).prepare(len(request.items))
     sources = [embedder.source for embedder in embedders if embedder.source is not None]
+    have_sources = len(sources) == len(embedders)
     with progress_bar("encoding", request.modality, len(request.items), is_shown=first.shows_bar) as bar:
-        if not isinstance(group, Rounds) or len(batches) == 1 or len(sources) < len(embedders):
+        if not isinstance(rounds, Rounds) or len(batches) == 1 or not have_sources:
             encode(_encoders(embedders, request), request, batches, result, bar.update)
             return
-        share = _Share(sources, [embedder.info.fingerprint for embedder in embedders], request, batches)
+        fingerprints = [embedder.info.fingerprint for embedder in embedders]
 
         def encode_here(rank: int, n: int) -> _Outcome:
-            return _encode_share(embedders, request, batches[rank::n], result, lambda n_items: bar.update(n * n_items))
+            def tick(n_items: int) -> None:
+                bar.update(n * n_items)  # the other processes are about as far as this one
 
-        outcomes: list[_Outcome] = group.run_shares(share, encode_here)
-    failures = [outcome for outcome in outcomes if outcome.error is not None]
-    if failures:
-        raise min(failures, key=lambda outcome: outcome.row).error or AssertionError
-    result.causes = {key: cause for outcome in outcomes for key, cause in outcome.causes.items()}
+            return _encode_share(embedders, request, batches[rank::n], result, tick)
+
+        outcomes = rounds.run_shares(_Share(sources, fingerprints, request, batches), encode_here)
+    _raise_first_failure(outcomes)
+    for outcome in outcomes:
+        result.causes.update(outcome.causes)
     result.keys = [item.key for item in request.items if item.key not in result.causes]
     for embedder in embedders:
         _wait_for_vectors(embedder.shelf(request.modality), result.keys)
@@ -146,8 +173,9 @@ def encode_shared(embedders: Sequence[SharingEmbedder], request: EncodeRequest, 
 
 def batches_of(request: EncodeRequest, batch_size: int) -> list[range]:
     """Return the rows of items that go through a model together."""
-    n, step = len(request.items), batch_size * (TEXT_BATCHES if request.modality == TEXT else 1)
-    return [range(start, min(start + step, n)) for start in range(0, n, step)]
+    n_items = len(request.items)
+    step = batch_size * TEXT_BATCHES if request.modality == TEXT else batch_size
+    return [range(start, min(start + step, n_items)) for start in range(0, n_items, step)]
 
 
 def _encoders(embedders: Sequence[SharingEmbedder], request: EncodeRequest) -> list[tuple[Model, Commit]]:
@@ -159,7 +187,18 @@ class _Outcome(NamedTuple):
     """The reasons why images could not be read."""
     error: BaseException | None = None
     row: int = 0
-    """About the first row that the error is of: in a single process, the error of the lowest row would end the work."""
+    """About the first row that the error is of."""
+
+
+def _raise_first_failure(outcomes: Sequence[_Outcome]) -> None:
+    """Raise the error of the lowest row, which would end the work of a single process, if there is any error."""
+    for outcome in sorted(outcomes, key=attrgetter("row")):
+        if outcome.error is not None:
+            raise outcome.error
+
+
+def _no_tick(n_items: int) -> None:
+    pass
 
 
 def _encode_share(
@@ -167,13 +206,22 @@ def _encode_share(
     request: EncodeRequest,
     batches: Sequence[range],
     result: EncodeResult,
-    tick: Callable[[int], object] = lambda n_items: None,
+    tick: Callable[[int], object] = _no_tick,
 ) -> _Outcome:
-    ticks: list[object] = []
+    n_finished = 0  # batches
+
+    def count_and_tick(n_items: int) -> None:
+        nonlocal n_finished
+        tick(n_items)
+        n_finished += 1
+
     try:
-        encode(_encoders(embedders, request), request, batches, result, lambda n_items: ticks.append(tick(n_items)))
+        encode(_encoders(embedders, request), request, batches, result, count_and_tick)
     except FOREIGN as error:
-        return _Outcome(result.causes, error, batches[min(len(ticks), len(batches) - 1)].start if batches else 0)
+        if not batches:
+            return _Outcome(result.causes, error)
+        failed_batch = batches[min(n_finished, len(batches) - 1)]
+        return _Outcome(result.causes, error, failed_batch.start)
     return _Outcome(result.causes)
 
 
@@ -191,23 +239,26 @@ class _Share:
             outcome = _encode_share(self._embedders(), self.request, self.batches[rank::n], EncodeResult())
         except FOREIGN as error:
             return _Outcome({}, picklable_error(error))
-        return outcome if outcome.error is None else outcome._replace(error=picklable_error(outcome.error))
+        if outcome.error is None:
+            return outcome
+        return outcome._replace(error=picklable_error(outcome.error))
 
     def _embedders(self) -> list[SharingEmbedder]:
-        for name in set(_loaded) - set(map(repr, self.sources)):  # before others are loaded
+        names = [repr(source) for source in self.sources]
+        for name in set(_loaded) - set(names):  # before others are loaded
             del _loaded[name]
-        for source, fingerprint in zip(self.sources, self.fingerprints, strict=True):
-            if repr(source) not in _loaded:
+        for name, source, fingerprint in zip(names, self.sources, self.fingerprints, strict=True):
+            if name not in _loaded:
                 embedder = source()
                 assert isinstance(embedder, SharingEmbedder), source
-                _loaded[repr(source)] = embedder
-            info = _loaded[repr(source)].info
+                _loaded[name] = embedder
+            info = _loaded[name].info
             if info.fingerprint != fingerprint:
                 raise ModelError(
                     f"{info.ref} is another model for one process than for the first: expected the same files and"
                     " versions of packages on all machines"
                 )
-        return [_loaded[repr(source)] for source in self.sources]
+        return [_loaded[name] for name in names]
 
 
 _loaded: dict[str, SharingEmbedder] = {}

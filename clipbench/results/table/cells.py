@@ -44,7 +44,8 @@ class Cell:
     @property
     def plain(self) -> str:
         """The text with the aside and the number of the note."""
-        return " ".join(filter(None, (self.text, self.aside, f"({self.note})" if self.note else "")))
+        note = f"({self.note})" if self.note else ""
+        return " ".join(part for part in (self.text, self.aside, note) if part)
 
 
 Row = Sequence[Cell | str]

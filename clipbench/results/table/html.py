@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator, Mapping
 from html import escape
-from itertools import starmap
 
 from clipbench.results.table.cells import Cell, Column, Table
 
@@ -30,44 +29,62 @@ def bind_percent_signs(text: str) -> str:
 
 def _lines(table: Table, css: str) -> Iterator[str]:
     yield f"<table{_attributes({'class': css or None})}>"
-    if table.title or table.facts:
-        yield f"<caption>{escape(': '.join(filter(None, (table.title, table.facts))).rstrip('.'))}.</caption>"
-    headers = [
-        f'<th scope="col"{_attributes({"class": "number" if column.is_number else None, "data-model": column.model})}>'
-        f"{escape(column.header)}</th>"
-        for column in table.columns
-    ]
-    yield f"<thead><tr>{''.join(headers)}</tr></thead>"
-    is_open = False
-    for row in table.rows:
-        if isinstance(row, str) or not is_open:
-            yield "</tbody>\n<tbody>" if is_open else "<tbody>"
-            is_open = True
-        if isinstance(row, str):
-            heading = f'<th scope="rowgroup" colspan="{len(table.columns)}"><bdi>{escape(row)}</bdi></th>'
-            yield f'<tr class="block">{heading}</tr>'
-        else:
-            first, *cells = zip(table.cells(row), table.columns, strict=True)
-            yield f"<tr>{_row_header(first[0])}{''.join(starmap(_cell, cells))}</tr>"
-    yield "</tbody>\n</table>" if is_open else "</table>"
+    caption = ": ".join(part for part in (table.title, table.facts) if part)
+    if caption:
+        yield f"<caption>{escape(caption.rstrip('.'))}.</caption>"
+    headers = "".join(_column_header(column) for column in table.columns)
+    yield f"<thead><tr>{headers}</tr></thead>"
+    yield from _row_groups(table)
+    yield "</table>"
     if table.notes:
         notes = "".join(f"<li><bdi>{escape(note)}</bdi></li>" for note in table.notes)
         yield f'<ol class="footnotes" aria-label="Notes">{notes}</ol>'
 
 
+def _row_groups(table: Table) -> Iterator[str]:
+    """Yield the rows, with each heading at the start of a group of its own."""
+    is_open = False
+    for row in table.rows:
+        if isinstance(row, str) and is_open:
+            yield "</tbody>"
+            is_open = False
+        if not is_open:
+            yield "<tbody>"
+            is_open = True
+        if isinstance(row, str):
+            heading = f'<th scope="rowgroup" colspan="{len(table.columns)}"><bdi>{escape(row)}</bdi></th>'
+            yield f'<tr class="block">{heading}</tr>'
+        else:
+            first, *others = table.cells(row)
+            cells = "".join(_cell(cell, column) for cell, column in zip(others, table.columns[1:], strict=True))
+            yield f"<tr>{_row_header(first)}{cells}</tr>"
+    if is_open:
+        yield "</tbody>"
+
+
+def _column_header(column: Column) -> str:
+    attributes = _attributes({"class": "number" if column.is_number else None, "data-model": column.model})
+    return f'<th scope="col"{attributes}>{escape(column.header)}</th>'
+
+
 def _row_header(cell: Cell) -> str:
-    name = f"<bdi>{'/<wbr>'.join(map(escape, cell.text.split('/')))}</bdi>"
+    breakable = "/<wbr>".join(escape(part) for part in cell.text.split("/"))
+    name = f"<bdi>{breakable}</bdi>"
     if cell.title:
         name = f'<span class="words">{escape(cell.title)}</span><code>{name}</code>'
     return f'<th scope="row"{_attributes({"data-sort": cell.sort_key})}><span class="name">{name}</span></th>'
 
 
 def _cell(cell: Cell, column: Column) -> str:
-    content = cell.html or escape(bind_percent_signs(" ".join(filter(None, (cell.text, cell.aside)))))
+    text = " ".join(part for part in (cell.text, cell.aside) if part)
+    content = cell.html or escape(bind_percent_signs(text))
     if not column.is_number:
         content = f"<bdi>{content}</bdi>"
-    content = (mark(cell.mark) if cell.mark else "") + content + (f" <sup>{cell.note}</sup>" if cell.note else "")
-    css = " ".join(filter(None, ("number" if column.is_number else "", cell.css)))
+    if cell.mark:
+        content = mark(cell.mark) + content
+    if cell.note:
+        content += f" <sup>{cell.note}</sup>"
+    css = " ".join(part for part in ("number" if column.is_number else "", cell.css) if part)
     data = {"data-model": column.model, "data-label": column.header, "data-sort": cell.sort_key}
     return f"<td{_attributes({'class': css or None, **data})}>{content}</td>"
 

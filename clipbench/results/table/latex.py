@@ -32,9 +32,12 @@ def as_latex(table: Table, label: str) -> str:
     Each is shrunk to the width of a line where it is wider.
     """
     lines = [f"% {one_line(comment)}" for comment in table.comments]
+    title = escape(table.title)
     for number, part in enumerate(_parts(table), 1):
-        name, suffix = (label, "") if number == 1 else (f"{label}-part-{number}", ", continued")
-        lines += _table_environment(part, f"{escape(table.title)}{suffix}", name)
+        if number == 1:
+            lines += _table_environment(part, title, label)
+        else:
+            lines += _table_environment(part, f"{title}, continued", f"{label}-part-{number}")
     return "\n".join(lines)
 
 
@@ -49,7 +52,8 @@ def _parts(table: Table) -> Iterator[Table]:
     models = [index for index, column in enumerate(table.columns) if column.model is not None]
     for first in range(0, max(1, len(models)), MOST_MODELS):
         left_out = {*models} - {*models[first : first + MOST_MODELS]}
-        part = table.select([index for index in range(len(table.columns)) if index not in left_out])
+        kept_columns = [index for index in range(len(table.columns)) if index not in left_out]
+        part = table.select(kept_columns)
         n_rows = MOST_ROWS // 2 if _is_stacked(part) else MOST_ROWS
         for start in range(0, len(table.rows), n_rows):
             yield replace(part, rows=part.rows[start : start + n_rows])
@@ -66,7 +70,8 @@ def _table_environment(table: Table, title: str, label: str) -> Iterator[str]:
     yield r"  \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
     alignment = "".join("r" if column.is_number else "l" for column in table.columns)
     yield f"  \\begin{{tabular}}{{@{{}}{alignment}@{{}}}}"
-    yield from (r"    \toprule", f"    {_row([escape(column.header) for column in table.columns])}", r"    \midrule")
+    header = _row([escape(column.header) for column in table.columns])
+    yield from (r"    \toprule", f"    {header}", r"    \midrule")
     for row in table.rows:
         yield from (f"    {line}" for line in _rows(row, table))
     yield from (r"    \bottomrule", r"  \end{tabular}}")
@@ -82,9 +87,10 @@ def _rows(row: Row | str, table: Table) -> Iterator[str]:
     if not _is_stacked(table):
         yield _row([f"{_text(cell)} {_aside(cell)}".strip() for cell in cells])
         return
-    yield _row(list(map(_text, cells)))
+    yield _row([_text(cell) for cell in cells])
     if any(cell.aside for cell in cells):
-        yield _row([f"{{\\scriptsize {_aside(cell)}}}" if cell.aside else "" for cell in cells]) + "[2pt]"
+        asides = [f"{{\\scriptsize {_aside(cell)}}}" if cell.aside else "" for cell in cells]
+        yield f"{_row(asides)}[2pt]"
 
 
 def _text(cell: Cell) -> str:
@@ -98,8 +104,10 @@ def _aside(cell: Cell) -> str:
 
 def _footnotes(table: Table) -> Iterator[str]:
     """Yield the notes of the cells that are shown, and the warnings, as a paragraph in small print."""
-    rows = [table.cells(row) for row in table.rows if not isinstance(row, str)]
-    used = {cell.note for row in rows for cell in row}
+    used: set[int] = set()
+    for row in table.rows:
+        if not isinstance(row, str):
+            used.update(cell.note for cell in table.cells(row))
     notes = [f"$^{{{number}}}$~{escape(note)}." for number, note in enumerate(table.notes, 1) if number in used]
     notes += [f"{escape(warning)}." for warning in table.warnings]
     if notes:

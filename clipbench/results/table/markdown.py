@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from clipbench.results.numbers import ascii_signs
-from clipbench.results.table.cells import Cell, Row, Table
+from clipbench.results.table.cells import Cell, Column, Row, Table
 from clipbench.untrusted.terminal import one_line
 
 
@@ -44,19 +44,28 @@ def _lines(table: Table) -> Iterator[str]:
         yield _row(escape(column.header) for column in table.columns)
         yield _row("---:" if column.is_number else "---" for column in table.columns).replace(" ", "")
         for row in table.rows:
-            heading: Row = [Cell(str(row), is_strong=True), *[""] * (len(table.columns) - 1)]
-            cells = table.cells(heading if isinstance(row, str) else row)
-            written = []
-            for cell, column in zip(cells, table.columns, strict=True):
-                # Numbers hold no markup, and intervals are easier to read without backslashes.
-                write = str if column.is_number else code if column.is_name else escape
-                written.append(f"**{write(cell.plain)}**" if cell.is_strong else write(cell.plain))
-            yield _row(written)
+            cells = _heading(row, len(table.columns)) if isinstance(row, str) else row
+            pairs = zip(table.cells(cells), table.columns, strict=True)
+            yield _row(_cell(cell, column) for cell, column in pairs)
         yield ""
     if table.notes:
         yield from (f"{number}. {escape(note)}" for number, note in enumerate(table.notes, 1))
         yield ""
     yield from bullets((*table.warnings, *table.comments))
+
+
+def _heading(text: str, n_columns: int) -> Row:
+    return [Cell(text, is_strong=True), *[""] * (n_columns - 1)]
+
+
+def _cell(cell: Cell, column: Column) -> str:
+    if column.is_number:
+        text = cell.plain  # it holds no markup, and intervals are easier to read without backslashes
+    elif column.is_name:
+        text = code(cell.plain)
+    else:
+        text = escape(cell.plain)
+    return f"**{text}**" if cell.is_strong else text
 
 
 def _row(cells: Iterable[str]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
 from clipbench.results.numbers import ascii_signs
-from clipbench.results.table.cells import Table
+from clipbench.results.table.cells import Column, Table
 from clipbench.untrusted.terminal import printable
 
 
@@ -27,71 +27,88 @@ def as_text(
     natural_widths = text_widths(table, has_header=has_header)
     widths = [max(pair) for pair in zip(widths or natural_widths, natural_widths, strict=True)]
     rows = [[column.header for column in table.columns]] if has_header else []
-    rows += [
-        [printable(row)] if isinstance(row, str) else [printable(cell.plain) for cell in table.cells(row)]
-        for row in table.rows
-    ]
+    for row in table.rows:
+        texts = [row] if isinstance(row, str) else [cell.plain for cell in table.cells(row)]
+        rows.append([printable(text) for text in texts])
     room = None if width is None else width - len(indent)
-    if room is None or sum(widths) + 2 * (sum(map(bool, widths)) - 1) <= room:
+    if room is None or _line_width(widths) <= room:
         body = _layout_lines(table, rows, widths)
     else:
-        layouts = (
-            _layout_lines(table, rows, narrow_widths) for narrow_widths in _narrow_widths(rows, natural_widths, room)
-        )
+        layouts = [_layout_lines(table, rows, narrowed) for narrowed in _narrow_widths(rows, natural_widths, room)]
         body = min(layouts, key=len, default=[]) or _paragraphs(rows, room, has_header=has_header)
     notes = [f"({number}) {printable(note)}" for number, note in enumerate(table.notes, 1)]
-    head = printable(" ".join(filter(None, (table.title, table.facts))))
-    return ascii_signs("\n".join([*filter(None, [head]), *(f"{indent}{line}".rstrip() for line in (*body, *notes))]))
+    lines = [f"{indent}{line}".rstrip() for line in (*body, *notes)]
+    head = printable(" ".join(part for part in (table.title, table.facts) if part))
+    if head:
+        lines.insert(0, head)
+    return ascii_signs("\n".join(lines))
 
 
 def text_widths(table: Table, *, has_header: bool = True) -> list[int]:
     """Return the width of each column, in characters."""
     rows = [table.cells(row) for row in table.rows if not isinstance(row, str)]
-    return [
-        max([len(column.header) if has_header else 0, *(n_columns(printable(row[index].plain)) for row in rows)])
-        for index, column in enumerate(table.columns)
-    ]
+    widths = []
+    for index, column in enumerate(table.columns):
+        header_width = len(column.header) if has_header else 0
+        cell_widths = [n_columns(printable(row[index].plain)) for row in rows]
+        widths.append(max([header_width, *cell_widths]))
+    return widths
+
+
+def _line_width(widths: Sequence[int]) -> int:
+    """Return the width of columns with two spaces between them, without the columns that are left out."""
+    shown = [width for width in widths if width]
+    return sum(shown) + 2 * (len(shown) - 1)
 
 
 def _layout_lines(table: Table, rows: Sequence[Sequence[str]], widths: Sequence[int]) -> list[str]:
     lines = []
     for row in rows:
         cells = list(row)
+        # A heading, and a first cell that is too long, have a line of their own.
         if len(cells) == 1 or n_columns(cells[0]) > widths[0]:
             lines.append(cells[0])
             cells[0] = ""
         wrapped_cells = [wrap_text(cell, width, "") for cell, width in zip(cells, widths, strict=False)]
-        lines += [
-            "  ".join(
-                pad_text(text, width, is_right=column.is_number)
-                for text, width, column in zip(texts, widths, table.columns, strict=True)
-                if width
-            )
-            for texts in zip_longest(*wrapped_cells, fillvalue="")
-            if any(texts)
-        ]
+        for texts in zip_longest(*wrapped_cells, fillvalue=""):
+            if any(texts):
+                lines.append(_padded_line(texts, widths, table.columns))
     return lines
+
+
+def _padded_line(texts: Sequence[str], widths: Sequence[int], columns: Sequence[Column]) -> str:
+    padded = []
+    for text, width, column in zip(texts, widths, columns, strict=True):
+        if width:
+            padded.append(pad_text(text, width, is_right=column.is_number))
+    return "  ".join(padded)
 
 
 def _narrow_widths(rows: Sequence[Sequence[str]], natural_widths: Sequence[int], room: int) -> Iterator[list[int]]:
     """Yield the widths that fit, for each width that the first column may have."""
-    full_rows = [row for row in rows if len(row) == len(natural_widths)]
-    minimum = [max((longest_piece(row[index]) for row in full_rows), default=0) for index in range(len(natural_widths))]
     if natural_widths[0] > room:
         return
+    full_rows = [row for row in rows if len(row) == len(natural_widths)]
+    least_widths = []
+    for index in range(len(natural_widths)):
+        pieces = [longest_piece(row[index]) for row in full_rows]
+        least_widths.append(max(pieces, default=0))
     for first in sorted({n_columns(row[0]) for row in full_rows}):
-        widths = [first, *natural_widths[1:]]
-        excess = sum(widths) + 2 * (sum(map(bool, widths)) - 1) - room
-        while excess > 0:
-            widest = max(
-                range(1, len(natural_widths)), key=lambda column: (widths[column] > minimum[column], widths[column])
-            )
-            if widths[widest] <= minimum[widest]:
-                break
-            widths[widest] -= 1
-            excess -= 1
-        else:
+        widths = _narrowed([first, *natural_widths[1:]], least_widths, room)
+        if widths is not None:
             yield widths
+
+
+def _narrowed(widths: Sequence[int], least_widths: Sequence[int], room: int) -> list[int] | None:
+    """Return widths that fit, where the widest columns but the first gave room, or None if they cannot."""
+    narrowed = list(widths)
+    for _ in range(_line_width(narrowed) - room):
+        wider = [column for column in range(1, len(narrowed)) if narrowed[column] > least_widths[column]]
+        if not wider:
+            return None
+        widest = max(wider, key=narrowed.__getitem__)
+        narrowed[widest] -= 1
+    return narrowed
 
 
 def _paragraphs(rows: Sequence[Sequence[str]], room: int, *, has_header: bool) -> list[str]:
@@ -100,11 +117,19 @@ def _paragraphs(rows: Sequence[Sequence[str]], room: int, *, has_header: bool) -
     headers = rows[0] if has_header else []
     for row in rows[has_header:]:
         lines += wrap_text(row[0], room)
-        labelled = [f"{header}: {cell}" for header, cell in zip(headers, row, strict=False)] if headers else list(row)
-        cells = [text.replace(" ", "\0") for text, cell in zip(labelled, row, strict=False) if cell][1:]
-        cells = [cell if n_columns(cell) <= room - 4 else cell.replace("\0", " ") for cell in cells]
-        lines += wrap_text(f"    {'  '.join(cells)}", room, "    ") if cells else []
+        labelled = list(row)
+        if headers:
+            labelled = [f"{header}: {cell}" for header, cell in zip(headers, row, strict=False)]
+        written = [text for text, cell in zip(labelled, row, strict=False) if cell]
+        cells = [_without_breaks(cell, room - 4) for cell in written[1:]]
+        if cells:
+            lines += wrap_text(f"    {'  '.join(cells)}", room, "    ")
     return [line.replace("\0", " ") for line in lines]
+
+
+def _without_breaks(text: str, width: int) -> str:
+    """Return a text with its spaces as zero characters, at which no line is broken, or as it is if it does not fit."""
+    return text.replace(" ", "\0") if n_columns(text) <= width else text
 
 
 _PIECE = re.compile(
@@ -139,20 +164,27 @@ def wrap_text(text: str, width: int, rest: str | None = None) -> list[str]:
     if n_columns(text) <= width:
         return [text]
     if rest is None:
-        label = _LABEL.match(text)
-        indent = len(text) - len(text.lstrip()) + 4
-        hang = label.end() if label and label.end() <= width // 2 else min(indent, width // 4)
-        rest = " " * max(min(hang, width - longest_piece(text)), min(indent, width // 4))
+        rest = _hanging_indent(text, width)
     lines, line = [], ""
     for piece in _PIECE.findall(text):
         fits = n_columns(piece) <= width - len(rest)
-        for part in [piece] if fits else re.findall(r" *\S+", piece):
+        parts = [piece] if fits else re.findall(r" *\S+", piece)
+        for part in parts:
             if line and n_columns(line + part) > width:
                 lines.append(line)
                 line = rest + part.lstrip()
             else:
                 line += part
     return [*lines, line]
+
+
+def _hanging_indent(text: str, width: int) -> str:
+    """Return the spaces below the label of a text, fewer if its longest word would not fit next to them."""
+    own_indent = len(text) - len(text.lstrip())
+    least = min(own_indent + 4, width // 4)
+    label = _LABEL.match(text)
+    hang = label.end() if label and label.end() <= width // 2 else least
+    return " " * max(least, min(hang, width - longest_piece(text)))
 
 
 def pad_text(text: str, width: int, *, is_right: bool = False) -> str:

@@ -2,9 +2,11 @@
 subsets.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
+from itertools import chain, product
 from math import sqrt
 from typing import NamedTuple
 
@@ -38,20 +40,25 @@ def all_of_pair_and_set(contrasts: Sequence[Contrast], text: Column) -> Columns:
     A pair is the two images of a set in which the objects are left and right of each other, or the other two. Each pair
     (and set) has its value at its first item. The others, and incomplete ones, have NaN.
     """
-    sets: dict[tuple[str, ...], list[int]] = {}
-    pairs: dict[tuple[str, ...], list[int]] = {}
+    sets: dict[str, list[int]] = defaultdict(list)
+    pairs: dict[tuple[str, bool], list[int]] = defaultdict(list)
     for row, contrast in enumerate(contrasts):
-        name = set_of(contrast)
-        if name is not None:
+        set_name = set_of(contrast)
+        if set_name is not None:
             true = contrast.captions[contrast.is_true[0].index(True)]
-            sets.setdefault((name,), []).append(row)
-            pairs.setdefault((name, "side" if {"left", "right"} & set(words(true)) else "other"), []).append(row)
-    columns = {name: np.full(len(contrasts), np.nan) for name in ("pair_acc", "set_acc")}
-    for column, parts, size in zip(columns.values(), (pairs, sets), (2, 4), strict=True):
-        for rows in parts.values():
-            if len(rows) == size:
-                column[rows[0]] = text[rows].prod()
-    return columns
+            is_sideways = not {"left", "right"}.isdisjoint(words(true))
+            sets[set_name].append(row)
+            pairs[set_name, is_sideways].append(row)
+    return {"pair_acc": _all_right(text, pairs.values(), 2), "set_acc": _all_right(text, sets.values(), 4)}
+
+
+def _all_right(credit: Column, groups: Iterable[list[int]], size: int) -> Column:
+    """Return the credit of all rows of a group being right, at its first row. Groups of another size have none."""
+    column = np.full(len(credit), np.nan)
+    for rows in groups:
+        if len(rows) == size:
+            column[rows[0]] = credit[rows].prod()
+    return column
 
 
 def same_words(contrasts: Sequence[Contrast]) -> Column:
@@ -75,26 +82,34 @@ def _mean_of_pairs(
     contrasts: Sequence[Contrast], judge: Callable[[list[str], list[str]], Sequence[float] | np.ndarray]
 ) -> Column:
     """Return the mean over each contrast's pairs of a true caption and a hard negative, judged all at once."""
-    pairs = [(row, a, b) for row, contrast in enumerate(contrasts) for a, b in _hard_negative_pairs(contrast)]
-    if not pairs:
+    rows: list[int] = []
+    firsts: list[str] = []
+    seconds: list[str] = []
+    for row, contrast in enumerate(contrasts):
+        for first, second in _hard_negative_pairs(contrast):
+            rows.append(row)
+            firsts.append(first)
+            seconds.append(second)
+    if not rows:
         return np.full(len(contrasts), np.nan)
-    values = np.asarray(judge([a for _, a, _ in pairs], [b for _, _, b in pairs]), np.float64)
-    rows = np.array([row for row, _, _ in pairs])
+    values = np.asarray(judge(firsts, seconds), np.float64)
     counts = np.bincount(rows, minlength=len(contrasts)).astype(np.float64)
     sums = np.bincount(rows, values, minlength=len(contrasts))
     return np.divide(sums, counts, out=np.full(len(contrasts), np.nan), where=counts > 0)
 
 
 def _hard_negative_pairs(contrast: Contrast) -> list[tuple[str, str]]:
-    """Return the pairs of a true caption and a hard negative of one image, each pair once."""
-    pairs = {
-        tuple(sorted((a, b)))
-        for line in contrast.is_true
-        for a, line_a in enumerate(line)
-        for b, line_b in enumerate(line)
-        if line_a and not line_b
-    }
-    return [(contrast.captions[a], contrast.captions[b]) for a, b in sorted(pairs)]
+    """Return the pairs of a true caption and a hard negative of one image, each pair once.
+
+    Of two captions that are each true of another image, either may come first.
+    """
+    pairs: set[tuple[int, int]] = set()
+    for line in contrast.is_true:
+        true = [column for column, is_true in enumerate(line) if is_true]
+        negatives = [column for column, is_true in enumerate(line) if not is_true]
+        for one, other in product(true, negatives):
+            pairs.add((min(one, other), max(one, other)))
+    return [(contrast.captions[one], contrast.captions[other]) for one, other in sorted(pairs)]
 
 
 def other_cosine(
@@ -133,41 +148,62 @@ def text_only(contrasts: Sequence[Contrast], vectors: ItemVectors | None) -> Col
         vectors: the model's, None for a constant model.
     """
     credit = np.full(len(contrasts), np.nan)
-    pairs_by_count: dict[int, dict[int, list[tuple[str, str]]]] = {}
+    pairs_by_count: dict[int, dict[int, list[tuple[str, str]]]] = defaultdict(dict)  # by row
     for row, contrast in enumerate(contrasts):
-        first = list(zip(contrast.captions, contrast.is_true[0], strict=True))
-        true, false = ([caption for caption, is_true in first if is_true == side] for side in (True, False))
-        if len(true) > 1 and false:
-            pairs = [(true[0], true[1]), *((one, other) for one in true[:2] for other in false)]
-            pairs_by_count.setdefault(len(pairs), {})[row] = pairs
+        pairs = _text_pairs(contrast)
+        if pairs:
+            pairs_by_count[len(pairs)][row] = pairs
     for n_pairs, pairs_by_row in pairs_by_count.items():
-        left, right = zip(*(pair for pairs in pairs_by_row.values() for pair in pairs), strict=True)
+        left, right = zip(*chain(*pairs_by_row.values()), strict=True)
         scores = np.zeros(len(left), np.float32) if vectors is None else vectors.cosines(left, right)
-        credit[list(pairs_by_row)] = choices(scores.reshape(-1, 1, n_pairs), np.arange(n_pairs)[None, :] == 0).text
+        is_true = np.arange(n_pairs)[None, :] == 0  # the pair of true captions comes first
+        credit[list(pairs_by_row)] = choices(scores.reshape(-1, 1, n_pairs), is_true).text
     return credit
 
 
-def shuffles_of(contrasts: Sequence[Contrast], rng: np.random.Generator) -> list[tuple[int, int, str, str]]:
-    """Return the rows of the contrasts that can be shuffled, with an image, a true caption and its shuffled words."""
+def _text_pairs(contrast: Contrast) -> list[tuple[str, str]]:
+    """Return the pair of the first two true captions of the first image, then each of both with each false one."""
+    judged = list(zip(contrast.captions, contrast.is_true[0], strict=True))
+    true = [caption for caption, is_true in judged if is_true]
+    false = [caption for caption, is_true in judged if not is_true]
+    if len(true) < 2 or not false:
+        return []
+    return [(true[0], true[1]), *product(true[:2], false)]
+
+
+class Shuffle(NamedTuple):
+    """A caption and the same words in another order."""
+
+    row: int
+    """Row of the contrast."""
+    image: int
+    """Row of an image that the caption is true of."""
+    caption: str
+    shuffled: str
+
+
+def shuffles_of(contrasts: Sequence[Contrast], rng: np.random.Generator) -> list[Shuffle]:
+    """Return the first true caption of each contrast, shuffled, without captions that have no other order."""
     shuffles = []
     for row in sample_rows(np.arange(len(contrasts)), MAX_SHUFFLED, rng).tolist():
-        image, caption = np.argwhere(contrasts[row].truth)[0]
-        other = shuffle_words(contrasts[row].captions[caption])
-        if other is not None:
-            shuffles.append((row, contrasts[row].images[image], contrasts[row].captions[caption], other))
+        contrast = contrasts[row]
+        image, column = np.argwhere(contrast.truth)[0]
+        caption = contrast.captions[column]
+        shuffled = shuffle_words(caption)
+        if shuffled is not None:
+            shuffles.append(Shuffle(row, contrast.images[image], caption, shuffled))
     return shuffles
 
 
-def word_order(shuffles: Sequence[tuple[int, int, str, str]], vectors: ItemVectors, n: int) -> tuple[Column, Column]:
+def word_order(shuffles: Sequence[Shuffle], vectors: ItemVectors, n: int) -> tuple[Column, Column]:
     """Return the cosine of each contrast's caption with its shuffle, and the credit for preferring the caption."""
     cosine, credit = np.full((2, n), np.nan)
     if shuffles:
         rows, images, captions, shuffled_captions = map(list, zip(*shuffles, strict=True))
         cosine[rows] = vectors.cosines(captions, shuffled_captions)
-        caption_score, shuffle_score = (
-            pair_scores(vectors.images[images], vectors.of(texts)) for texts in (captions, shuffled_captions)
-        )
-        credit[rows] = (1 + np.sign(caption_score.astype(np.float64) - shuffle_score)) / 2
+        caption_scores = pair_scores(vectors.images[images], vectors.of(captions))
+        shuffle_scores = pair_scores(vectors.images[images], vectors.of(shuffled_captions))
+        credit[rows] = (1 + np.sign(caption_scores.astype(np.float64) - shuffle_scores)) / 2
     return cosine, credit
 
 
@@ -262,38 +298,71 @@ def means(contrasts: Sequence[Contrast], scores: Columns, chances: Columns) -> M
     """
     subset_of = text_column(contrast.subset for contrast in contrasts)
     group_of = text_column(contrast.group or "" for contrast in contrasts)
-    subsets, aggregates = list(dict.fromkeys(subset_of.tolist())), Means({}, {}, {}, ())
-
-    def add(measures: Measures, title: str, column: Column, parts: np.ndarray, chance: Column | None) -> None:
-        columns, measures[title] = mean_over_parts(title, column, parts, chance=chance)
-        aggregates.columns.update(columns)
-
-    for name, column in scores.items():
-        chance, defined = chances.get(name), ~np.isnan(column)
+    subsets = list(dict.fromkeys(subset_of.tolist()))
+    columns: Table = {}
+    overall: Measures = {}
+    of_groups: Measures = {}
+    for name, score in scores.items():
+        chance = chances.get(name)
         if len(subsets) > 1:
-            present = list(dict.fromkeys(subset_of[defined].tolist()))
-            for title, members in {"macro": present, **_categories(present)}.items():
-                of_members = np.where(np.isin(subset_of, members), column, np.nan)
-                add(aggregates.overall, f"{title}/{name}", of_members, subset_of, chance)
-            aggregates.columns[f"micro/{name}"] = column
-            aggregates.overall[f"micro/{name}"] = Mean(
-                column=f"micro/{name}",
-                chance=None if chance is None else float(chance[defined].mean()),
-                is_headline=name in ("text_acc", "image_acc", "image_jaccard"),
-            )
-        for subset in (subset for subset in subsets if subset not in SETS):
-            group = np.where(subset_of == subset, group_of, "")
-            is_scored = (group != "") & defined
-            enters = is_scored & _enters_mean(subset, group)
-            title = f"{subset}/macro_{name}" if subset else f"macro_{name}"
-            if enters.any():
-                add(aggregates.of_groups, title, np.where(enters, column, np.nan), group, chance)
-            elif is_scored.any():
-                aggregates.of_groups[title] = undefined(NO_GROUP[subset], higher_is_better=True)
-    title_of = {name: split_outer_subset(name).subset for name in aggregates.overall}
-    titles = list(dict.fromkeys(title_of.values()))
-    by_title = dict(sorted(aggregates.overall.items(), key=lambda pair: titles.index(title_of[pair[0]])))
-    return aggregates._replace(overall=by_title, notes=_notes(subsets, aggregates.of_groups))
+            averages = _means_of_subsets(name, score, subset_of, chance)
+            columns |= averages.columns
+            overall |= averages.measures
+        for subset in subsets:
+            if subset not in SETS:
+                group = np.where(subset_of == subset, group_of, "")
+                averages = _mean_of_groups(subset, name, score, group, chance)
+                columns |= averages.columns
+                of_groups |= averages.measures
+    aggregates = {name: split_outer_subset(name).subset for name in overall}  # macro, micro, or a category
+    order = list(dict.fromkeys(aggregates.values()))
+    names = sorted(overall, key=lambda name: order.index(aggregates[name]))
+    return Means(columns, {name: overall[name] for name in names}, of_groups, _notes(subsets, of_groups))
+
+
+class _Averages(NamedTuple):
+    """Means of a score, with the columns that they are made from."""
+
+    columns: Table
+    measures: Measures
+
+
+def _means_of_subsets(name: str, score: Column, subset_of: np.ndarray, chance: Column | None) -> _Averages:
+    """Return the means of a score over all subsets, over the subsets of each category, and over all samples."""
+    columns: Table = {}
+    measures: Measures = {}
+    is_defined = ~np.isnan(score)
+    present = list(dict.fromkeys(subset_of[is_defined].tolist()))
+    for aggregate, members in {"macro": present, **_categories(present)}.items():
+        macro = f"{aggregate}/{name}"
+        of_members = np.where(np.isin(subset_of, members), score, np.nan)
+        macro_columns, measures[macro] = mean_over_parts(macro, of_members, subset_of, chance=chance)
+        columns |= macro_columns
+    micro = f"micro/{name}"
+    columns[micro] = score
+    measures[micro] = Mean(
+        column=micro,
+        chance=None if chance is None else float(chance[is_defined].mean()),
+        is_headline=name in ("text_acc", "image_acc", "image_jaccard"),
+    )
+    return _Averages(columns, measures)
+
+
+def _mean_of_groups(subset: str, name: str, score: Column, group: np.ndarray, chance: Column | None) -> _Averages:
+    """Return the mean of a score over a subset's groups, or nothing if no sample of the subset has a group.
+
+    Args:
+        group: the group of each sample, empty for samples of other subsets and for samples without a group.
+    """
+    macro = f"{subset}/macro_{name}" if subset else f"macro_{name}"
+    is_scored = (group != "") & ~np.isnan(score)
+    enters = is_scored & _enters_mean(subset, group)
+    if enters.any():
+        columns, measure = mean_over_parts(macro, np.where(enters, score, np.nan), group, chance=chance)
+        return _Averages(columns, {macro: measure})
+    if is_scored.any():
+        return _Averages({}, {macro: undefined(NO_GROUP[subset], higher_is_better=True)})
+    return _Averages({}, {})
 
 
 def _categories(subsets: Sequence[str]) -> dict[str, list[str]]:
@@ -323,15 +392,17 @@ def _enters_mean(subset: str, group: np.ndarray) -> Bool[np.ndarray, " n"]:
 
 
 def _notes(subsets: Sequence[str], of_groups: Mapping[str, Measure]) -> tuple[str, ...]:
-    notes = [
-        f"{TITLES[subset]}: the macro accuracy is the mean over {rule}, as published, and the text score is over all"
-        " samples"
-        for subset, rule in (
-            ("vg_relation", f"relations, without {len(symmetric_relations())} that hold both ways"),
-            ("vg_attribution", f"pairs of attributes with {FEWEST_CASES} cases or more"),
-        )
-        if f"{subset}/macro_text_acc" in of_groups
-    ]
+    rules = {
+        "vg_relation": f"relations, without {len(symmetric_relations())} that hold both ways",
+        "vg_attribution": f"pairs of attributes with {FEWEST_CASES} cases or more",
+    }
+    notes = []
+    for subset, rule in rules.items():
+        if f"{subset}/macro_text_acc" in of_groups:
+            notes.append(
+                f"{TITLES[subset]}: the macro accuracy is the mean over {rule}, as published, and the text score is"
+                " over all samples"
+            )
     missing = [subset for subset in SUGARCREPE if subset not in subsets]
     if len(subsets) > 1 and set(subsets) < set(SUGARCREPE) and set(missing) - {"add_obj", "add_att"}:
         notes.append(f"means are over the subsets of the data, without {', '.join(missing)}")

@@ -16,7 +16,7 @@ as a random choice would. ``..._strict``, among the baselines, counts it as a fa
 - If the data has only captions, each must beat four word-shuffled copies of itself (ARO's order test).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,10 +32,19 @@ from clipbench.models.protocol import Embedder
 from clipbench.results.metric_name import base_name, subset_of
 from clipbench.stats.clusters import clusters_by_shared_item
 from clipbench.stats.measures import Definition, Mean, Measures, Smooth, define, undefined
-from clipbench_tasks.choices import decide, vectors_of
+from clipbench_tasks.choices import ItemVectors, decide, vectors_of
 from clipbench_tasks.composition import scoring
-from clipbench_tasks.composition.scoring import TITLES, TITLES_OF_MEANS, means
-from clipbench_tasks.tables import Column, Columns, Table, captions_of, defined_columns, split_by_subset, text_column
+from clipbench_tasks.composition.scoring import TITLES, TITLES_OF_MEANS, Means, means
+from clipbench_tasks.tables import (
+    Column,
+    Columns,
+    Rows,
+    Table,
+    captions_of,
+    defined_columns,
+    split_by_subset,
+    text_column,
+)
 
 SCORES = (
     *("text_acc", "image_acc", "group_acc", "text_pair_acc", "image_pair_acc", "text_only_acc", "image_jaccard"),
@@ -147,70 +156,106 @@ class Composition(Task):
         contrasts, notes = _contrasts(dataset, can_shuffle=has_words)
         shuffles = scoring.shuffles_of(contrasts, rng) if has_words else []
         texts = [caption for contrast in contrasts for caption in contrast.captions]
-        vectors = vectors_of(dataset, [*texts, *(other for *_, other in shuffles)], embedder)
-        decided, by_chance, shorter, nearest = decide(contrasts, vectors, lambda caption: len(words(caption)))
-        scores = _scores(contrasts, decided, scoring.text_only(contrasts, vectors))
-        chances = _scores(contrasts, by_chance, scoring.text_only(contrasts, None))
-        main = {name: column for name, column in scores.items() if name not in PAIRS}
-        strict = {f"{name}_strict": np.where(np.isnan(column), np.nan, column == 1) for name, column in main.items()}
-        shuffled_cosine, word_order_acc = scoring.word_order(shuffles, vectors, len(contrasts))
-        other_cosine, other_influence = scoring.other_cosine(contrasts, vectors, rng)
-        cosines = {
-            "hard_negative_cosine": scoring.hard_negative_cosine(contrasts, vectors),
-            "shuffled_cosine": shuffled_cosine,
-            "other_cosine": other_cosine,
-            "word_order_acc": word_order_acc,
-        }
-        likeness = defined_columns(cosines)
+        vectors = vectors_of(dataset, [*texts, *(shuffle.shuffled for shuffle in shuffles)], embedder)
+        decisions = decide(contrasts, vectors, _n_words)
+        scores = _scores(contrasts, decisions.by_model, scoring.text_only(contrasts, vectors))
+        chances = _scores(contrasts, decisions.by_chance, scoring.text_only(contrasts, None))
+        # Fractions of pairs have no strict version: it would ask for all pairs of an item.
+        main_scores = {name: column for name, column in scores.items() if name not in PAIRS}
+        strict_scores = {f"{name}_strict": _ties_as_misses(column) for name, column in main_scores.items()}
+        averaged, averaged_strict = means(contrasts, scores, chances), means(contrasts, strict_scores, chances={})
+        cosines, other_influence = _cosines(contrasts, vectors, shuffles, rng)
         subset = text_column(contrast.subset for contrast in contrasts)
-        of_subsets = split_by_subset(subset, scores)
-        negatives = split_by_subset(
-            subset, {name: likeness[name] for name in ("hard_negative_cosine",) if name in likeness}
-        )
-        blind = {"shorter_caption": shorter, "same_words": scoring.same_words(contrasts)} if has_words else {}
-        of_baselines = split_by_subset(subset, blind | strict)
-        averaged, averaged_strict = means(contrasts, scores, chances), means(contrasts, strict, chances={})
+        scores_by_subset = split_by_subset(subset, scores)
+        negative_cosines = {name: column for name, column in cosines.items() if name == "hard_negative_cosine"}
+        negatives_by_subset = split_by_subset(subset, negative_cosines)
+        blind_scores = {}
+        if has_words:
+            same_words = scoring.same_words(contrasts)
+            blind_scores = {"shorter_caption": decisions.shorter_caption, "same_words": same_words}
+        baselines_by_subset = split_by_subset(subset, blind_scores | strict_scores)
+        identity = _identity(dataset, contrasts, decisions.nearest)
         if shuffles and len(contrasts) > scoring.MAX_SHUFFLED:
             notes = (*notes, f"word order: a seeded sample of {scoring.MAX_SHUFFLED:,} captions")
-        identity = _identity(dataset, contrasts, nearest)
         if "cluster" not in identity:
             notes = (*notes, ONE_CLUSTER)
-        measures = {
-            **averaged.overall,
-            **{
-                name: Mean(column=name, chance=float(chances[base_name(name)][~np.isnan(column)].mean()))
-                for name, column in of_subsets.items()
-            },
-            **averaged.of_groups,
-            **_likeness(likeness, negatives),
-            **({} if has_words else {"word_order_acc": WITHOUT_WORDS}),
-        }
-        baselines: Measures = {"tie_rate": Mean(column="tied", higher_is_better=None)}
-        for name in of_baselines:
-            baselines[name] = Mean(column=name, higher_is_better=True if name.endswith("_strict") else None)
-        parts = set(map(subset_of, measures))
-        titles = TITLES_OF_MEANS | {name: title for name, title in TITLES.items() if name in subset}
+        measures: Measures = dict(averaged.overall)
+        measures |= _measures_by_subset(scores_by_subset, chances)
+        measures |= averaged.of_groups
+        measures |= _likeness(cosines, negatives_by_subset)
+        if not has_words:
+            measures["word_order_acc"] = WITHOUT_WORDS
+        baselines = _baselines(averaged_strict, baselines_by_subset)
+        is_tied = np.any([(column > 0) & (column < 1) for column in main_scores.values()], axis=0)
+        text_margin, image_margin = decisions.by_model.text_margin, decisions.by_model.image_margin
         return Evaluation(
             samples={
                 **identity,
-                "margin": np.fmin(decided.text_margin, decided.image_margin),
-                "text_margin": decided.text_margin,
-                "image_margin": decided.image_margin,
-                **of_subsets,
-                **likeness,
+                "margin": np.fmin(text_margin, image_margin),
+                "text_margin": text_margin,
+                "image_margin": image_margin,
+                **scores_by_subset,
+                **cosines,
                 "other_cosine_influence": other_influence,
-                **negatives,
+                **negatives_by_subset,
                 **averaged.columns,
                 **averaged_strict.columns,
-                "tied": np.any([(column > 0) & (column < 1) for column in main.values()], axis=0).astype(np.float64),
-                **of_baselines,
+                "tied": is_tied.astype(np.float64),
+                **baselines_by_subset,
             },
             inputs={"subset": "condition", "caption": "caption"},
             measures=define(measures, METRICS),
-            baselines=define({**averaged_strict.overall, **baselines, **averaged_strict.of_groups}, METRICS),
+            baselines=define(baselines, METRICS),
             notes=(*notes, *averaged.notes),
-            subsets={name: title for name, title in titles.items() if name in parts},
+            subsets=_subset_titles(measures, subset),
         )
+
+
+def _n_words(caption: str) -> int:
+    return len(words(caption))
+
+
+def _ties_as_misses(credit: Column) -> Column:
+    return np.where(np.isnan(credit), np.nan, credit == 1)
+
+
+def _measures_by_subset(scores_by_subset: Columns, chances: Columns) -> Measures:
+    measures: Measures = {}
+    for name, column in scores_by_subset.items():
+        chance = chances[base_name(name)][~np.isnan(column)].mean()
+        measures[name] = Mean(column=name, chance=float(chance))
+    return measures
+
+
+def _baselines(averaged_strict: Means, by_subset: Columns) -> Measures:
+    """Return the tie rate, blind rules by subset, and scores with ties as misses, by subset and averaged."""
+    baselines: Measures = dict(averaged_strict.overall)
+    baselines["tie_rate"] = Mean(column="tied", higher_is_better=None)
+    for name in by_subset:
+        baselines[name] = Mean(column=name, higher_is_better=True if name.endswith("_strict") else None)
+    return baselines | averaged_strict.of_groups
+
+
+def _subset_titles(measures: Iterable[str], subset: np.ndarray) -> dict[str, str]:
+    """Return the titles of the means and of the published subsets that measures are of, by name."""
+    measured = {subset_of(name) for name in measures}
+    titles = TITLES_OF_MEANS | {name: title for name, title in TITLES.items() if name in subset}
+    return {name: title for name, title in titles.items() if name in measured}
+
+
+def _cosines(
+    contrasts: Sequence[Contrast], vectors: ItemVectors, shuffles: Sequence[scoring.Shuffle], rng: np.random.Generator
+) -> tuple[Columns, Column]:
+    """Return cosines of captions and word-order accuracy, where defined, and the influences of unrelated captions."""
+    shuffled_cosine, word_order_acc = scoring.word_order(shuffles, vectors, len(contrasts))
+    other_cosine, other_influence = scoring.other_cosine(contrasts, vectors, rng)
+    cosines = {
+        "hard_negative_cosine": scoring.hard_negative_cosine(contrasts, vectors),
+        "shuffled_cosine": shuffled_cosine,
+        "other_cosine": other_cosine,
+        "word_order_acc": word_order_acc,
+    }
+    return defined_columns(cosines), other_influence
 
 
 def _contrasts(dataset: Dataset, *, can_shuffle: bool) -> tuple[Sequence[Contrast], tuple[str, ...]]:
@@ -240,11 +285,11 @@ def _scores(contrasts: Sequence[Contrast], decided: Choices, text_only: Column) 
         "image_jaccard": decided.image_jaccard,
         **scoring.all_of_pair_and_set(contrasts, decided.text),
     }
-    return {
-        name: column
-        for name, column in defined_columns(scores).items()
-        if name not in PAIRS or _has_more_pairs(contrasts, name)
-    }
+    reported = {}
+    for name, column in defined_columns(scores).items():
+        if name not in PAIRS or _has_more_pairs(contrasts, name):
+            reported[name] = column
+    return reported
 
 
 def _has_more_pairs(contrasts: Sequence[Contrast], name: str) -> bool:
@@ -252,10 +297,13 @@ def _has_more_pairs(contrasts: Sequence[Contrast], name: str) -> bool:
     or, for the Jaccard index, any caption more than one true image.
     """
     axis = 1 if name == "text_pair_acc" else 0
-    truths = [contrasts[rows[0]].truth for rows in truth_groups([contrast.truth for contrast in contrasts])]
-    if name == "image_jaccard":
-        return any(1 < n < len(truth) for truth in truths for n in truth.sum(axis=0))
-    return any((truth.sum(axis=axis) * (~truth).sum(axis=axis)).max() > 1 for truth in truths)
+    for rows in truth_groups([contrast.truth for contrast in contrasts]):
+        truth = contrasts[rows[0]].truth
+        n_true, n_false = truth.sum(axis=axis), (~truth).sum(axis=axis)
+        is_more = (n_true > 1) & (n_false > 0) if name == "image_jaccard" else n_true * n_false > 1
+        if is_more.any():
+            return True
+    return False
 
 
 def _identity(dataset: Dataset, contrasts: Sequence[Contrast], nearest: Table) -> Table:
@@ -264,39 +312,46 @@ def _identity(dataset: Dataset, contrasts: Sequence[Contrast], nearest: Table) -
     Where choices among many images tie most contrasts into one cluster, as in WinoGAViL, there is nothing to compare it
     with: each is then a sample of its own, and intervals are of new contrasts about the same images.
     """
-    rows = np.repeat(np.arange(len(contrasts)), [len(contrast.images) for contrast in contrasts])
-    images = np.concatenate([contrast.images for contrast in contrasts])
-    first = [dataset.image_ids[min(contrast.images)] for contrast in contrasts]
-    sets = {row: name for row, contrast in enumerate(contrasts) if (name := scoring.set_of(contrast)) is not None}
-    _, codes = np.unique(text_column([*sets.values()]), return_inverse=True)
-    linked = clusters_by_shared_item(
-        np.concatenate([rows, np.array([*sets], np.int64)]),
-        np.concatenate([images, len(dataset) + codes]),
-        len(contrasts),
-    )
+    columns: Table = {"sample_id": text_column(contrast.id for contrast in contrasts)}
+    clusters = _clusters(contrasts, len(dataset))
     has_many = max(len(contrast.images) for contrast in contrasts) > FEW_IMAGES
-    is_one = has_many and 2 * np.bincount(linked).max() > len(contrasts)
+    is_one = has_many and 2 * np.bincount(clusters).max() > len(contrasts)
+    if not is_one:
+        first_images = text_column(dataset.image_ids[min(contrast.images)] for contrast in contrasts)
+        columns["cluster"] = first_images[clusters]
+    columns["subset"] = text_column(contrast.subset for contrast in contrasts)
     if not any(nearest["query_caption"]):  # no caption chooses among images
         nearest = {name: column for name, column in nearest.items() if name not in OF_CAPTIONS}
-    return {
-        "sample_id": text_column(contrast.id for contrast in contrasts),
-        **({} if is_one else {"cluster": text_column(first)[linked]}),
-        "subset": text_column(contrast.subset for contrast in contrasts),
-        **nearest,
-    }
+    return columns | nearest
 
 
-def _likeness(likeness: Columns, negatives: Columns) -> Measures:
+def _clusters(contrasts: Sequence[Contrast], n_images: int) -> Rows:
+    """Return the cluster of each contrast, as the row of its first contrast."""
+    rows = np.repeat(np.arange(len(contrasts)), [len(contrast.images) for contrast in contrasts])
+    images = np.concatenate([contrast.images for contrast in contrasts])
+    sets: dict[int, str] = {}
+    for row, contrast in enumerate(contrasts):
+        set_name = scoring.set_of(contrast)
+        if set_name is not None:
+            sets[row] = set_name
+    _, set_codes = np.unique(text_column(sets.values()), return_inverse=True)
+    # A set is shared as an image is, and so has a number after those of the images.
+    sharers = np.concatenate([rows, np.array([*sets], np.int64)])
+    shared = np.concatenate([images, n_images + set_codes])
+    return clusters_by_shared_item(sharers, shared, len(contrasts))
+
+
+def _likeness(cosines: Columns, negatives_by_subset: Columns) -> Measures:
     """Return mean cosines of captions with their hard negatives, shuffles and others, and word-order accuracy."""
     measures: Measures = {}
-    if "word_order_acc" in likeness:
+    if "word_order_acc" in cosines:
         measures["word_order_acc"] = Mean(column="word_order_acc", chance=0.5)
-    cosines = [name for name in ("hard_negative_cosine", "shuffled_cosine", "other_cosine") if name in likeness]
-    measures |= {
-        name: Mean(column=name, unit="cosine", higher_is_better=None)
-        for name in (*cosines, *(negatives if len(negatives) > 1 else ()))
-    }
+    names: list[str] = [name for name in ("hard_negative_cosine", "shuffled_cosine", "other_cosine") if name in cosines]
+    if len(negatives_by_subset) > 1:
+        names += negatives_by_subset
+    for name in names:
+        measures[name] = Mean(column=name, unit="cosine", higher_is_better=None)
     if "other_cosine" in measures:  # each caption is in two cosines, which are not independent
-        value = float(np.nanmean(likeness["other_cosine"]))
+        value = float(np.nanmean(cosines["other_cosine"]))
         measures["other_cosine"] = Smooth(value=value, influence="other_cosine_influence", unit="cosine")
     return measures

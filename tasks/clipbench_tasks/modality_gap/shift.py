@@ -145,7 +145,8 @@ def correction_curves(images: Vectors, texts: Vectors, rescore: Rescoring, rng: 
             return scores(CORRECTIONS[0], strength)
         maps = correction_maps(images[fitted], texts[fitted], kind=kind, strength=strength)
         # Means of the fitted half are taken away in part: their noise, in units of that of the scored half's.
-        return held_out.scores(images[scored], texts[scored], maps, strength**2 * len(scored) / len(fitted))
+        relative_fit_noise = strength**2 * len(scored) / len(fitted)
+        return held_out.scores(images[scored], texts[scored], maps, relative_fit_noise)
 
     curves: Curves = {}
     for kind in CORRECTIONS:
@@ -214,14 +215,15 @@ def _curves(xs: Sequence[float], scores: Callable[[float], Scores], by: str, res
 
 def _curve(name: str, points: Mapping[float, Scores], move: Move, rescore: Rescoring) -> Curve:
     y_label = _y_label(name, rescore)
-    chances = [values.get("gap_chance") if name == "gap" else None for values in points.values()]
+    chances = [values["gap_chance"] for values in points.values() if name == "gap" and "gap_chance" in values]
+    is_fraction = "_recall@" in name or name.endswith("acc1")
     return Curve(
         x=list(points),
         y=[values[name] for values in points.values()],
-        chance=None if None in chances else chances,
+        chance=chances if len(chances) == len(points) else None,
         x_label=X_LABELS[move.figure],
         y_label=y_label or RECORDED.get(name, name),
-        unit="fraction" if "_recall@" in name or name.endswith("acc1") else "",
+        unit="fraction" if is_fraction else "",
         figure=move.figure,
         series=move.series if y_label else "",
         role=move.role,
@@ -232,7 +234,7 @@ def _y_label(name: str, rescore: Rescoring) -> str:
     """Return the label of a score, which is empty if no figure shows the score."""
     subset, score = split_subset(name)
     if score == "acc1":
-        return f"zero-shot top-1 accuracy{f' ({subset})' if subset else ''}"
+        return f"zero-shot top-1 accuracy ({subset})" if subset else "zero-shot top-1 accuracy"
     if name == "loss":
         return "sigmoid loss (nats)" if rescore.logit_bias else "contrastive loss (nats)"
     return DRAWN.get(name, "")

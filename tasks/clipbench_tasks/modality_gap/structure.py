@@ -28,12 +28,12 @@ UNIT_LENGTH = 1e-3
 
 KINDS = ("image_text", "text_text", "image_image")
 METRICS = {
-    **{
-        f"{side}_norm": Definition(
-            f"Length of raw {side} vectors", f"Mean length of the {side} vectors before they are scaled to length 1."
-        )
-        for side in ("image", "text")
-    },
+    f"{side}_norm": Definition(
+        f"Length of raw {side} vectors", f"Mean length of the {side} vectors before they are scaled to length 1."
+    )
+    for side in ("image", "text")
+}
+METRICS |= {
     "mutual_knn": Definition(
         "Mutual k-NN of images and texts",
         "Mean fraction of an image's nearest images whose texts are among the nearest texts of its text.",
@@ -58,31 +58,33 @@ METRICS = {
         "Cosine calibration error",
         "How differently the same cosine predicts a match for image–text, text–text and image–image pairs, 0 if alike.",
     ),
-    **{
-        f"{kind}_calibration_error": Definition(
-            f"Cosine calibration error, {kind.replace('_', '–')}",
-            f"Distance of the match probability of {kind.replace('_', '–')} pairs from the match probability of all"
-            " pairs of one cosine.",
-        )
-        for kind in KINDS
-    },
+}
+METRICS |= {
+    f"{kind}_calibration_error": Definition(
+        f"Cosine calibration error, {kind.replace('_', '–')}",
+        f"Distance of the match probability of {kind.replace('_', '–')} pairs from the match probability of all"
+        " pairs of one cosine.",
+    )
+    for kind in KINDS
 }
 
 
 def hub_measures(images: Vectors, texts: Vectors, k: int) -> Measures:
     """Return how unequally often images are among the k nearest of texts, and texts of images."""
+    of_images = _hub_measures_of("image", texts, images, k)
+    of_texts = _hub_measures_of("text", images, texts, k)
+    return of_images | of_texts
+
+
+def _hub_measures_of(modality: str, queries: Vectors, gallery: Vectors, k: int) -> Measures:
+    n = len(gallery)
+    few = f"{n} pairs, fewer than the {k} neighbours that count" if n < k else "all are retrieved equally often"
+    units = {"hub_skewness": "skewness", "largest_hub": "fraction", "never_retrieved": "fraction"}
     measures: Measures = {}
-    for modality, queries, gallery in (("image", texts, images), ("text", images, texts)):
-        n = len(gallery)
-        few = f"{n} pairs, fewer than the {k} neighbours that count" if n < k else "all are retrieved equally often"
-        of_modality: Measures = {}
-        names = ("hub_skewness", "largest_hub", "never_retrieved")
-        for name, value in zip(names, hubness(queries, gallery, k), strict=True):
-            unit = "skewness" if name == "hub_skewness" else "fraction"
-            measure = Fixed(value=value, unit=unit, n=n, reason=OTHER_NEIGHBOURS, higher_is_better=False)
-            of_modality[f"{modality}_{name}"] = _unless_nan(measure, few)
-        measures |= define(of_modality, hub_definitions(modality, k))
-    return measures
+    for (name, unit), value in zip(units.items(), hubness(queries, gallery, k), strict=True):
+        measure = Fixed(value=value, unit=unit, n=n, reason=OTHER_NEIGHBOURS, higher_is_better=False)
+        measures[f"{modality}_{name}"] = _unless_nan(measure, few)
+    return define(measures, hub_definitions(modality, k))
 
 
 def hub_definitions(modality: str, k: int) -> Definitions:
@@ -133,9 +135,13 @@ def structure_measures(
         k: neighbours of the mutual k-NN.
         rng: draws the first centres of the clusters.
     """
-    n, chance = len(images), k / max(len(images) - 1, 1)
+    n = len(images)
     mutual = Fixed(
-        value=mutual_neighbours(images, texts, k), unit="fraction", n=n, chance=chance, reason=OTHER_NEIGHBOURS
+        value=mutual_neighbours(images, texts, k),
+        unit="fraction",
+        n=n,
+        chance=k / max(n - 1, 1),
+        reason=OTHER_NEIGHBOURS,
     )
     reason = "no interval: a resampled pair is its own copy"
     alignment = Fixed(value=cka(images, texts).value, unit="ratio", n=n, chance=0.0, reason=reason)
@@ -149,23 +155,36 @@ def structure_measures(
 def _cluster_measures(images: Vectors, texts: Vectors, labels: Rows | None, rng: np.random.Generator) -> Measures:
     from sklearn.metrics import adjusted_rand_score, v_measure_score
 
-    n, both = len(images), np.concatenate([images, texts])
+    n = len(images)
+    both = np.concatenate([images, texts])
     reason = "no interval: resampled vectors have other clusters"
-    ari = float(adjusted_rand_score(np.repeat([0, 1], n), k_means(both, 2, rng))) if n > 1 else nan
-    of_modalities = Fixed(value=ari, unit="ratio", n=2 * n, chance=0.0, reason=reason)
-    n_classes, v, ari = 0 if labels is None else len(np.unique(labels)), nan, nan
-    few = f"{n_classes} classes of {n} pairs: it needs two, and several pairs of some"
+    modality_ari = nan
+    if n > 1:
+        modality_ari = float(adjusted_rand_score(np.repeat([0, 1], n), k_means(both, 2, rng)))
+    of_modalities = Fixed(value=modality_ari, unit="ratio", n=2 * n, chance=0.0, reason=reason)
+    v_measure = class_ari = nan
+    if labels is None:
+        n_classes = 0
+        few = "the data has no labels"
+    else:
+        n_classes = len(np.unique(labels))
+        few = f"{n_classes} classes of {n} pairs: it needs two, and several pairs of some"
     if labels is not None and 1 < n_classes < n:
-        clusters, of_both = k_means(both, n_classes, rng), np.tile(labels, 2)
-        v, ari = float(v_measure_score(of_both, clusters)), float(adjusted_rand_score(of_both, clusters))
-    of_v = Fixed(
-        value=v, unit="ratio", n=2 * n, reason=f"{reason} ({n_classes} clusters, one per class)", higher_is_better=True
+        clusters = k_means(both, n_classes, rng)
+        classes = np.tile(labels, 2)
+        v_measure = float(v_measure_score(classes, clusters))
+        class_ari = float(adjusted_rand_score(classes, clusters))
+    of_classes = Fixed(
+        value=v_measure,
+        unit="ratio",
+        n=2 * n,
+        reason=f"{reason} ({n_classes} clusters, one per class)",
+        higher_is_better=True,
     )
-    few = "the data has no labels" if labels is None else few
     return {
         "modality_ari": _unless_nan(of_modalities, "it needs two pairs"),
-        "clustering_v_measure": _unless_nan(of_v, few),
-        "clustering_ari": _unless_nan(replace(of_v, value=ari, chance=0.0), few),
+        "clustering_v_measure": _unless_nan(of_classes, few),
+        "clustering_ari": _unless_nan(replace(of_classes, value=class_ari, chance=0.0), few),
     }
 
 
@@ -179,7 +198,8 @@ def k_means(vectors: Vectors, k: int, rng: np.random.Generator) -> Rows:
     from sklearn.exceptions import ConvergenceWarning
     from threadpoolctl import threadpool_limits
 
-    seed, starts = int(rng.integers(2**32)), 10 if k <= 10 else 1
+    seed = int(rng.integers(2**32))
+    starts = 10 if k <= 10 else 1
     with threadpool_limits(1), catch_warnings():
         simplefilter("ignore", ConvergenceWarning)  # of fewer distinct vectors than clusters
         labels = KMeans(k, n_init=starts, random_state=seed).fit_predict(vectors.astype(np.float64))
@@ -229,7 +249,9 @@ def calibration(
     images, texts, owners = images[chosen], texts[captions], row_in_sample[text_image[captions]]
     labels = None if labels is None else labels[chosen]
     image_text = match_counts(images, texts, left_groups=np.arange(len(images)), right_groups=owners)
-    text_groups = owners if len(texts) > len(images) else None if labels is None else labels[owners]
+    text_groups = None if labels is None else labels[owners]
+    if len(texts) > len(images):  # captions of one image match, which is a narrower relation than a label
+        text_groups = owners
     kinds = {
         "image_text": _counts_or_reason(image_text),
         "text_text": _within_modality(texts, text_groups, "no image has several captions, and the data has no labels"),
@@ -247,7 +269,8 @@ def _sample(n_images: int, text_image: Rows, rng: np.random.Generator) -> tuple[
     order = np.argsort(text_image, kind="stable")
     owners = text_image[order]
     number = np.arange(len(order)) - np.searchsorted(owners, owners)  # of a caption among those of its image
-    return chosen, np.sort(order[(number < CAPTIONS_EACH) & np.isin(owners, chosen)])
+    is_kept = (number < CAPTIONS_EACH) & np.isin(owners, chosen)
+    return chosen, np.sort(order[is_kept])
 
 
 def _within_modality(vectors: Vectors, groups: Rows | None, reason: str) -> PairKind:
@@ -272,19 +295,20 @@ def _measures(
         return {
             f"{name}_calibration_error": undefined(reason, higher_is_better=False) for name, reason in reasons.items()
         }
-    n = {name: int(pair_counts.matches.sum()) for name, pair_counts in counts.items()}
-    noise = expected_noise(n)
-    over, mean_noise = ", ".join(_words(name) for name in counts), sum(noise.values()) / len(noise)
-    mean = _calibration_error(probabilities.error, min(n.values()), mean_noise, f"mean over {over}")
-    values: Measures = {"similarity_calibration_error": mean}
+    n_matches = {name: int(pair_counts.matches.sum()) for name, pair_counts in counts.items()}
+    noise = expected_noise(n_matches)
+    mean_noise = sum(noise.values()) / len(noise)
+    kinds_in_words = ", ".join(_words(name) for name in counts)
+    mean = _calibration_error(probabilities.error, min(n_matches.values()), mean_noise, f"mean over {kinds_in_words}")
+    measures: Measures = {"similarity_calibration_error": mean}
     for name in kinds:
         if name in missing:
             measure = undefined(missing[name], higher_is_better=False)
         else:
-            basis = f"{n[name]:,} matches, against all of {over}"
-            measure = _calibration_error(probabilities.errors[name], n[name], noise[name], basis)
-        values[f"{name}_calibration_error"] = measure
-    return values
+            basis = f"{n_matches[name]:,} matches, against all of {kinds_in_words}"
+            measure = _calibration_error(probabilities.errors[name], n_matches[name], noise[name], basis)
+        measures[f"{name}_calibration_error"] = measure
+    return measures
 
 
 SERIES: SeriesStyles = {
@@ -300,10 +324,11 @@ def _curves(probabilities: MatchProbabilities) -> Curves:
     for name, (series, role) in SERIES.items():
         if name not in probabilities.probability:
             continue
-        held = ~np.isnan(probabilities.probability[name])
+        cosine, probability = probabilities.cosine[name], probabilities.probability[name]
+        is_defined = ~np.isnan(probability)
         curves[f"match_by_cosine_{name}"] = Curve(
-            x=probabilities.cosine[name][held].tolist(),
-            y=probabilities.probability[name][held].tolist(),
+            x=cosine[is_defined].tolist(),
+            y=probability[is_defined].tolist(),
             x_label="cosine",
             y_label="probability of a match",
             unit="fraction",

@@ -7,7 +7,7 @@ defines each.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isnan
 from typing import Any, NamedTuple
 
@@ -100,29 +100,25 @@ METRICS = {
     "cross_uniformity": Definition(
         "Cross-modal uniformity", "Logarithm of the mean Gaussian potential of an image and the text of another."
     ),
-    **{
-        f"{side}_{name}": Definition(f"{title} of {side} vectors", description)
-        for side in ("image", "text")
-        for name, title, description in (
-            (
-                "effective_rank",
-                "Effective rank",
-                "Exponential of the entropy of the singular values of the centred vectors, divided by their sum.",
-            ),
-            (
-                "participation_ratio",
-                "Participation ratio",
-                "Squared sum of the covariance's eigenvalues over their sum of squares.",
-            ),
-            (
-                "isoscore",
-                "IsoScore",
-                "Fraction of dimensions that are used evenly: 1 is isotropic, 0 a single direction.",
-            ),
-        )
-    },
 }
-
+SPREADS = {
+    "effective_rank": Definition(
+        "Effective rank",
+        "Exponential of the entropy of the singular values of the centred vectors, divided by their sum.",
+    ),
+    "participation_ratio": Definition(
+        "Participation ratio", "Squared sum of the covariance's eigenvalues over their sum of squares."
+    ),
+    "isoscore": Definition(
+        "IsoScore", "Fraction of dimensions that are used evenly: 1 is isotropic, 0 a single direction."
+    ),
+}
+"""Metrics of the images' vectors, and of the texts'."""
+METRICS |= {
+    f"{side}_{name}": replace(definition, title=f"{definition.title} of {side} vectors")
+    for side in ("image", "text")
+    for name, definition in SPREADS.items()
+}
 METRICS |= structure.METRICS
 
 
@@ -222,33 +218,31 @@ class ModalityGap(Task):
             **_cosine_curves(*pairwise, geometry),
             **_spectrum_curves(spectrum),
             **_ablation_curves(*rescored),
-            **_curve(
-                "separability_by_dimensions",
-                by_dimensions.ks,
-                by_dimensions.accuracies,
-                series="accuracy of a linear classifier",
-                role="pair",
-                **SPECTRUM,
-            ),
+            **_separability_curve(by_dimensions),
             **shift_curves(*rescored, rescore),
             **correction_curves(*rescored, rescore, rng),
             **match_curves,
             **_conformity_curves(geometry),
         }
-        measures |= structure.structure_measures(*rescored, None if labels is None else labels[scored], self.hub_k, rng)
-        level = Fixed(value=noise.chance, unit="distance", n=n, reason="the gap of one common centroid")
+        scored_labels = None if labels is None else labels[scored]
+        measures |= structure.structure_measures(*rescored, scored_labels, self.hub_k, rng)
+        baselines: Measures = {}
+        if not isnan(noise.chance):
+            reason = "the gap of one common centroid"
+            baselines["gap_if_none"] = Fixed(value=noise.chance, unit="distance", n=n, reason=reason)
+        arrays = {"gap_vector": geometry.gap_vector}
+        if rescore.logit_scale is not None:
+            arrays["logit_scale"] = np.array(rescore.logit_scale)
+        notes = _notes(pairs, len(dataset), len(chosen), len(scored))
         return Evaluation(
             samples=samples,
             inputs={"caption": "caption"},
             measures=define(measures, METRICS),
-            baselines={} if isnan(noise.chance) else define({"gap_if_none": level}, METRICS),
+            baselines=define(baselines, METRICS),
             curves=curves,
-            arrays={
-                "gap_vector": geometry.gap_vector,
-                **({} if rescore.logit_scale is None else {"logit_scale": np.array(rescore.logit_scale)}),
-            },
+            arrays=arrays,
             vectors={"images": x, "texts": y, "pair_id": np.array(ids)},
-            notes=(*_notes(pairs, len(dataset), len(chosen), len(scored)), *rescore.notes),
+            notes=(*notes, *rescore.notes),
         )
 
 
@@ -298,11 +292,12 @@ def _linear_measures(geometry: PairGeometry, pairs: PairVectors, samples: Table)
 def _sampled_measures(images: Vectors, texts: Vectors, chosen: Rows, samples: Table) -> Measures:
     """Return the measures of the chosen pairs that cost n² or n d², adding columns with NaN for all other pairs."""
     measures: Measures = {}
-    for name, (value, influence) in {
+    uniformities = {
         "image_uniformity": spread.uniformity(images),
         "text_uniformity": spread.uniformity(texts),
         "cross_uniformity": spread.cross_uniformity(images, texts),
-    }.items():
+    }
+    for name, (value, influence) in uniformities.items():
         column = column_at_rows(influence, chosen, len(samples["image"]))
         measures[name] = smooth_measure(name, Estimate(value, column), samples, "nats")
     units = {spread.effective_rank: "dimensions", spread.participation_ratio: "dimensions", spread.isoscore: "ratio"}
@@ -377,29 +372,41 @@ def _cosine_curves(images: Vectors, texts: Vectors, geometry: PairGeometry) -> C
 def _spectrum_curves(spectrum: GapSpectrum) -> Curves:
     """Return the mean differences by rank, and the fraction of the squared gap that the first ones carry."""
     ranks = np.arange(1, len(spectrum.dimensions) + 1)
-    curves = _curve("gap_spectrum", ranks, spectrum.mean_differences, **{**SPECTRUM, "y_label": "mean difference"})
+    facts = {**SPECTRUM, "y_label": "mean difference"}
+    curves = _curve("gap_spectrum", ranks, spectrum.mean_differences, **facts)
     if spectrum.n_carrying() is not None:
         series = "fraction of the squared gap"
         curves |= _curve("gap_share_by_dimensions", ranks, spectrum.shares, series=series, role="ink", **SPECTRUM)
     return curves
 
 
+def _separability_curve(by_dimensions: SeparabilityByDimensions) -> Curves:
+    return _curve(
+        "separability_by_dimensions",
+        by_dimensions.ks,
+        by_dimensions.accuracies,
+        series="accuracy of a linear classifier",
+        role="pair",
+        **SPECTRUM,
+    )
+
+
 def _ablation_curves(images: Vectors, texts: Vectors) -> Curves:
     """Return the gap and recall@1 both ways by the number of dimensions removed, without recall for a single pair."""
     scores_by_dimensions = ablations(images, texts)
-    n_curves = len(ABLATED) if len(images) > 1 else 1
+    n_removed = np.array(list(scores_by_dimensions))
+    values_of_score = zip(*scores_by_dimensions.values(), strict=True)  # in the order of ABLATED
     curves: Curves = {}
-    for (name, facts), values in list(
-        zip(ABLATED.items(), zip(*scores_by_dimensions.values(), strict=True), strict=False)
-    )[:n_curves]:
-        curves |= _curve(
-            f"{name}_by_ablation",
-            np.array(list(scores_by_dimensions)),
-            np.array(values),
-            x_label="dimensions removed",
-            figure="ablation",
-            **facts,
-        )
+    for (name, facts), values in zip(ABLATED.items(), values_of_score, strict=False):
+        if name == "gap" or len(images) > 1:
+            curves |= _curve(
+                f"{name}_by_ablation",
+                n_removed,
+                np.array(values),
+                x_label="dimensions removed",
+                figure="ablation",
+                **facts,
+            )
     return curves
 
 

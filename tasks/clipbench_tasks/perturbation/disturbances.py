@@ -56,7 +56,8 @@ def _blur(image: Image.Image, radius: float, sampler: Sampler) -> Image.Image:
 def _add_noise(image: Image.Image, deviation: float, sampler: Sampler) -> Image.Image:
     grains = np.random.default_rng(sampler.below(1 << 53)).standard_normal((GRAINS, GRAINS, 3), np.float32)
     noise = np.rint(255 * deviation * grains).astype(np.int16)
-    columns, rows = (np.arange(side) * GRAINS // side for side in image.size)
+    rows = np.arange(image.height) * GRAINS // image.height
+    columns = np.arange(image.width) * GRAINS // image.width
     pixels = np.asarray(image, np.int16) + noise[rows][:, columns]
     return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
 
@@ -80,9 +81,10 @@ def _rotate(image: Image.Image, degrees: float, sampler: Sampler) -> Image.Image
 
 
 def _crop(image: Image.Image, share: float, sampler: Sampler) -> Image.Image:
-    sizes = [max(1, round(share * side)) for side in image.size]
-    left, top = (round(sampler.between(0, 1) * (side - size)) for side, size in zip(image.size, sizes, strict=True))
-    return image.crop((left, top, left + sizes[0], top + sizes[1]))
+    width, height = (max(1, round(share * side)) for side in image.size)
+    left = round(sampler.between(0, 1) * (image.width - width))
+    top = round(sampler.between(0, 1) * (image.height - height))
+    return image.crop((left, top, left + width, top + height))
 
 
 DOWNSCALE = "downscale"
@@ -182,9 +184,11 @@ def _mistype(text: str, share: float, sampler: Sampler) -> str:
     if len(letters) < 2:
         return text
     n_typos = _count(share, len(letters), sampler)
-    characters, order = list(text), sampler.some_of(letters, len(letters))
+    # All letters get a slip, so that a larger share makes the same typos and more.
+    order = sampler.some_of(letters, len(letters))
     slips = [sampler.one_of(SLIPS) for _ in order]
-    for row, slip in list(zip(order, slips, strict=True))[:n_typos]:
+    characters = list(text)
+    for row, slip in zip(order[:n_typos], slips[:n_typos], strict=True):
         slip(characters, row)
     return "".join(characters)
 
@@ -220,9 +224,21 @@ def _change_words(text: str, share: float, sampler: Sampler, *, change: Callable
     n_changed = _count(share, len(rows), sampler)
     order = sampler.some_of(rows, len(rows))
     changed = [change(parts[row], sampler) for row in order]
-    for row, word in list(zip(order, changed, strict=True))[:n_changed]:
+    for row, word in zip(order[:n_changed], changed[:n_changed], strict=True):
         parts[row] = word
     return "".join(parts)
+
+
+def _upper(word: str, sampler: Sampler) -> str:
+    return word.upper()
+
+
+def _lower(word: str, sampler: Sampler) -> str:
+    return word.lower()
+
+
+def _add_mark(word: str, sampler: Sampler) -> str:
+    return word + sampler.one_of(MARKS)
 
 
 def _reorder(text: str, share: float, sampler: Sampler) -> str:
@@ -241,23 +257,21 @@ def _truncate(text: str, share: float, sampler: Sampler) -> str:
     return "".join(parts[: rows[n_words - 1] + 1]) if rows else text
 
 
+def _fill_template(text: str, template: str, sampler: Sampler) -> str:
+    return template.replace("{}", text)
+
+
 SHARES = (0.2, 0.4, 0.6, 0.8, 1.0)
 TEMPLATE = "template"
 TEXT_DISTURBANCES: Mapping[str, Disturbance] = MappingProxyType(
     {
         "typos": Disturbance("Typos", (0.02, 0.05, 0.1, 0.2, 0.3), _mistype),
-        "upper-case": Disturbance(
-            "Upper case", SHARES, partial(_change_words, change=lambda word, sampler: word.upper())
-        ),
-        "lower-case": Disturbance(
-            "Lower case", SHARES, partial(_change_words, change=lambda word, sampler: word.lower())
-        ),
-        "punctuation": Disturbance(
-            "Punctuation", SHARES, partial(_change_words, change=lambda word, sampler: word + sampler.one_of(MARKS))
-        ),
+        "upper-case": Disturbance("Upper case", SHARES, partial(_change_words, change=_upper)),
+        "lower-case": Disturbance("Lower case", SHARES, partial(_change_words, change=_lower)),
+        "punctuation": Disturbance("Punctuation", SHARES, partial(_change_words, change=_add_mark)),
         "word-order": Disturbance("Word order", SHARES, _reorder),
         "truncation": Disturbance("Truncation", (0.8, 0.6, 0.4, 0.2, 0.1), _truncate),
-        TEMPLATE: Disturbance("Template", TEMPLATES, lambda text, template, sampler: template.replace("{}", text)),
+        TEMPLATE: Disturbance("Template", TEMPLATES, _fill_template),
     }
 )
 """Mean fraction of the letters with a typo; fraction of the words in capitals, in small letters, with a mark after

@@ -40,20 +40,20 @@ class LargestMean(Definition):
 
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
         """Return the largest mean; its bounds are the largest lower and the largest upper bound."""
-        parts = [defined_values({**samples, "": column}, "") for column in self.columns(samples)]
-        parts = [(values, clusters) for values, clusters in parts if len(values)]
+        confidence = 1 - (1 - CONFIDENCE) / self.n_tests
+        means, intervals = [], []
+        for column in self.columns(samples):
+            values, clusters = defined_values({**samples, "": column}, "")
+            if len(values):
+                means.append(float(values.mean()))
+                intervals.append(mean_interval(values, clusters=clusters, within=DIFFERENCES, confidence=confidence))
         metric = Metric(
-            value=max((float(values.mean()) for values, _ in parts), default=None),
+            value=max(means, default=None),
             n=len(np.unique(samples["image"])),
             unit="difference",
             higher_is_better=False,
             reason="no interval: it takes two samples or more",
         )
-        confidence = 1 - (1 - CONFIDENCE) / self.n_tests
-        intervals = [
-            mean_interval(values, clusters=clusters, within=DIFFERENCES, confidence=confidence)
-            for values, clusters in parts
-        ]
         if intervals and all(interval.low is not None for interval in intervals):
             lows, highs = zip(*(interval.bounds for interval in intervals), strict=True)
             method = f"largest of {self.n_tests} intervals that hold together (Bonferroni)"
@@ -78,17 +78,13 @@ class HalfLoss(Definition):
         clean = mean_interval(credits[:, 0], clusters=clusters)
         if clean.low is None or clean.low <= self.chance + 1 - CERTAIN:
             return self.define(replace(undefined, reason="no test shows that the clean score is above chance"))
-        excess = (credits[:, :1] + self.chance) / 2 - credits
-        means, positions = excess.mean(axis=0), np.array(SEVERITIES, np.float64)
-        if means.max() < 0:
+        half_of_clean = (credits[:, :1] + self.chance) / 2
+        excess = half_of_clean - credits  # above 0 where more than half is lost
+        mean_excess = excess.mean(axis=0)
+        if mean_excess.max() < 0:
             return self.define(replace(undefined, reason=f"less than half is lost at severity {SEVERITIES[-1]}"))
+        positions = np.array(SEVERITIES, np.float64)
+        crossing = first_position_reaching(mean_excess[None], np.zeros(1), positions)
         interval = crossing_interval(excess, positions.tolist(), excess_name="half the clean score", clusters=clusters)
-        return self.define(
-            replace(
-                undefined,
-                value=float(first_position_reaching(means[None], np.zeros(1), positions)[0]),
-                low=interval.low,
-                high=interval.high,
-                method=interval.method,
-            )
-        )
+        metric = replace(undefined, value=float(crossing[0]), low=interval.low, high=interval.high)
+        return self.define(replace(metric, method=interval.method))

@@ -74,13 +74,23 @@ def zero_shot_sides(dataset: Dataset, embedder: Embedder, prompts: Prompts) -> I
 
     clean = embedder.scoring_vectors(embedder.encode(IMAGE, dataset.images, "query"))
     classes = encode_names("", names)
+
+    def classify_disturbed(images: Vectors) -> Answer:
+        return classify(images, classes)
+
+    def classify_by_disturbed(vectors: Vectors) -> Answer:
+        return classify(clean, vectors)
+
+    def classify_blind(vectors: Vectors) -> Answer:
+        return classify(_mean_query(clean, embedder), vectors)
+
     images = _image_side(
         dataset,
         embedder,
         score=ACCURACY,
         chance=1 / len(names),
         clean=clean,
-        answer=lambda vectors: classify(vectors, classes),
+        answer=classify_disturbed,
         table={"label": text_column(names)[labels]},
     )
     yield images
@@ -93,8 +103,8 @@ def zero_shot_sides(dataset: Dataset, embedder: Embedder, prompts: Prompts) -> I
             clean=classes,
             disturb=_text_disturber(names),
             encode=encode_names,
-            answer=lambda vectors: classify(clean, vectors),
-            blind=lambda vectors: classify(_mean_query(clean, embedder), vectors),
+            answer=classify_by_disturbed,
+            blind=classify_blind,
         )
 
 
@@ -112,6 +122,12 @@ def retrieval_sides(dataset: Dataset, embedder: Embedder) -> Iterator[DisturbedS
     def search_images(vectors: Vectors) -> Answer:
         _, by_text = cross_answers(images.document, vectors, owner)
         return Answer(recall_at_k(by_text.ranks, 1), words[first_captions][by_text.first])
+
+    def encode_captions(disturbance: str, copies: Sequence[str]) -> Vectors:
+        return embedder.scoring_vectors(embedder.encode(TEXT, copies, "query"))
+
+    def search_images_blind(vectors: Vectors) -> Answer:
+        return search_images(_mean_query(vectors, embedder))
 
     search = _image_side(
         dataset,
@@ -132,9 +148,9 @@ def retrieval_sides(dataset: Dataset, embedder: Embedder) -> Iterator[DisturbedS
         sources=captions,
         clean=texts.query,
         disturb=_text_disturber(captions),
-        encode=lambda name, copies: embedder.scoring_vectors(embedder.encode(TEXT, copies, "query")),
+        encode=encode_captions,
         answer=search_images,
-        blind=lambda vectors: search_images(_mean_query(vectors, embedder)),
+        blind=search_images_blind,
         table={
             "sample_id": text_column(f"text:{id}" for id in ids),
             "cluster": text_column(dataset.image_ids)[owner],
@@ -157,14 +173,23 @@ def _image_side(  # noqa: PLR0913  fields of a side, each by its name
     """Return the side of the images. Other arguments are fields of the side, ``table`` without ids of the images."""
     images, digests = dataset.images, embedder.digests(dataset.images)
 
-    longer_side = cache(lambda row: max(image_size(images[row])))  # once for all severities: it reads the image
+    @cache  # for all severities: it reads the image
+    def longer_side(row: int) -> int:
+        return max(image_size(images[row]))
 
     def disturb(name: str, severity: int) -> list[ImageRef]:
         max_side = IMAGE_DISTURBANCES[DOWNSCALE].levels[severity - 1] if name == DOWNSCALE else 0
-        return [
-            image if max_side and longer_side(row) <= max_side else disturb_image(image, digest, name, severity)
-            for row, (image, digest) in enumerate(zip(images, digests, strict=True))
-        ]
+        copies = []
+        for row, (image, digest) in enumerate(zip(images, digests, strict=True)):
+            is_small = max_side > 0 and longer_side(row) <= max_side  # it stays as it is
+            copies.append(image if is_small else disturb_image(image, digest, name, severity))
+        return copies
+
+    def encode(disturbance: str, copies: Sequence[ImageRef]) -> Vectors:
+        return embedder.scoring_vectors(embedder.encode(IMAGE, copies, "query"))
+
+    def answer_blind(vectors: Vectors) -> Answer:
+        return answer(_mean_query(vectors, embedder))
 
     return DisturbedSide(
         modality=IMAGE,
@@ -175,9 +200,9 @@ def _image_side(  # noqa: PLR0913  fields of a side, each by its name
         sources=images,
         clean=clean,
         disturb=disturb,
-        encode=lambda name, copies: embedder.scoring_vectors(embedder.encode(IMAGE, copies, "query")),
+        encode=encode,
         answer=answer,
-        blind=lambda vectors: answer(_mean_query(vectors, embedder)),
+        blind=answer_blind,
         table={
             "sample_id": text_column(f"image:{id}" for id in dataset.image_ids),
             "cluster": text_column(dataset.image_ids),

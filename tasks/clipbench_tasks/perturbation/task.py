@@ -15,6 +15,7 @@ fact is paid for.
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from math import comb
 from operator import eq
 from typing import Any, NamedTuple
@@ -30,6 +31,7 @@ from clipbench.evaluation.task import Evaluation, Task
 from clipbench.models.protocol import Embedder
 from clipbench.results.numbers import count, listed
 from clipbench.results.sample_inputs import InputKind
+from clipbench.stats.estimators import Samples
 from clipbench.stats.intervals import DIFFERENCES, mean_interval
 from clipbench.stats.measures import Definition, Fixed, Mean, Measures, define
 from clipbench_tasks.perturbation.disturbances import IMAGE_DISTURBANCES, TEMPLATE, TEXT_DISTURBANCES
@@ -51,16 +53,14 @@ SCORES = {ACCURACY: "Top-1 accuracy", TO_TEXT: "Image-to-text R@1", TO_IMAGE: "T
 """Titles of the scores of zero-shot and retrieval."""
 SHORT_SCORES = {ACCURACY: "accuracy", TO_TEXT: "R@1", TO_IMAGE: "R@1"}
 
-METRICS = {
-    **{name: Definition(title, "Score of the clean samples.") for name, title in SCORES.items()},
-    **{
-        f"disturbed_{name}": Definition(
-            f"{title}, disturbed",
-            "Mean score over all disturbances and severities.",
-            is_headline=True,
-        )
-        for name, title in SCORES.items()
-    },
+METRICS = {name: Definition(title, "Score of the clean samples.") for name, title in SCORES.items()}
+METRICS |= {
+    f"disturbed_{name}": Definition(
+        f"{title}, disturbed", "Mean score over all disturbances and severities.", is_headline=True
+    )
+    for name, title in SCORES.items()
+}
+METRICS |= {
     "worst_loss": Definition(
         "Largest loss",
         "Loss with the worst disturbance.",
@@ -122,15 +122,16 @@ class Perturbation(Task):
 
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
         """Return one row per sample and disturbance. Needs captions, or labels with class names."""
-        prompts = self.prompts or prompts_of(dataset)
-        sides = (
-            retrieval_sides(dataset, embedder)
-            if self._is_retrieval(dataset)
-            else zero_shot_sides(dataset, embedder, prompts)
-        )
-        responses, notes = list[Response](), list[str]()
+        if self._is_retrieval(dataset):
+            sides = retrieval_sides(dataset, embedder)
+        else:
+            sides = zero_shot_sides(dataset, embedder, self.prompts or prompts_of(dataset))
+        responses: list[Response] = []
+        notes: list[str] = []
         for side in sides:
-            for name in (name for name in side.disturbances if name in self.disturbances):
+            for name in side.disturbances:
+                if name not in self.disturbances:
+                    continue
                 copies = [side.disturb(name, severity) for severity in SEVERITIES[1:]]
                 notes += _unchanged_note(name, side, copies)
                 if copies[-1] != list(side.sources):
@@ -169,25 +170,28 @@ def _unchanged_note(name: str, side: DisturbedSide, copies: Sequence[Sequence[An
 
 
 def _respond(name: str, side: DisturbedSide, copies: Sequence[Sequence[Any]]) -> Response:
-    vectors = side.encode(name, [copy for of_severity in copies for copy in of_severity])
+    vectors = side.encode(name, list(chain(*copies)))  # at once, which is faster than severity by severity
     by_severity = [side.clean, *np.split(vectors, len(copies))]
     blind = [float(side.blind(part).credit.mean()) for part in by_severity]
-    return Response(name, side, [side.answer(part) for part in by_severity], blind, copies)
+    answers = [side.answer(part) for part in by_severity]
+    return Response(name, side, answers, blind, copies)
 
 
 def _evaluation(responses: Sequence[Response], notes: Sequence[str], n_images: int) -> Evaluation:
-    first = {response.side.score: response.name for response in reversed(responses)}
-    tables, curves = list[Table](), Curves()
-    flips: dict[int, ImageRef] = {}
+    tables: list[Table] = []
+    curves: Curves = {}
+    scores: set[str] = set()
+    flipped_images: dict[int, ImageRef] = {}  # by the row of the clean image
     for response in responses:
-        table = _table(response, is_first=first[response.side.score] == response.name)
-        flip = _first_flip(response, flips) if response.side.modality == IMAGE else None
+        table = _table(response, is_first=response.side.score not in scores)
+        scores.add(response.side.score)
+        flip = _first_flip(response, flipped_images) if response.side.modality == IMAGE else None
         if flip is not None:
             row, severity = flip
             table["chosen"][row] = response.answers[severity].chosen[row]
             table["flip_margin"][row] = severity - len(SEVERITIES)
-            table["disturbed_image"][row] = n_images + len(flips)
-            flips[row] = response.copies[severity - 1][row]
+            table["disturbed_image"][row] = n_images + len(flipped_images)
+            flipped_images[row] = response.copies[severity - 1][row]
         tables.append(table)
         curves |= _curves(response)
     samples = stack_tables(*tables)
@@ -201,22 +205,20 @@ def _evaluation(responses: Sequence[Response], notes: Sequence[str], n_images: i
         samples=samples,
         inputs={name: kind for name, kind in kinds.items() if name in samples},
         measures=define(_measures(responses), METRICS),
-        baselines=define(
-            {
-                f"{response.name}/blind": Fixed(
-                    value=float(np.mean(response.blind[1:])),
-                    n=len(response.credits[0]),
-                    chance=response.side.chance,
-                    reason="no interval: other queries have another mean, which changes many answers at once",
-                )
-                for response in responses
-            },
-            METRICS,
-        ),
+        baselines=define({f"{response.name}/blind": _blind_score(response) for response in responses}, METRICS),
         curves=curves,
         notes=tuple(notes),
         subsets={response.name: DISTURBANCES[response.name] for response in responses},
-        more_images=[*flips.values()],
+        more_images=[*flipped_images.values()],
+    )
+
+
+def _blind_score(response: Response) -> Fixed:
+    return Fixed(
+        value=float(np.mean(response.blind[1:])),
+        n=len(response.credits[0]),
+        chance=response.side.chance,
+        reason="no interval: other queries have another mean, which changes many answers at once",
     )
 
 
@@ -227,53 +229,64 @@ def _table(response: Response, *, is_first: bool) -> Table:
         is_first: add the clean score, of which each sample has one.
     """
     side, credits = response.side, response.credits
-    disturbed = np.mean(credits[1:], axis=0)
-    return {
-        **side.table,
-        "sample_id": text_column(f"{response.name}:{id}" for id in side.table["sample_id"]),
-        "condition": np.full(len(disturbed), response.name, object),
-        **{f"severity_{severity}": credit for severity, credit in zip(SEVERITIES, credits, strict=True)},
-        f"disturbed_{side.score}": disturbed,
-        f"{response.name}/loss": credits[0] - disturbed,
-        # a pair of images that a report shows: empty in all other rows
-        "chosen": np.full(len(disturbed), "", object),
-        "flip_margin": np.full(len(disturbed), np.nan),
-        "disturbed_image": np.full(len(disturbed), -1),
-        **({side.score: credits[0]} if is_first else {}),
-    }
+    clean, disturbed = credits[0], np.mean(credits[1:], axis=0)
+    n = len(clean)
+    table = dict(side.table)
+    table["sample_id"] = text_column(f"{response.name}:{id}" for id in side.table["sample_id"])
+    table["condition"] = np.full(n, response.name, object)
+    for severity, credit in zip(SEVERITIES, credits, strict=True):
+        table[f"severity_{severity}"] = credit
+    table[f"disturbed_{side.score}"] = disturbed
+    table[f"{response.name}/loss"] = clean - disturbed
+    # A pair of images that a report shows. Other rows stay empty.
+    table["chosen"] = np.full(n, "", object)
+    table["flip_margin"] = np.full(n, np.nan)
+    table["disturbed_image"] = np.full(n, -1)
+    if is_first:
+        table[side.score] = clean
+    return table
 
 
-def _first_flip(response: Response, other_rows: Collection[int]) -> tuple[int, int] | None:
-    """Return row and severity of one of the samples that flip first, apart from other rows; None if none flips."""
+class Flip(NamedTuple):
+    """A sample that is right when clean, and wrong when disturbed."""
+
+    row: int
+    severity: int
+
+
+def _first_flip(response: Response, other_rows: Collection[int]) -> Flip | None:
+    """Return one of the samples that flip at the lowest severity, apart from other rows, or None if none flips."""
     clean, *disturbed = response.credits
     for severity, credit in enumerate(disturbed, 1):
         for row in np.flatnonzero((clean == 1) & (credit == 0)).tolist():
             if row not in other_rows:
-                return row, severity
+                return Flip(row, severity)
     return None
 
 
 def _curves(response: Response) -> Curves:
-    side, clean = response.side, response.credits[0]
-    title, clusters, severities = DISTURBANCES[response.name], side.table["cluster"], [*map(float, SEVERITIES)]
-    losses = [clean - credit for credit in response.credits]
+    name, side, credits = response.name, response.side, response.credits
+    title, clusters = DISTURBANCES[name], side.table["cluster"]
+    severities = [float(severity) for severity in SEVERITIES]
     axes = {
-        "x_label": "template" if response.name == TEMPLATE else SEVERITY,
+        "x_label": "template" if name == TEMPLATE else SEVERITY,
         "y_label": f"{title}: {SHORT_SCORES[side.score]}",
     }
     score = curve_of_means(
         severities,
-        [(credit, clusters) for credit in response.credits],
+        [(credit, clusters) for credit in credits],
         chance=[side.chance] * len(SEVERITIES),
         figure=SEVERITY,
         series=side.noun,
         role=side.modality,
         **axes,
     )
+    losses = [credits[0] - credit for credit in credits]
+    loss_intervals = [mean_interval(values, clusters=clusters, within=DIFFERENCES) for values in losses]
     loss = bounded_curve(
         severities,
         [float(values.mean()) for values in losses],
-        [mean_interval(values, clusters=clusters, within=DIFFERENCES)[:2] for values in losses],
+        [interval[:2] for interval in loss_intervals],
         unit="difference",
         figure="loss",
         series=title,
@@ -281,23 +294,21 @@ def _curves(response: Response) -> Curves:
         **axes,
     )
     blind = replace(score, y=response.blind, low=None, high=None, chance=None, series="blind", role="ink")
-    name = response.name
     return {f"{name}/score_by_severity": score, f"{name}/blind_by_severity": blind, f"{name}/loss_by_severity": loss}
 
 
 def _measures(responses: Sequence[Response]) -> Measures:
     chances = {response.side.score: response.side.chance for response in responses}
-    columns = [f"{response.name}/loss" for response in responses]
-    measures: Measures = {
-        **{
-            f"disturbed_{score}": Mean(column=f"disturbed_{score}", chance=chance, image="image")
-            for score, chance in chances.items()
-        },
-        "worst_loss": LargestMean(
-            columns=lambda samples: [samples[column] for column in columns], n_tests=len(columns)
-        ),
-        **{score: Mean(column=score, chance=chance) for score, chance in chances.items()},
-    }
+
+    def losses(samples: Samples) -> list[Column]:
+        return [samples[f"{response.name}/loss"] for response in responses]
+
+    measures: Measures = {}
+    for score, chance in chances.items():
+        measures[f"disturbed_{score}"] = Mean(column=f"disturbed_{score}", chance=chance, image="image")
+    measures["worst_loss"] = LargestMean(columns=losses, n_tests=len(responses))
+    for score, chance in chances.items():
+        measures[score] = Mean(column=score, chance=chance)
     for response in responses:
         name = response.name
         measures[f"{name}/loss"] = Mean(column=f"{name}/loss", unit="difference", chance=0.0, higher_is_better=False)

@@ -42,16 +42,27 @@ from clipbench_tasks.tables import (
 )
 
 ZERO_SHOT = "zero_shot"
+
+
+class Classifier(NamedTuple):
+    """The words for a classifier that is attacked."""
+
+    title: str
+    description: str
+    """In a sentence."""
+    remark: str = ""
+    """What distinguishes these prompts from the prompts among all classes."""
+
+
 CLASSIFIERS = {
-    ZERO_SHOT: (
+    ZERO_SHOT: Classifier(
         "Zero-shot",
         "the prompts, among the classes that the probes are trained on",
         " (same attacks and classes)",
     ),
-    "linear_probe": ("Linear probe", "the trained linear probe", ""),
-    "knn": ("k-NN", "the trained k-NN", ""),
+    "linear_probe": Classifier("Linear probe", "the trained linear probe"),
+    "knn": Classifier("k-NN", "the trained k-NN"),
 }
-"""A title, the words of a sentence, and the distinction of these prompts from the prompts among all classes."""
 PROBES = [key for key in CLASSIFIERS if key != ZERO_SHOT]
 """The classifiers that are trained."""
 N_FOLDS = 5
@@ -72,31 +83,29 @@ BY_ATTACKS = ", each weighted by its attacks"
 
 def _definitions() -> Definitions:
     definitions: Definitions = {}
-    for key, (title, by, same) in CLASSIFIERS.items():
+    for key, (title, by, remark) in CLASSIFIERS.items():
         success = f"{key}_attack_success"
-        definitions |= {
-            success: Definition(
-                f"{title} attack success rate{same}",
-                f"Fraction of attacks in which the class of the written word scores highest by {by}."
-                + (OF_THESE if key in PROBES else ""),
-            ),
-            f"{key}_attacked_acc": Definition(
-                f"{title} accuracy under attack{same}",
-                f"Fraction of attacked objects whose class scores highest by {by}.",
-            ),
-            f"{key}_plain_acc": Definition(
-                f"{title} accuracy without a word{same}",
-                f"Fraction of the same objects, without a word, whose class scores highest by {by}{BY_ATTACKS}.",
-            ),
-            f"{key}_plain_named_word": Definition(
-                f"The word's class without a word, {title}{same}",
-                "Fraction of the same objects, without a word, for which the class of the attacking word scores highest"
-                f" by {by}{BY_ATTACKS}.",
-                success,
-            ),
-        }
+        of_these = OF_THESE if key in PROBES else ""
+        definitions[success] = Definition(
+            f"{title} attack success rate{remark}",
+            f"Fraction of attacks in which the class of the written word scores highest by {by}.{of_these}",
+        )
+        definitions[f"{key}_attacked_acc"] = Definition(
+            f"{title} accuracy under attack{remark}",
+            f"Fraction of attacked objects whose class scores highest by {by}.",
+        )
+        definitions[f"{key}_plain_acc"] = Definition(
+            f"{title} accuracy without a word{remark}",
+            f"Fraction of the same objects, without a word, whose class scores highest by {by}{BY_ATTACKS}.",
+        )
+        definitions[f"{key}_plain_named_word"] = Definition(
+            f"The word's class without a word, {title}{remark}",
+            "Fraction of the same objects, without a word, for which the class of the attacking word scores highest"
+            f" by {by}{BY_ATTACKS}.",
+            success,
+        )
     for key in PROBES:
-        by = CLASSIFIERS[key][1]
+        by = CLASSIFIERS[key].description
         definitions[f"{ZERO_SHOT}_minus_{key}"] = Definition(
             f"Attack success rate, zero-shot minus {by.removeprefix('the trained ')}",
             f"Attack success rate by the prompts minus the rate by {by}, of the same attacks among the same"
@@ -131,6 +140,31 @@ class Training(NamedTuple):
         trained = [label for label, folds in in_folds.items() if ALWAYS in folds or len(folds) > 1]
         return np.array(sorted(trained), np.int64)
 
+    def of_classes(self, classes: Rows) -> "Training":
+        """Return the images of some classes, whose labels are their numbers among these classes."""
+        is_kept = np.isin(self.labels, classes)
+        return self._replace(
+            images=self.images[is_kept],
+            labels=np.searchsorted(classes, self.labels[is_kept]),
+            folds=self.folds[is_kept],
+        )
+
+
+class AttackClasses(NamedTuple):
+    """Classes of each attack, numbered among the trained ones."""
+
+    object: Rows
+    word: Rows
+
+
+class Credits(NamedTuple):
+    """Credits of one image of each attack."""
+
+    object: Column
+    """The object's class came first."""
+    word: Column
+    """The class of the attacking word came first."""
+
 
 def probe_attacks(
     dataset: Dataset, attacks: Sequence[Attack], embedder: Embedder, classes: Vectors, is_usual: Mask
@@ -143,7 +177,8 @@ def probe_attacks(
     """
     training = training_of(dataset, attacks, embedder.digests(dataset.images))
     trained = training.classes
-    labels, words = (np.array([getattr(attack, part) for attack in attacks], np.int64) for part in ("label", "word"))
+    labels = np.array([attack.label for attack in attacks], np.int64)
+    words = np.array([attack.word for attack in attacks], np.int64)
     probed_rows = np.flatnonzero(is_usual & np.isin(labels, trained) & np.isin(words, trained))
     if len(trained) < 2 or not len(probed_rows):
         reason = UNTRAINED + data_option(train="DATA") if dataset.is_training is None else UNKNOWN
@@ -151,24 +186,19 @@ def probe_attacks(
             reason += f", of which {count(training.n_shown)} are left out because an attack shows them"
         missing = {"linear_probe_attack_success": undefined(reason, higher_is_better=False)}
         return Evaluation(samples={}, measures=define(missing, METRICS))
-    is_trained = np.isin(training.labels, trained)
-    # Classes are numbered among the trained ones.
-    trained_labels = np.searchsorted(trained, training.labels[is_trained])
-    training = training._replace(
-        images=training.images[is_trained], labels=trained_labels, folds=training.folds[is_trained]
-    )
+    training = training.of_classes(trained)
     probed = items_at(attacks, probed_rows)
     plain = np.array([_plain_image(attack) for attack in probed], np.int64)
     attacked = np.array([attack.attacked for attack in probed], np.int64)
-    image_rows = training.images, attacked, np.where(plain >= 0, plain, attacked)
-    of_training, *test_vectors = image_vectors(dataset, embedder, *image_rows)
-    of_both = [np.searchsorted(trained, class_rows[probed_rows]) for class_rows in (labels, words)]
-    prompts = [_credits_of_prompts(images, classes[trained], of_both) for images in test_vectors]
+    plain_or_any = np.where(plain >= 0, plain, attacked)  # the credits of the attacked image are not used
+    of_training, *test_vectors = image_vectors(dataset, embedder, training.images, attacked, plain_or_any)
     scores = _scores_by_fold(training, of_training, test_vectors, training.of_attack[probed_rows], len(trained))
-    credits = {ZERO_SHOT: prompts} | {
-        key: [[first_credit(image_scores, rows) for rows in of_both] for image_scores in kinds]
-        for key, kinds in scores.items()
-    }
+    targets = AttackClasses(
+        object=np.searchsorted(trained, labels[probed_rows]), word=np.searchsorted(trained, words[probed_rows])
+    )
+    credits = {ZERO_SHOT: [_credits_of_prompts(images, classes[trained], targets) for images in test_vectors]}
+    for key, scores_of_kinds in scores.items():
+        credits[key] = [_credits_of_scores(image_scores, targets) for image_scores in scores_of_kinds]
     samples = _samples(credits, plain, probed_rows, len(attacks))
     samples[PREDICTED] = np.full(len(attacks), "", object)
     names = text_column(dataset.class_names or ())[trained]
@@ -225,19 +255,29 @@ def _cross_fitted(image_ids: Sequence[str], attacks: Sequence[Attack], shown_ima
 
 def _plain_image(attack: Attack) -> int:
     """Return the row of the object's image without an overlay, or with a blank one, or -1 if it has neither."""
-    return next((row for row in (attack.clean, attack.blank) if row is not None), -1)
+    if attack.clean is not None:
+        return attack.clean
+    return -1 if attack.blank is None else attack.blank
 
 
 def image_vectors(dataset: Dataset, embedder: Embedder, *rows: Rows) -> list[Vectors]:
     """Return the unit vectors of several lists of images. An image in more than one is encoded once."""
     distinct, position = np.unique(np.concatenate(rows), return_inverse=True)
-    vectors = embedder.scoring_vectors(embedder.encode(IMAGE, items_at(dataset.images, distinct), "query"))[position]
-    return np.split(vectors, np.cumsum([len(part) for part in rows])[:-1])
+    encoded = embedder.encode(IMAGE, items_at(dataset.images, distinct), "query")
+    vectors = embedder.scoring_vectors(encoded)[position]
+    ends = np.cumsum([len(part) for part in rows])
+    return np.split(vectors, ends[:-1])
 
 
-def _credits_of_prompts(images: Vectors, classes: Vectors, of_both: Sequence[Rows]) -> list[Column]:
-    """Return the credits of the object's class and of the word's class, by the nearest class embedding."""
-    return [class_scores(images, classes, rows).credit() for rows in of_both]
+def _credits_of_prompts(images: Vectors, classes: Vectors, targets: AttackClasses) -> Credits:
+    """Return the credits by the nearest class embedding."""
+    by_object = class_scores(images, classes, targets.object)
+    by_word = class_scores(images, classes, targets.word)
+    return Credits(by_object.credit(), by_word.credit())
+
+
+def _credits_of_scores(scores: Float64[np.ndarray, "n_asked n_classes"], targets: AttackClasses) -> Credits:
+    return Credits(first_credit(scores, targets.object), first_credit(scores, targets.word))
 
 
 def _scores_by_fold(
@@ -263,20 +303,21 @@ def _scores_by_fold(
     return scores
 
 
-def _samples(credits: Mapping[str, Sequence[Sequence[Column]]], plain: Rows, probed_rows: Rows, n: int) -> Table:
+def _samples(credits: Mapping[str, Sequence[Credits]], plain: Rows, probed_rows: Rows, n: int) -> Table:
     """Return the columns, NaN for attacks that are not probed.
 
     Args:
         plain: row of each object's image without a word, -1 where there is none.
-        credits: by classifier, for the attacked image and for the image without a word: the credits of the object's
-            class and of the word's class.
+        credits: by classifier, of the attacked image and of the image without a word.
         n: number of all attacks.
     """
-    has_plain = np.where(plain >= 0, 1.0, np.nan)
-    columns: Columns = {"plain_image": plain * has_plain}
-    for key, ((right, fooled), (plain_right, plain_named)) in credits.items():
-        columns |= {f"{key}_attack_success": fooled, f"{key}_attacked_acc": right}
-        columns |= {f"{key}_plain_acc": plain_right * has_plain, f"{key}_plain_named_word": plain_named * has_plain}
+    has_plain = plain >= 0
+    columns: Columns = {"plain_image": np.where(has_plain, plain, np.nan)}
+    for key, (of_attacked, of_plain) in credits.items():
+        columns[f"{key}_attack_success"] = of_attacked.word
+        columns[f"{key}_attacked_acc"] = of_attacked.object
+        columns[f"{key}_plain_acc"] = np.where(has_plain, of_plain.object, np.nan)
+        columns[f"{key}_plain_named_word"] = np.where(has_plain, of_plain.word, np.nan)
     for key in PROBES:
         columns[f"{ZERO_SHOT}_minus_{key}"] = columns[f"{ZERO_SHOT}_attack_success"] - columns[f"{key}_attack_success"]
     return {name: column_at_rows(values, probed_rows, n) for name, values in columns.items()}
@@ -284,9 +325,10 @@ def _samples(credits: Mapping[str, Sequence[Sequence[Column]]], plain: Rows, pro
 
 def _measures(n_classes: int, *, has_plain: bool) -> tuple[Measures, Measures]:
     chance = 1 / n_classes
-    measures: Measures = {
-        f"{key}_attack_success": Mean(column=f"{key}_attack_success", higher_is_better=False) for key in CLASSIFIERS
-    }
+    measures: Measures = {}
+    baselines: Measures = {}
+    for key in CLASSIFIERS:
+        measures[f"{key}_attack_success"] = Mean(column=f"{key}_attack_success", higher_is_better=False)
     for key in PROBES:
         name = f"{ZERO_SHOT}_minus_{key}"
         measures[name] = Mean(column=name, unit="difference", chance=0.0, higher_is_better=None)
@@ -294,13 +336,8 @@ def _measures(n_classes: int, *, has_plain: bool) -> tuple[Measures, Measures]:
         measures[f"{key}_attacked_acc"] = Mean(column=f"{key}_attacked_acc", chance=chance)
         if has_plain:
             measures[f"{key}_plain_acc"] = Mean(column=f"{key}_plain_acc", chance=chance, image="plain_image")
-    baselines: Measures = {
-        f"{key}_plain_named_word": Mean(
-            column=f"{key}_plain_named_word", chance=chance, higher_is_better=None, image="plain_image"
-        )
-        for key in CLASSIFIERS
-        if has_plain
-    }
+            named_word = f"{key}_plain_named_word"
+            baselines[named_word] = Mean(column=named_word, chance=chance, higher_is_better=None, image="plain_image")
     return measures, baselines
 
 
@@ -310,14 +347,12 @@ def _notes(training: Training, probed_rows: Rows, n_classes: int) -> tuple[str, 
     training_sets = [training.labels[training.folds != fold] for fold in folds.tolist()]
     of_class = np.array([np.bincount(labels, minlength=n_classes) for labels in training_sets])
     sizes = f"{count_range(of_class.sum(axis=1))} without a word, {count_range(of_class.ravel())} a class"
-    how = (
-        f"images of their own ({sizes})"
-        if ALWAYS in training.folds
-        else f"images of other objects than the attacked one, in {counted(len(folds), 'fold')} (each {sizes})"
-    )
-    notes = [
-        f"probes: {counted(len(probed_rows), 'attack')} among {n_classes} classes of equal weight, trained on {how}"
-    ]
+    if ALWAYS in training.folds:
+        images = f"images of their own ({sizes})"
+    else:
+        images = f"images of other objects than the attacked one, in {counted(len(folds), 'fold')} (each {sizes})"
+    n_attacks = counted(len(probed_rows), "attack")
+    notes = [f"probes: {n_attacks} among {n_classes} classes of equal weight, trained on {images}"]
     if training.n_shown:
         notes.append(f"images to train on that an attack shows ({count(training.n_shown)}): left out")
     return tuple(notes)

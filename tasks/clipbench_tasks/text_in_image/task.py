@@ -26,10 +26,11 @@ from clipbench.metrics.classification import class_scores
 from clipbench.metrics.similarity import pair_scores
 from clipbench.models.protocol import Embedder
 from clipbench.results.metric_name import split_subset
+from clipbench.results.record import CurveRole
 from clipbench.stats.clusters import clusters_by_shared_item
 from clipbench.stats.estimators import Samples
 from clipbench.stats.measures import Definition, Fixed, Mean, Measures, define, undefined
-from clipbench_tasks.choices import decide, vectors_of
+from clipbench_tasks.choices import ItemVectors, decide, vectors_of
 from clipbench_tasks.tables import (
     Column,
     Curves,
@@ -37,6 +38,7 @@ from clipbench_tasks.tables import (
     Rows,
     Table,
     Vectors,
+    column_at_rows,
     curve_of_means,
     items_at,
     join_evaluations,
@@ -98,55 +100,68 @@ class TextInImage(Task):
 
 def reading(dataset: Dataset, contrasts: Sequence[Contrast], embedder: Embedder) -> Evaluation:
     """Return a row for each image with a written word: the nearest caption, among several that each quote a word."""
-    vectors = vectors_of(
-        dataset, (text for contrast in contrasts for text in contrast.captions), embedder, of=contrasts
-    )
-    decided, by_chance, shortest, nearest = decide(contrasts, vectors, len)
+    texts = (text for contrast in contrasts for text in contrast.captions)
+    vectors = vectors_of(dataset, texts, embedder, of=contrasts)
+    decisions = decide(contrasts, vectors, len)
+    credit, margin = decisions.by_model.text, decisions.by_model.text_margin
+    nearest = decisions.nearest
     images = nearest["image"]
-    mean = vectors.images[np.unique(images)].mean(axis=0, dtype=np.float64, keepdims=True).astype(np.float32)
-    of_mean = vectors._replace(images=np.broadcast_to(embedder.scoring_vectors(mean), vectors.images.shape))
-    blind, credit = decide(contrasts, of_mean, len)[0].text, decided.text
+    blind_credit = _blind_credit(contrasts, vectors, images, embedder)
     subset = text_column(contrast.subset for contrast in contrasts)
-    right, wrong = nearest["target_cosine"], nearest["predicted_cosine"]
-    chances, chance = by_chance.text, float(by_chance.text.mean())
-    measures: Measures = {"reading_acc": Mean(column="reading_acc", chance=chance)}
-    of_subsets = split_by_subset(subset, {"reading_acc": credit}) if len(set(subset)) > 1 else {}
-    for name, column in of_subsets.items():
-        measures[name] = Mean(column=name, chance=float(chances[~np.isnan(column)].mean()))
-    baselines: Measures = {
+    by_subset = split_by_subset(subset, {"reading_acc": credit}) if len(set(subset)) > 1 else {}
+    true_cosine, false_cosine = nearest["target_cosine"], nearest["predicted_cosine"]
+    samples: Table = {
+        "sample_id": text_column(f"reading/{contrast.id}" for contrast in contrasts),
+        "cluster": text_column(f"image {row}" for row in images),
+        "image": images,
+        "margin": margin,
+        "reading_margin": margin,
+        "target_cosine": true_cosine,
+        "predicted_cosine": np.maximum(true_cosine, false_cosine),
+        "subset": subset,
+        "written": nearest["caption"],
+        "read": np.where(true_cosine < false_cosine, nearest["preferred"], nearest["caption"]),
+        "n_candidates": np.array([float(len(contrast.captions)) for contrast in contrasts]),
+        "reading_acc": credit,
+        "reading_blind": blind_credit,
+        "reading_shortest": decisions.shorter_caption,
+        "reading_tied": (margin == 0).astype(np.float64),
+    }
+    return Evaluation(
+        inputs={"subset": "condition"},
+        samples=samples | by_subset,
+        measures=define(_reading_measures(by_subset, decisions.by_chance.text), METRICS),
+        baselines=define(_reading_baselines(blind_credit, decisions.by_chance.text), METRICS),
+        notes=(f"{len(contrasts)} words to read, the first among {len(contrasts[0].captions)} captions",),
+    )
+
+
+def _blind_credit(contrasts: Sequence[Contrast], vectors: ItemVectors, images: Rows, embedder: Embedder) -> Column:
+    """Return the credits of a model that sees the mean of all images instead of each image."""
+    mean = vectors.images[np.unique(images)].mean(axis=0, dtype=np.float64, keepdims=True).astype(np.float32)
+    mean_for_each = np.broadcast_to(embedder.scoring_vectors(mean), vectors.images.shape)
+    return decide(contrasts, vectors._replace(images=mean_for_each), len).by_model.text
+
+
+def _reading_measures(by_subset: Table, chances: Column) -> Measures:
+    measures: Measures = {"reading_acc": Mean(column="reading_acc", chance=float(chances.mean()))}
+    for name, credit in by_subset.items():
+        measures[name] = Mean(column=name, chance=float(chances[~np.isnan(credit)].mean()))
+    return measures
+
+
+def _reading_baselines(blind_credit: Column, chances: Column) -> Measures:
+    chance = float(chances.mean())
+    return {
         "reading_blind": Fixed(
-            value=float(blind.mean()),
-            n=len(blind),
+            value=float(blind_credit.mean()),
+            n=len(blind_credit),
             chance=chance,
             reason="no interval: other images have another mean, which changes the choice for many images at once",
         ),
         "reading_shortest": Mean(column="reading_shortest", chance=chance, higher_is_better=None),
         "reading_tie_rate": Mean(column="reading_tied", higher_is_better=None),
     }
-    return Evaluation(
-        inputs={"subset": "condition"},
-        samples={
-            "sample_id": text_column(f"reading/{contrast.id}" for contrast in contrasts),
-            "cluster": text_column(f"image {row}" for row in images),
-            "image": images,
-            "margin": decided.text_margin,
-            "reading_margin": decided.text_margin,
-            "target_cosine": right,
-            "predicted_cosine": np.maximum(right, wrong),
-            "subset": subset,
-            "written": nearest["caption"],
-            "read": np.where(right < wrong, nearest["preferred"], nearest["caption"]),
-            "n_candidates": np.array([float(len(contrast.captions)) for contrast in contrasts]),
-            "reading_acc": credit,
-            "reading_blind": blind,
-            "reading_shortest": shortest,
-            "reading_tied": (decided.text_margin == 0).astype(np.float64),
-            **of_subsets,
-        },
-        measures=define(measures, METRICS),
-        baselines=define(baselines, METRICS),
-        notes=(f"{len(contrasts)} words to read, the first among {len(contrasts[0].captions)} captions",),
-    )
 
 
 CONDITIONS = ("clean", "blank", "benign", "attacked")
@@ -185,28 +200,27 @@ METRICS = {
         "Accuracy with a blank overlay minus accuracy under attack, of the same objects.",
     ),
     "attack_tie_rate": Definition("Ties", "Fraction of attacks in which a tie decides.", "attack_success"),
-    **{
-        f"{kind}_acc": Definition(
-            f"Accuracy {overlay}", f"Fraction of objects {overlay} whose class scores highest{BY_ATTACKS}."
-        )
-        for kind, overlay in OVERLAYS.items()
-    },
-    **{
-        f"{kind}_two_way_acc": Definition(
-            f"Two-way accuracy {overlay}",
-            f"Fraction of objects {overlay} that score above the attacking word{BY_ATTACKS}.",
-        )
-        for kind, overlay in OVERLAYS.items()
-    },
-    **{
-        f"{kind}_named_word": Definition(
-            f"The word's class {OVERLAYS[kind]}",
-            f"Fraction of objects {OVERLAYS[kind]} for which the class of the attacking word scores"
-            f" highest{BY_ATTACKS}.",
-            "attack_success",
-        )
-        for kind in ("clean", "blank")
-    },
+}
+METRICS |= {
+    f"{kind}_acc": Definition(
+        f"Accuracy {overlay}", f"Fraction of objects {overlay} whose class scores highest{BY_ATTACKS}."
+    )
+    for kind, overlay in OVERLAYS.items()
+}
+METRICS |= {
+    f"{kind}_two_way_acc": Definition(
+        f"Two-way accuracy {overlay}",
+        f"Fraction of objects {overlay} that score above the attacking word{BY_ATTACKS}.",
+    )
+    for kind, overlay in OVERLAYS.items()
+}
+METRICS |= {
+    f"{kind}_named_word": Definition(
+        f"The word's class {OVERLAYS[kind]}",
+        f"Fraction of objects {OVERLAYS[kind]} for which the class of the attacking word scores highest{BY_ATTACKS}.",
+        "attack_success",
+    )
+    for kind in ("clean", "blank")
 }
 
 AXES = {
@@ -228,32 +242,36 @@ def attacked(
     names = dataset.class_names or ()
     texts = prompts.render(names)
     by_prompt = prompt_vectors(texts, embedder)
-    classes = class_vectors(by_prompt, embedder), class_vectors(by_prompt, embedder, of_raw=True)
+    classes = _ClassVectors(class_vectors(by_prompt, embedder), class_vectors(by_prompt, embedder, of_raw=True))
     verdicts = {kind: _verdict(dataset, embedder, attacks, kind, classes) for kind in CONDITIONS}
     samples = _samples(attacks, verdicts, names)
-    baselines: Measures = {
-        f"{kind}_named_word": Mean(
-            column=f"{kind}_named_word", chance=1 / len(names), higher_is_better=None, image=f"{kind}_image"
-        )
-        for kind in ("clean", "blank")
-        if verdicts[kind].is_present
-    }
-    baselines["attack_tie_rate"] = Mean(column="attack_tied", higher_is_better=None)
+    measures = define(_measures(samples, verdicts, len(names)), METRICS)
+    baselines = define(_baselines(verdicts, len(names)), METRICS)
+    n_words = len({attack.word for attack in attacks})
     of_probes = Evaluation(samples={}, measures={})
     if with_probes:
-        of_probes = probe_attacks(dataset, attacks, embedder, classes[0], _is_usual(samples["condition"]))
+        of_probes = probe_attacks(dataset, attacks, embedder, classes.of_unit, _is_usual(samples["condition"]))
     return Evaluation(
         samples={**samples, **of_probes.samples},
         inputs={"object": "condition", "word": "condition", "condition": "condition"},
-        measures={**define(_measures(samples, verdicts, len(names)), METRICS), **of_probes.measures},
+        measures={**measures, **of_probes.measures},
         curves=_response_curves(samples, 1 / len(names)),
-        baselines={**define(baselines, METRICS), **of_probes.baselines},
+        baselines={**baselines, **of_probes.baselines},
         notes=(
-            f"{len(attacks)} attacks by {len({attack.word for attack in attacks})} words, among {len(names)} classes",
+            f"{len(attacks)} attacks by {n_words} words, among {len(names)} classes",
             f"prompts for class '{names[0]}': {len(texts[0])}, the first '{texts[0][0]}'",
             *of_probes.notes,
         ),
     )
+
+
+class _ClassVectors(NamedTuple):
+    """Unit vectors of the classes."""
+
+    of_unit: Vectors
+    """From the means of the prompts' unit vectors."""
+    of_raw: Vectors
+    """From the means of their raw vectors, for the two-way choice."""
 
 
 class _Verdict(NamedTuple):
@@ -280,36 +298,32 @@ class _Verdict(NamedTuple):
 
 
 def _verdict(
-    dataset: Dataset, embedder: Embedder, attacks: Sequence[Attack], kind: str, classes: tuple[Vectors, Vectors]
+    dataset: Dataset, embedder: Embedder, attacks: Sequence[Attack], kind: str, classes: _ClassVectors
 ) -> _Verdict:
-    """Classify one image of each attack.
-
-    Args:
-        classes: unit vectors of the classes, and those from the means of raw vectors.
-    """
+    """Classify one image of each attack."""
+    n = len(attacks)
     image_rows = [getattr(attack, kind) for attack in attacks]
     present = np.flatnonzero([row is not None for row in image_rows])
-    verdict = _Verdict._make([*np.full((6, len(attacks)), np.nan), np.full(len(attacks), -1)])
+    predicted = np.full(n, -1)
     if not len(present):
-        return verdict
+        return _Verdict._make([*np.full((6, n), np.nan), predicted])
     (images,) = image_vectors(dataset, embedder, np.array([row for row in image_rows if row is not None]))
-    labels, words = (
-        np.array([getattr(attacks[row], part) for row in present.tolist()], np.int64) for part in ("label", "word")
+    labels = np.array([attack.label for attack in attacks], np.int64)[present]
+    words = np.array([attack.word for attack in attacks], np.int64)[present]
+    by_object = class_scores(images, classes.of_unit, labels)
+    by_word = class_scores(images, classes.of_unit, words)
+    lead = pair_scores(images, classes.of_raw[labels]) - pair_scores(images, classes.of_raw[words])
+    two_way = (1 + np.sign(lead.astype(np.float64))) / 2  # 1 won, 0 lost, one half for a tie
+    predicted[present] = by_object.predicted
+    return _Verdict(
+        object=column_at_rows(by_object.credit(), present, n),
+        word=column_at_rows(by_word.credit(), present, n),
+        two_way=column_at_rows(two_way, present, n),
+        margin=column_at_rows(by_object.margin, present, n),
+        target_cosine=column_at_rows(by_object.true_score, present, n),
+        predicted_cosine=column_at_rows(by_object.top, present, n),
+        predicted=predicted,
     )
-    by_object, by_word = (class_scores(images, classes[0], class_rows) for class_rows in (labels, words))
-    lead = pair_scores(images, classes[1][labels]) - pair_scores(images, classes[1][words])
-    columns = (
-        by_object.credit(),
-        by_word.credit(),
-        (1 + np.sign(lead.astype(np.float64))) / 2,  # 1 won, 0 lost, one half for a tie
-        by_object.margin,
-        by_object.true_score,
-        by_object.top,
-        by_object.predicted,
-    )
-    for column, values in zip(verdict, columns, strict=True):
-        column[present] = values
-    return verdict
 
 
 def _samples(attacks: Sequence[Attack], verdicts: Mapping[str, _Verdict], names: Sequence[str]) -> Table:
@@ -338,35 +352,41 @@ def _samples(attacks: Sequence[Attack], verdicts: Mapping[str, _Verdict], names:
     samples["attacked_margin"] = of_usual(under.margin)
     for kind, verdict in verdicts.items():
         samples[f"{kind}_image"] = np.array([getattr(attack, kind) for attack in attacks], np.float64)
-        samples |= {f"{kind}_acc": of_usual(verdict.object), f"{kind}_two_way_acc": of_usual(verdict.two_way)}
-    is_tied = [(credit > 0) & (credit < 1) for credit in (under.object, under.word)]
-    samples |= {
-        "attack_success": of_usual(under.word),
-        "drop": samples["clean_acc"] - samples["attacked_acc"],
-        "drop_from_blank": samples["blank_acc"] - samples["attacked_acc"],
-        **{f"{kind}_named_word": of_usual(verdicts[kind].word) for kind in ("clean", "blank")},
-        "attack_tied": of_usual(is_tied[0] | is_tied[1]),
-    }
-    # The conditions that are no points of a curve have metrics of their own.
-    for name in (name for name in dict.fromkeys(conditions.tolist()) if name and _setting(name) is None):
-        parts = {"attacked_acc": under.object, "attacked_two_way_acc": under.two_way, "attack_success": under.word}
-        samples |= {f"{name}/{key}": np.where(conditions == name, part, np.nan) for key, part in parts.items()}
+        samples[f"{kind}_acc"] = of_usual(verdict.object)
+        samples[f"{kind}_two_way_acc"] = of_usual(verdict.two_way)
+    samples["attack_success"] = of_usual(under.word)
+    samples["drop"] = samples["clean_acc"] - samples["attacked_acc"]
+    samples["drop_from_blank"] = samples["blank_acc"] - samples["attacked_acc"]
+    for kind in ("clean", "blank"):
+        samples[f"{kind}_named_word"] = of_usual(verdicts[kind].word)
+    samples["attack_tied"] = of_usual(_is_tied(under.object) | _is_tied(under.word))
+    for name in dict.fromkeys(conditions.tolist()):
+        if name and _setting(name) is None:  # it is no point of a curve, and has metrics of its own
+            has_condition = conditions == name
+            samples[f"{name}/attacked_acc"] = np.where(has_condition, under.object, np.nan)
+            samples[f"{name}/attacked_two_way_acc"] = np.where(has_condition, under.two_way, np.nan)
+            samples[f"{name}/attack_success"] = np.where(has_condition, under.word, np.nan)
     return samples
+
+
+def _is_tied(credit: Column) -> Mask:
+    return (credit > 0) & (credit < 1)
 
 
 def _clusters(attacks: Sequence[Attack]) -> Shaped[np.ndarray, " n"]:
     """Return the cluster of each attack: attacks of one object, or of one image if objects have no names, share one."""
-    cluster_names = [
-        (
-            [f"image {row}" for row in (attack.clean, attack.blank, attack.benign, attack.attacked) if row is not None]
-            if attack.object is None
-            else [f"object {attack.object}"]
-        )
-        for attack in attacks
-    ]
+    cluster_names = [_cluster_names(attack) for attack in attacks]
     rows = np.repeat(np.arange(len(attacks)), [len(names) for names in cluster_names])
     groups = clusters_by_shared_item(rows, np.concatenate(cluster_names), len(attacks))
     return text_column(names[0] for names in cluster_names)[groups]
+
+
+def _cluster_names(attack: Attack) -> list[str]:
+    """Return the names that an attack shares with others of its cluster."""
+    if attack.object is not None:
+        return [f"object {attack.object}"]
+    images = (attack.clean, attack.blank, attack.benign, attack.attacked)
+    return [f"image {row}" for row in images if row is not None]
 
 
 def _is_usual(conditions: Shaped[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
@@ -384,20 +404,27 @@ def _setting(condition: str) -> tuple[str, float] | None:
         return None
 
 
+def _condition_order(condition: str) -> tuple[tuple[str, float], str]:
+    """Return a key that sorts conditions with a number by property and number."""
+    return _setting(condition) or ("", 0.0), condition
+
+
 def _measures(samples: Samples, verdicts: Mapping[str, _Verdict], n_classes: int) -> Measures:
-    chance, present = 1 / n_classes, [kind for kind in CONDITIONS if verdicts[kind].is_present]
+    chance = 1 / n_classes
+    present = [kind for kind in CONDITIONS if verdicts[kind].is_present]
     reason = "the data has no clean images of the objects"
-    # Differences are paired: each object against itself.
-    drop = Mean(column="drop", unit="difference", chance=0.0, higher_is_better=False)
-    no_drop = undefined(reason, "difference", higher_is_better=False)
     measures: Measures = {
         # No chance: a model that reads no overlay still takes some objects for the word. ``clean_named_word`` says how
         # many.
         "attack_success": Mean(column="attack_success", higher_is_better=False),
         "clean_acc": undefined(reason, higher_is_better=True),
-        **{f"{kind}_acc": Mean(column=f"{kind}_acc", chance=chance, image=f"{kind}_image") for kind in present},
-        "drop": drop if "clean" in present else no_drop,
     }
+    for kind in present:
+        measures[f"{kind}_acc"] = Mean(column=f"{kind}_acc", chance=chance, image=f"{kind}_image")
+    # Differences are paired: each object against itself.
+    drop = Mean(column="drop", unit="difference", chance=0.0, higher_is_better=False)
+    no_drop = undefined(reason, "difference", higher_is_better=False)
+    measures["drop"] = drop if "clean" in present else no_drop
     if "blank" in present:
         measures["drop_from_blank"] = replace(drop, column="drop_from_blank")
     for kind in present:
@@ -412,27 +439,51 @@ def _measures(samples: Samples, verdicts: Mapping[str, _Verdict], n_classes: int
     return measures
 
 
+def _baselines(verdicts: Mapping[str, _Verdict], n_classes: int) -> Measures:
+    baselines: Measures = {}
+    for kind in ("clean", "blank"):
+        if verdicts[kind].is_present:
+            name = f"{kind}_named_word"
+            baselines[name] = Mean(column=name, chance=1 / n_classes, higher_is_better=None, image=f"{kind}_image")
+    baselines["attack_tie_rate"] = Mean(column="attack_tied", higher_is_better=None)
+    return baselines
+
+
+class _Response(NamedTuple):
+    """What a response curve shows of the attacks of a setting."""
+
+    name: str
+    column: str
+    series: str
+    role: CurveRole
+
+
+RESPONSES = (
+    _Response("attack_success", "fooled", "attacking word", "text"),
+    _Response("attacked_acc", "right", "object", "image"),
+)
+
+
 def _response_curves(samples: Samples, chance: float) -> Curves:
     """Return curves of attack success and accuracy under attack by the properties that the conditions vary."""
-    points: dict[str, list[tuple[float, np.ndarray]]] = defaultdict(list)
-    for condition in sorted(set(samples["condition"].tolist()), key=lambda name: (_setting(name) or ("", 0.0), name)):
+    points: dict[str, list[tuple[float, Rows]]] = defaultdict(list)
+    for condition in sorted(set(samples["condition"].tolist()), key=_condition_order):
         setting = _setting(condition)
         if setting is not None:
-            points[setting[0]].append((setting[1], np.flatnonzero(samples["condition"] == condition)))
-    return {
-        f"{key}_by_{name}": curve_of_means(
-            [x for x, _ in settings],
-            [(samples[column][rows], samples["cluster"][rows]) for _, rows in settings],
-            chance=[chance] * len(settings) if role == "image" else None,
-            x_label=AXES.get(name, name),
-            y_label="predicted class",
-            figure=f"by {name}",
-            series=series,
-            role=role,
-        )
-        for name, settings in points.items()
-        for key, column, series, role in (
-            ("attack_success", "fooled", "attacking word", "text"),
-            ("attacked_acc", "right", "object", "image"),
-        )
-    }
+            property_name, x = setting
+            points[property_name].append((x, np.flatnonzero(samples["condition"] == condition)))
+    curves: Curves = {}
+    for property_name, property_points in points.items():
+        for response in RESPONSES:
+            values = samples[response.column]
+            curves[f"{response.name}_by_{property_name}"] = curve_of_means(
+                [x for x, _ in property_points],
+                [(values[rows], samples["cluster"][rows]) for _, rows in property_points],
+                chance=[chance] * len(property_points) if response.role == "image" else None,
+                x_label=AXES.get(property_name, property_name),
+                y_label="predicted class",
+                figure=f"by {property_name}",
+                series=response.series,
+                role=response.role,
+            )
+    return curves

@@ -242,6 +242,15 @@ def test_a_column_of_a_text_per_sample_makes_no_group_of_each() -> None:
     assert peak < 20_000 * 500  # a mask of each text would take 200 MB
 
 
+def test_a_number_that_few_samples_have_makes_no_group_and_no_pair() -> None:
+    rare = np.full(200, np.nan)
+    rare[:5] = np.arange(5.0)
+    cameras = np.array(["phone", "film"] * 100, object)
+    columns = [InputColumn("speed", "columns", rare), InputColumn("camera", "columns", cameras)]
+    groups = make_groups(columns, None, {}).groups
+    assert [group.name for group in groups] == ["camera = film", "camera = phone"]
+
+
 def test_a_file_of_many_numbers_takes_little_more_memory_than_its_text(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     ids = [f"{row:05}" for row in range(5_000)]
