@@ -12,14 +12,14 @@ from clipbench.checks.examination import examine
 from clipbench.checks.subject import GIVEN
 from clipbench.data import DataOptions, Dataset
 from clipbench.data.dataset_loading import adapt_to_form, load_data
-from clipbench.errors import FOREIGN, DataError, UsageError, error_summary, is_machine_error, option
+from clipbench.errors import DataError, UsageError, option
 from clipbench.evaluation.datasets import Datasets
 from clipbench.evaluation.plan import RunOptions, task_class
 from clipbench.evaluation.score_causes import Expectation, Inquiry, Reload, ScoreCauses
 from clipbench.evaluation.tries import Tries, task_to_try, tries_finding, try_changes
 from clipbench.models.encoding.loading import load_embedder
 from clipbench.models.options import PRECISIONS, LoadOptions
-from clipbench.models.protocol import Embedder, ModelEmbedder, ModelInfo, capability
+from clipbench.models.protocol import Embedder, ModelInfo
 from clipbench.models.reference import check_references
 from clipbench.results.frames import as_frame
 from clipbench.results.metric_name import split_task_metric
@@ -166,15 +166,8 @@ def _try(dataset: Dataset, embedder: Embedder, seed: int) -> tuple[Tries | None,
     if embedder.info.family == SERVED:
         reason = "each change costs requests to the server"
         return None, [tries_finding(None, kind, reason) for kind in (of_texts, "images")]
-    try:
-        tries = try_changes(task, dataset, embedder, seed=seed)
-    except FOREIGN as error:
-        if is_machine_error(error):
-            raise
-        tries, reason = None, f"the score without a change is undefined: {error_summary(error)}"
-    else:
-        reason = GIVEN if capability(embedder, ModelEmbedder) is None else "the score is undefined on this data"
-    return tries, [tries_finding(tries, kind, reason) for kind in (of_texts, "images")]
+    tries = try_changes(task, dataset, embedder, seed=seed)
+    return tries, [tries_finding(tries, kind, GIVEN) for kind in (of_texts, "images")]
 
 
 def _load_readable(options: DoctorOptions, tasks: Sequence[str]) -> tuple[Dataset | None, list[CheckFinding]]:
