@@ -34,7 +34,7 @@ from clipbench.models.protocol import Embedder, Model, ModelEmbedder, capability
 from clipbench.results.numbers import change as change_text
 from clipbench.results.numbers import change_interval, counted
 from clipbench.results.record import CheckFinding, Metric, TriedChange
-from clipbench.results.tried_changes import best_change, gain_sentence
+from clipbench.results.tried_changes import METRICS, best_change, gain_sentence
 from clipbench.seeding import generator
 from clipbench.stats.significance import ALPHA, is_significant
 
@@ -45,8 +45,6 @@ N_SAMPLES = 500
 """Images of the sample that changes are tried on."""
 LEAST_GAIN = 0.02
 """Gain below which a change is not named, however small its p-value."""
-METRICS = {"zero-shot": "acc1", "retrieval": "image_retrieval_recall@1"}
-"""The metric that changes are tried for, by the task."""
 
 
 @dataclass(frozen=True, kw_only=True)

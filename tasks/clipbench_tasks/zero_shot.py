@@ -21,7 +21,7 @@ from clipbench.errors import DataError
 from clipbench.evaluation.task import Evaluation, Task
 from clipbench.metrics.classification import class_scores, macro_f1, mean_average_precision, reliability
 from clipbench.models.protocol import ClassEmbedder, Embedder, Predictions, Role, capability, no_logit_scale
-from clipbench.results.metric_name import base_name
+from clipbench.results.metric_name import base_name, over_rule
 from clipbench.results.numbers import count, percent
 from clipbench.results.record import Curve
 from clipbench.stats.calibration import CalibrationError, calibration_estimate
@@ -37,6 +37,7 @@ from clipbench_tasks.tables import (
     Table,
     Vectors,
     labels_of,
+    lead_over_rule,
     mean_over_parts,
     neighbours,
     sample_rows,
@@ -78,6 +79,12 @@ METRICS = {
     ),
     "majority_class": Definition(
         "Always the most frequent class", "Accuracy of naming the most frequent class for every image.", "acc1"
+    ),
+    over_rule("acc1"): Definition(
+        "Lead over the most frequent class",
+        "Top-1 accuracy minus the accuracy of naming the most frequent class for every image, where classes differ in "
+        "size.",
+        "acc1",
     ),
     "tie_rate": Definition(
         "Ties for first place", "Fraction of images for which another class scores exactly as the true one.", "acc1"
@@ -329,6 +336,11 @@ def _evaluate_choices(
     baselines["majority_class"] = Fixed(
         value=float(np.bincount(labels).max() / n), n=n, reason="the score of always naming the most frequent class"
     )
+    most_frequent = int(np.bincount(labels).argmax())
+    is_most_frequent = (labels == most_frequent).astype(np.float64)
+    if is_most_frequent.mean() > 1 / len(names):
+        samples[over_rule("acc1")] = credit - is_most_frequent
+        baselines[over_rule("acc1")] = lead_over_rule("acc1", f"always answering '{names[most_frequent]}'")
     return Evaluation(
         samples=samples,
         measures=define(measures, METRICS),
