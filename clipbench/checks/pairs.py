@@ -140,7 +140,15 @@ def scene_pairs(model: Model) -> Pairs:
 
 def user_pairs(dataset: Dataset, model: Model, seed: int) -> Pairs | None:
     """Return a sample of the user's images with captions, or with prompts of their classes, or None without either."""
-    order = generator(seed, "doctor", "sample").permutation(len(dataset)).tolist()
+    return _pairs_of_rows(dataset, model, generator(seed, "doctor", "sample").permutation(len(dataset)).tolist())
+
+
+def first_pairs(dataset: Dataset, model: Model) -> Pairs | None:
+    """Return the first of the user's images with their texts, as only neighbours show that rows are shifted."""
+    return _pairs_of_rows(dataset, model, list(range(len(dataset))))
+
+
+def _pairs_of_rows(dataset: Dataset, model: Model, order: list[int]) -> Pairs | None:
     rows, texts, truth = _texts(dataset, order)
     images: dict[int, Image.Image] = {}
     for position, row in enumerate(rows):
