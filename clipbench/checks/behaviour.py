@@ -298,7 +298,7 @@ def _unrelated_pairs(subject: Subject, pairs: Pairs, observation: str) -> CheckO
     scenes = _margin_of_scenes(subject) if pairs.is_own and subject.encodes else None
     if scenes is not None:
         return fault(
-            f"{observation}, but generated scenes with English captions are at {scenes:.2f}, so the towers fit together",
+            f"{observation}, but generated scenes with English captions are at {scenes:.2f}, so both towers fit",
             "check that the texts belong to these images, and are in a language that the model reads",
         )
     fix = "check that both towers are trained, that they belong to one model, and that the texts belong to these images"

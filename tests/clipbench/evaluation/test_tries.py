@@ -45,23 +45,43 @@ def drawn(rng: np.random.Generator, gains: Sequence[float]) -> tuple[Any, list[A
     return score(before), list(zip(changes(len(gains)), after, strict=True))
 
 
-@pytest.mark.slow
-def test_a_change_without_an_effect_is_named_in_at_most_one_of_twenty_draws_over_all_changes() -> None:
-    rng = np.random.default_rng(0)
-    n_draws = 1_000
-    n_false = sum(
-        any(change.is_named for change in compare_changes(*drawn(rng, [0.0] * N_CHANGES))) for _ in range(n_draws)
+N_IMAGES, N_CAPTIONS = 60, 5
+"""Images of a simulated retrieval, and captions of each."""
+
+
+def clustered_score(hits: np.ndarray) -> tuple[pandas.DataFrame, Metric]:
+    samples, metric = score(hits.ravel())
+    return samples.assign(cluster=np.repeat(np.arange(N_IMAGES), N_CAPTIONS).astype(str)), metric
+
+
+def drawn_captions(rng: np.random.Generator, gains: Sequence[float]) -> tuple[Any, list[Any]]:
+    """Return hits of captions, which an image shares in part, before and after changes that flip whole images often."""
+    is_easy = rng.random((N_IMAGES, 1)) < 0.5
+    before = rng.random((N_IMAGES, N_CAPTIONS)) < np.where(is_easy, 0.85, 0.15)
+    after = []
+    for gain in gains:
+        changes_image = rng.random((N_IMAGES, 1)) < 0.2
+        chance = np.where(before, 0.5 - 5 * gain, 0.5 + 5 * gain)
+        is_flipped = changes_image & (rng.random((N_IMAGES, N_CAPTIONS)) < chance)
+        after.append(clustered_score(before ^ is_flipped))
+    return clustered_score(before), list(zip(changes(len(gains)), after, strict=True))
+
+
+def false_findings(draw: Any, seed: int, n_draws: int) -> int:
+    """Return in how many draws some change without an effect is named."""
+    rng = np.random.default_rng(seed)
+    return sum(
+        any(change.is_named for change in compare_changes(*draw(rng, [0.0] * N_CHANGES))) for _ in range(n_draws)
     )
-    assert n_false <= 0.05 * n_draws
 
 
-@pytest.mark.slow
-def test_the_interval_of_the_best_change_holds_its_true_gain_after_the_choice() -> None:
-    rng = np.random.default_rng(1)
+def coverage_after_choice(draw: Any, seed: int, n_draws: int) -> tuple[int, int]:
+    """Return how many draws name a change, and in how many the interval of the best one holds its true gain."""
+    rng = np.random.default_rng(seed)
     gains = [*[0.0] * (N_CHANGES - 4), 0.04, 0.05, 0.06, 0.07]
     n_covered = n_named = 0
-    for _ in range(500):
-        tried = compare_changes(*drawn(rng, gains))
+    for _ in range(n_draws):
+        tried = compare_changes(*draw(rng, gains))
         named = [number for number, change in enumerate(tried) if change.is_named]
         if named:
             best = max(named, key=lambda number: tried[number].score or 0.0)
@@ -69,7 +89,30 @@ def test_the_interval_of_the_best_change_holds_its_true_gain_after_the_choice() 
             low, high = tried[best].low, tried[best].high
             assert low is not None and high is not None
             n_covered += low <= gains[best] <= high
+    return n_named, n_covered
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("draw", [drawn, drawn_captions])
+def test_a_change_without_an_effect_is_named_in_at_most_one_of_twenty_draws_over_all_changes(draw: Any) -> None:
+    n_draws = 1_000
+    assert false_findings(draw, 0, n_draws) <= 0.05 * n_draws
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("draw", [drawn, drawn_captions])
+def test_the_interval_of_the_best_change_holds_its_true_gain_after_the_choice(draw: Any) -> None:
+    n_named, n_covered = coverage_after_choice(draw, 1, 1_000)
     assert n_named > 50 and n_covered >= 0.95 * n_named
+
+
+@pytest.mark.parametrize("draw", [drawn, drawn_captions])
+def test_an_interval_excludes_no_gain_exactly_if_its_p_value_is_at_most_five_percent(draw: Any) -> None:
+    rng = np.random.default_rng(4)
+    for _ in range(5):
+        for change in compare_changes(*draw(rng, [0.0, 0.03, 0.05, 0.06, 0.09, -0.06])):
+            assert change.low is not None and change.high is not None and change.p is not None
+            assert (change.p <= 0.05) == (not change.low <= 0 <= change.high)
 
 
 def test_a_large_gain_is_named_and_a_change_that_failed_is_not_counted() -> None:

@@ -1,0 +1,274 @@
+"""What wrong set-ups look like: twelve faults planted around a model, and the line of doctor that names each.
+
+    python experiments/faults.py                                     # around tiny, 15 minutes on two cores
+    python experiments/faults.py --model mine.py:load --data D.jsonl  # around an object with net, preprocess, tokenize
+    python experiments/faults.py --page                              # writes the table of docs/faults.md again
+
+Each fault is a small change of the adapter, or of the data, that raises no error. ``doctor --data`` examines it without
+an expected score. A fault is named if a finding has its words, and found if there is another warning or fault instead.
+"""
+
+import argparse
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from clipbench import Dataset, FileImage, Internals, doctor, load_data, load_model
+from clipbench.evaluation.diagnosis import Diagnosis
+from clipbench.models.protocol import Model
+
+N_IMAGES = 120
+WIDTH = 160
+"""Width of an image of 64 x 64 after both of its sides are padded, as only its middle is to be seen."""
+GERMAN = {
+    "a": "ein", "small": "kleiner", "large": "grosser", "of": "von", "left": "links", "right": "rechts", "red": "roter",
+    "green": "gruener", "blue": "blauer", "yellow": "gelber", "white": "weisser", "black": "schwarzer", "and": "und",
+    "against": "vor", "background": "Hintergrund", "plain": "einfarbig", "striped": "gestreifter", "two": "zwei",
+    "spotted": "gepunkteter", "three": "drei", "star": "Stern", "moon": "Mond", "with": "mit", "word": "Wort",
+}  # fmt: skip
+
+
+@dataclass
+class Parts:
+    """The parts of a model, each of which a fault may replace."""
+
+    preprocess: Callable[[Image.Image], np.ndarray]
+    encode_pixels: Callable[[np.ndarray], np.ndarray]
+    tokenize: Callable[[Sequence[str]], dict[str, np.ndarray]]
+    encode_tokens: Callable[[dict[str, np.ndarray]], np.ndarray]
+    mean: np.ndarray
+    std: np.ndarray
+    side: int
+
+
+class Adapter:
+    """A user's object around the parts of a model, which it shows, or hides."""
+
+    def __init__(self, parts: Parts, *, shows_parts: bool, after: Callable[[np.ndarray], np.ndarray] | None = None):
+        self.parts, self.after = parts, after
+        if shows_parts:
+            self.internals = self._internals
+
+    def encode_images(self, images: list[Image.Image]) -> np.ndarray:
+        vectors = self.parts.encode_pixels(np.stack([self.parts.preprocess(image) for image in images]))
+        return vectors if self.after is None else self.after(vectors)
+
+    def encode_texts(self, texts: list[str]) -> np.ndarray:
+        return self.parts.encode_tokens(self.parts.tokenize(texts))
+
+    def _internals(self) -> Internals:
+        parts = self.parts
+        return Internals(
+            preprocess=parts.preprocess,
+            encode_pixels=parts.encode_pixels,
+            tokenize=parts.tokenize,
+            encode_tokens=parts.encode_tokens,
+        )
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault, and what names it."""
+
+    name: str
+    model: Callable[[Parts], Parts] = lambda parts: parts
+    data: Callable[[Dataset], Dataset] = lambda data: data
+    after: Callable[[np.ndarray], np.ndarray] | None = None
+    words: tuple[str, ...] = ()
+    """A finding names the fault if it has one of these."""
+
+
+def planted() -> list[Fault]:
+    """Return the twelve faults."""
+    return [
+        Fault("wrong template", data=_other_template, words=("template", "'a photo of' in front")),
+        Fault("texts in capitals", data=_in_capitals, words=("lower case", "Title Case")),
+        Fault("padding left out", model=_without_padding, words=("padding", "longer text", "padded to")),
+        Fault("squashed, not cropped", model=_squashing, words=("the middle of an image cut out",)),
+        Fault("channels swapped", model=_swapping, words=("red and blue swapped",)),
+        Fault("no normalization", model=_without_normalization, words=("mean and standard deviation", "mean")),
+        Fault("another mean", model=_with_other_mean, words=("mean and standard deviation", "mean")),
+        Fault("lower resolution", model=_reducing, words=("reduced below",)),
+        Fault("captions of another language", data=_in_german, words=("language that the model reads",)),
+        Fault("shifted rows", data=_shifted, words=("row below it", "row above it")),
+        Fault("another tokenizer", model=_with_other_tokens, words=("tokenizer",)),
+        Fault("overflow of half precision", after=_half_precision, words=("not finite",)),
+    ]
+
+
+def _other_template(data: Dataset) -> Dataset:
+    if data.captions is None:
+        return replace(data, templates=("itap of the weird {c}, whatever it may be.",))
+    return replace(data, captions=[f"a photo of {caption[:1].lower()}{caption[1:]}" for caption in data.captions])
+
+
+def _in_capitals(data: Dataset) -> Dataset:
+    if data.captions is None:
+        return replace(data, class_names=tuple(name.upper() for name in data.class_names or ()))
+    return replace(data, captions=[caption.upper() for caption in data.captions])
+
+
+def _without_padding(parts: Parts) -> Parts:
+    def tokenize(texts: Sequence[str]) -> dict[str, np.ndarray]:
+        ids = parts.tokenize(texts)["text"]
+        return {"text": ids[:, : int((ids != 0).sum(axis=1).max())]}
+
+    return replace(parts, tokenize=tokenize)
+
+
+def _squashing(parts: Parts) -> Parts:
+    square = (parts.side, parts.side)
+    return replace(parts, preprocess=lambda image: parts.preprocess(image.resize(square, Image.Resampling.BICUBIC)))
+
+
+def _swapping(parts: Parts) -> Parts:
+    swap = lambda image: Image.merge("RGB", image.convert("RGB").split()[::-1])
+    return replace(parts, preprocess=lambda image: parts.preprocess(swap(image)))
+
+
+def _without_normalization(parts: Parts) -> Parts:
+    return replace(parts, preprocess=lambda image: _colours(parts, parts.preprocess(image)))
+
+
+def _with_other_mean(parts: Parts) -> Parts:
+    other = 0.5 if abs(float(parts.std[0]) - 0.5) > 0.1 else 0.22
+    mean = np.float32(0.5)
+    return replace(parts, preprocess=lambda image: (_colours(parts, parts.preprocess(image)) - mean) / np.float32(other))
+
+
+def _colours(parts: Parts, pixels: np.ndarray) -> np.ndarray:
+    return (pixels * parts.std[:, None, None] + parts.mean[:, None, None]).astype(np.float32)
+
+
+def _reducing(parts: Parts) -> Parts:
+    def preprocess(image: Image.Image) -> np.ndarray:
+        scale = parts.side / 4 / min(image.size)
+        small = image.resize([max(1, round(length * scale)) for length in image.size], Image.Resampling.BICUBIC)
+        return parts.preprocess(small)
+
+    return replace(parts, preprocess=preprocess)
+
+
+def _in_german(data: Dataset) -> Dataset:
+    if data.captions is None:
+        return replace(data, class_names=tuple(_translated(name) for name in data.class_names or ()))
+    return replace(data, captions=[_translated(caption) for caption in data.captions])
+
+
+def _translated(text: str) -> str:
+    return " ".join(GERMAN.get(word.lower(), word[::-1]) for word in text.split())
+
+
+def _shifted(data: Dataset) -> Dataset:
+    if data.captions is None:
+        assert data.labels is not None
+        return replace(data, labels=np.roll(data.labels, 1))
+    return replace(data, captions=[*data.captions[1:], data.captions[0]])
+
+
+def _with_other_tokens(parts: Parts) -> Parts:
+    def tokenize(texts: Sequence[str]) -> dict[str, np.ndarray]:
+        tokens = parts.tokenize(texts)
+        ids = np.array(tokens["text"])
+        largest = int(ids.max())
+        is_word = (ids > 0) & (ids < largest - 1)
+        ids[is_word] = largest - 1 - ids[is_word]
+        return {"text": ids}
+
+    return replace(parts, tokenize=tokenize)
+
+
+def _half_precision(vectors: np.ndarray) -> np.ndarray:
+    largest = np.abs(vectors).max(axis=1)
+    with np.errstate(over="ignore"):
+        return (vectors * (65_504 / np.quantile(largest, 0.9))).astype(np.float16).astype(np.float32)
+
+
+def parts_of(model: Model) -> Parts:
+    """Return the parts of a loaded model that shows all of them, with ids of tokens under the name ``text``."""
+    shown = model.internals()
+    assert shown.preprocess is not None and shown.encode_pixels is not None
+    assert shown.tokenize is not None and shown.encode_tokens is not None
+    side = model.info.image_size or 64
+    black, white = (shown.preprocess(Image.new("RGB", (side, side), (grey,) * 3))[:, 0, 0] for grey in (0, 255))
+    std = 1 / (white - black)
+    return Parts(
+        preprocess=shown.preprocess,
+        encode_pixels=shown.encode_pixels,
+        tokenize=shown.tokenize,
+        encode_tokens=shown.encode_tokens,
+        mean=-black * std,
+        std=std,
+        side=side,
+    )
+
+
+def wide_scenes(folder: Path, n: int = N_IMAGES) -> Dataset:
+    """Return generated scenes in the middle of wide images, with their captions."""
+    scenes = load_data("scenes", data_options={"n": str(n)})
+    assert scenes.captions is not None
+    images = []
+    for number, ref in enumerate(scenes.images):
+        scene = ref.open().convert("RGB").resize((64, 64))
+        wide = Image.new("RGB", (WIDTH, 64), (127, 127, 127))
+        wide.paste(scene, ((WIDTH - 64) // 2, 0))
+        path = folder / f"{number:04}.png"
+        wide.save(path)
+        images.append(FileImage(path))
+    return Dataset(
+        id="wide-scenes",
+        images=images,
+        image_ids=[str(number) for number in range(n)],
+        captions=list(scenes.captions),
+        caption_image=np.arange(n),
+    )
+
+
+def examined(fault: Fault, parts: Parts, data: Dataset, *, shows_parts: bool) -> tuple[str, str]:
+    """Return whether doctor names or finds a planted fault, and the line that does."""
+    adapter = Adapter(fault.model(parts), shows_parts=shows_parts, after=fault.after)
+    return outcome(fault, doctor(adapter, data=fault.data(data)))
+
+
+def outcome(fault: Fault, diagnosis: Diagnosis) -> tuple[str, str]:
+    """Return ``named``, ``found`` or ``-`` for a diagnosis of a model with a fault, and the line."""
+    lines = [
+        (finding, f"{finding.check}: {finding.seen}. {finding.fix}")
+        for finding in diagnosis.findings
+        if finding.status in ("warning", "fault")
+    ]
+    for _, line in lines:
+        if any(words in line for words in fault.words):
+            return "named", line
+    return ("found", lines[0][1]) if lines else ("-", "")
+
+
+def results(parts: Parts, data: Dataset, *, shows_parts: bool) -> Iterator[dict[str, Any]]:
+    """Yield a record for the healthy model, and for each fault."""
+    for fault in [Fault("none"), *planted()]:
+        state, line = examined(fault, parts, data, shows_parts=shows_parts)
+        yield {"fault": fault.name, "shows_parts": shows_parts, "state": state, "line": line}
+
+
+def main() -> None:
+    """Examine each fault, and print a line of JSON for each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="tiny")
+    parser.add_argument("--data")
+    parser.add_argument("--hidden", action="store_true", help="the object shows none of its parts")
+    options = parser.parse_args()
+    model = load_model(options.model)
+    with tempfile.TemporaryDirectory() as folder:
+        data = load_data(options.data) if options.data else wide_scenes(Path(folder))
+        for record in results(parts_of(model), data, shows_parts=not options.hidden):
+            print(json.dumps({"model": options.model, **record}, ensure_ascii=False), flush=True)
+
+
+if __name__ == "__main__":
+    main()
