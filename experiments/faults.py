@@ -139,7 +139,9 @@ def _without_normalization(parts: Parts) -> Parts:
 def _with_other_mean(parts: Parts) -> Parts:
     other = 0.5 if abs(float(parts.std[0]) - 0.5) > 0.1 else 0.22
     mean = np.float32(0.5)
-    return replace(parts, preprocess=lambda image: (_colours(parts, parts.preprocess(image)) - mean) / np.float32(other))
+    return replace(
+        parts, preprocess=lambda image: (_colours(parts, parts.preprocess(image)) - mean) / np.float32(other)
+    )
 
 
 def _colours(parts: Parts, pixels: np.ndarray) -> np.ndarray:

@@ -211,3 +211,55 @@ def test_a_run_opens_with_the_prompt_that_helps_unless_checks_are_left_out(colou
     assert plain.result.evaluations[0].tries == [] and not str(plain).startswith("With")
     assert plain.result.evaluations[0].metrics == tried.result.evaluations[0].metrics
     assert plain.result.evaluations[0].encoded == tried.result.evaluations[0].encoded
+
+
+def test_a_run_whose_changes_cannot_be_tried_says_why(
+    colours: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise ValueError("the sample is too small for this")
+
+    monkeypatch.setattr("clipbench.evaluation.tries._score", fail)
+    measured = run(NameOnly(), "zero-shot", data=colours, out=tmp_path / "run")
+    assert measured.result.evaluations[0].metrics["acc1"].value is not None
+    assert {change.score for change in measured.result.evaluations[0].tries} == {None}
+    opening = str(measured).splitlines()[0]
+    assert opening.startswith("Changes of the texts were not examined: ") and "too small for this" in opening
+
+
+def test_a_low_score_names_the_changes_that_raise_it_and_those_that_do_not(colours: Dataset, tmp_path: Path) -> None:
+    run(NameOnly(), "zero-shot", data=colours, out=tmp_path / "run")
+    page = (tmp_path / "run/report.html").read_text(encoding="utf-8")
+    assert "Changes of the texts that raise it: class names without a template" in page
+    assert "not the article, full stop, space or case" in page
+
+
+@pytest.mark.parametrize("n", [20, 60])
+def test_few_images_are_tried_and_nothing_is_named_without_a_test(colours: Dataset, n: int) -> None:
+    few = colours.take(np.arange(0, 160, 160 // n))
+    diagnosis = doctor(NameOnly(), data=few)
+    assert all(change.p is not None and change.p <= 0.05 for change in diagnosis.tries if change.is_named)
+    assert {finding.check for finding in diagnosis.findings} >= {"try-prompts", "try-images"}
+
+
+def test_data_without_labels_and_captions_leave_nothing_to_try(colours: Dataset) -> None:
+    bare = replace(colours, labels=None, class_names=None)
+    finding = next(finding for finding in doctor(NameOnly(), data=bare).findings if finding.check == "try-prompts")
+    assert finding.status == "not examined" and "neither two classes nor captions" in finding.seen
+
+
+def test_images_of_the_data_whose_vectors_are_not_finite_are_named(colours: Dataset) -> None:
+    class Overflowing(NameOnly):
+        def encode_images(self, images: Sequence[Image.Image]) -> Float32[np.ndarray, "n 8"]:
+            vectors = super().encode_images(images)
+            vectors[vectors[:, 0] > 1] = np.inf
+            return vectors
+
+    finding = next(finding for finding in doctor(Overflowing(), data=colours).findings if finding.check == "vectors")
+    assert finding.status == "fault" and "images of the data have a vector that is not finite" in finding.seen
+
+
+def test_the_size_of_a_crop_in_the_advice_is_the_shorter_side() -> None:
+    fixes = {change.setting: change.fix for change in image_changes(None)}
+    assert "ImageOps.fit(image, (min(image.size), min(image.size)))" in fixes["the middle of an image cut out"]
+    assert "ImageOps.pad(image, (max(image.size), max(image.size)))" in fixes["images padded to a square"]
