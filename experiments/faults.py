@@ -211,6 +211,27 @@ def parts_of(model: Model) -> Parts:
     )
 
 
+def reading_case_and_padding(parts: Parts) -> Parts:
+    """Return the parts of a model that reads capitals and padding, as many do, and ``tiny`` does not."""
+    context = parts.tokenize(["a"])["text"].shape[1]
+    dim = parts.encode_tokens(parts.tokenize(["a"])).shape[1]
+    direction = np.random.default_rng(0).standard_normal(dim).astype(np.float32)
+    direction /= np.linalg.norm(direction)
+
+    def tokenize(texts: Sequence[str]) -> dict[str, np.ndarray]:
+        cased = ["".join(f"q{letter.lower()}" if letter.isupper() else letter for letter in text) for text in texts]
+        return parts.tokenize(cased)
+
+    def encode_tokens(tokens: dict[str, np.ndarray]) -> np.ndarray:
+        ids = tokens["text"]
+        full = np.pad(ids, ((0, 0), (0, context - ids.shape[1])))
+        vectors = parts.encode_tokens({"text": full})
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        return vectors + lengths * direction * (1 - ids.shape[1] / context)
+
+    return replace(parts, tokenize=tokenize, encode_tokens=encode_tokens)
+
+
 def wide_scenes(folder: Path, n: int = N_IMAGES) -> Dataset:
     """Return generated scenes in the middle of wide images, with their captions."""
     scenes = load_data("scenes", data_options={"n": str(n)})

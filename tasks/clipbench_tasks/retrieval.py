@@ -380,9 +380,10 @@ def _rule_column(direction: Direction, ks: Cutoffs) -> Columns:
 def _rule_leads(direction: Direction, ks: Cutoffs) -> Column | None:
     """Return each query's R@1 minus its R@1 if all queries got the same item, the one that is right most often.
 
-    None where this is no better than chance, as every item is right equally often.
+    None where this is no better than chance, as every item is right equally often, and where the queries are a sample,
+    whose own best item is not the best one of all queries.
     """
-    if 1 not in _measured_ks(direction, ks):
+    if 1 not in _measured_ks(direction, ks) or len(direction.images) < direction.n_all:
         return None
     groups, items = direction.queries.groups, direction.items.groups
     item = int(np.flatnonzero(items == np.bincount(groups).argmax())[0])
