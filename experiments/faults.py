@@ -1,8 +1,7 @@
 """What wrong set-ups look like: twelve faults planted around a model, and the line of doctor that names each.
 
-    python experiments/faults.py                                     # around tiny, 15 minutes on two cores
-    python experiments/faults.py --model mine.py:load --data D.jsonl  # around an object with net, preprocess, tokenize
-    python experiments/faults.py --page                              # writes the table of docs/faults.md again
+    python experiments/faults.py                                       # around tiny, 10 minutes
+    python experiments/faults.py --model runs/mine --data photos.jsonl  # around a model that shows its parts
 
 Each fault is a small change of the adapter, or of the data, that raises no error. ``doctor --data`` examines it without
 an expected score. A fault is named if a finding has its words, and found if there is another warning or fault instead.
@@ -20,12 +19,13 @@ import numpy as np
 from PIL import Image
 
 from clipbench import Dataset, FileImage, Internals, doctor, load_data, load_model
+from clipbench.data import DataOptions, dataset_loading
 from clipbench.evaluation.diagnosis import Diagnosis
 from clipbench.models.protocol import Model
 
-N_IMAGES = 120
-WIDTH = 160
-"""Width of an image of 64 x 64 after both of its sides are padded, as only its middle is to be seen."""
+N_IMAGES = 100
+WIDENING = 2.5
+"""Width over height of an image after both of its sides are padded, as only its middle is to be seen."""
 GERMAN = {
     "a": "ein", "small": "kleiner", "large": "grosser", "of": "von", "left": "links", "right": "rechts", "red": "roter",
     "green": "gruener", "blue": "blauer", "yellow": "gelber", "white": "weisser", "black": "schwarzer", "and": "und",
@@ -80,6 +80,8 @@ class Fault:
     model: Callable[[Parts], Parts] = lambda parts: parts
     data: Callable[[Dataset], Dataset] = lambda data: data
     after: Callable[[np.ndarray], np.ndarray] | None = None
+    is_of_classes: bool = False
+    """True if it is planted in data with classes, where there are some."""
     words: tuple[str, ...] = ()
     """A finding names the fault if it has one of these."""
 
@@ -87,8 +89,8 @@ class Fault:
 def planted() -> list[Fault]:
     """Return the twelve faults."""
     return [
-        Fault("wrong template", data=_other_template, words=("template", "'a photo of' in front")),
-        Fault("texts in capitals", data=_in_capitals, words=("lower case", "Title Case")),
+        Fault("wrong template", data=_other_template, is_of_classes=True, words=("template", "'a photo of' in front")),
+        Fault("texts in capitals", data=_in_capitals, is_of_classes=True, words=("lower case", "Title Case")),
         Fault("padding left out", model=_without_padding, words=("padding", "longer text", "padded to")),
         Fault("squashed, not cropped", model=_squashing, words=("the middle of an image cut out",)),
         Fault("channels swapped", model=_swapping, words=("red and blue swapped",)),
@@ -97,7 +99,9 @@ def planted() -> list[Fault]:
         Fault("lower resolution", model=_reducing, words=("reduced below",)),
         Fault("captions of another language", data=_in_german, words=("language that the model reads",)),
         Fault("shifted rows", data=_shifted, words=("row below it", "row above it")),
-        Fault("another tokenizer", model=_with_other_tokens, words=("tokenizer",)),
+        Fault(
+            "another tokenizer", model=_with_other_tokens, words=("the tokenizer gives", "common words have the tokens")
+        ),
         Fault("overflow of half precision", after=_half_precision, words=("not finite",)),
     ]
 
@@ -175,10 +179,11 @@ def _shifted(data: Dataset) -> Dataset:
 
 
 def _with_other_tokens(parts: Parts) -> Parts:
+    largest = int(parts.tokenize(["zebra ~"])["text"].max())
+
     def tokenize(texts: Sequence[str]) -> dict[str, np.ndarray]:
         tokens = parts.tokenize(texts)
         ids = np.array(tokens["text"])
-        largest = int(ids.max())
         is_word = (ids > 0) & (ids < largest - 1)
         ids[is_word] = largest - 1 - ids[is_word]
         return {"text": ids}
@@ -232,31 +237,42 @@ def reading_case_and_padding(parts: Parts) -> Parts:
     return replace(parts, tokenize=tokenize, encode_tokens=encode_tokens)
 
 
-def wide_scenes(folder: Path, n: int = N_IMAGES) -> Dataset:
-    """Return generated scenes in the middle of wide images, with their captions."""
-    scenes = load_data("scenes", data_options={"n": str(n)})
-    assert scenes.captions is not None
+def widened(data: Dataset, folder: Path) -> Dataset:
+    """Return the data with grey on both sides of each image, which a model that crops the middle does not see."""
     images = []
-    for number, ref in enumerate(scenes.images):
-        scene = ref.open().convert("RGB").resize((64, 64))
-        wide = Image.new("RGB", (WIDTH, 64), (127, 127, 127))
-        wide.paste(scene, ((WIDTH - 64) // 2, 0))
-        path = folder / f"{number:04}.png"
+    for number, ref in enumerate(data.images):
+        image = ref.open().convert("RGB")
+        wide = Image.new("RGB", (round(WIDENING * image.height), image.height), (127, 127, 127))
+        wide.paste(image, ((wide.width - image.width) // 2, 0))
+        path = folder / f"{data.id}-{number:04}.png"
         wide.save(path)
         images.append(FileImage(path))
-    return Dataset(
-        id="wide-scenes",
-        images=images,
-        image_ids=[str(number) for number in range(n)],
-        captions=list(scenes.captions),
-        caption_image=np.arange(n),
+    return replace(data, images=images)
+
+
+def scenes_of(folder: Path, n: int = N_IMAGES) -> tuple[Dataset, Dataset]:
+    """Return generated scenes with captions, and generated scenes with classes, in the middle of wide images."""
+    captioned = load_data("scenes", data_options={"n": str(n)})
+    classes = dataset_loading.load_data("scenes", DataOptions(options={"n": str(n)}, form="classes"))
+    label_set = (classes.label_sets or {})["kind"]
+    kinds = replace(
+        classes, id="kinds", labels=label_set.labels, class_names=label_set.class_names, label_sets=None, captions=None
     )
+    return widened(captioned, folder), widened(kinds, folder)
 
 
-def examined(fault: Fault, parts: Parts, data: Dataset, *, shows_parts: bool) -> tuple[str, str]:
-    """Return whether doctor names or finds a planted fault, and the line that does."""
+def examined(fault: Fault, parts: Parts, data: Dataset, *, shows_parts: bool) -> dict[str, Any]:
+    """Return whether doctor names or finds a planted fault, the line that does, and the score with the fault."""
     adapter = Adapter(fault.model(parts), shows_parts=shows_parts, after=fault.after)
-    return outcome(fault, doctor(adapter, data=fault.data(data)))
+    diagnosis = doctor(adapter, data=fault.data(data))
+    state, line = outcome(fault, diagnosis)
+    scores = [
+        change.score - change.change
+        for change in diagnosis.tries
+        if change.score is not None and change.change is not None
+    ]
+    score = round(scores[0], 3) if scores else None
+    return {"fault": fault.name, "shows_parts": shows_parts, "state": state, "score": score, "line": line}
 
 
 def outcome(fault: Fault, diagnosis: Diagnosis) -> tuple[str, str]:
@@ -272,11 +288,20 @@ def outcome(fault: Fault, diagnosis: Diagnosis) -> tuple[str, str]:
     return ("found", lines[0][1]) if lines else ("-", "")
 
 
-def results(parts: Parts, data: Dataset, *, shows_parts: bool) -> Iterator[dict[str, Any]]:
-    """Yield a record for the healthy model, and for each fault."""
+def results(
+    parts: Parts, captioned: Dataset, classes: Dataset | None = None, *, shows_parts: bool, names: Sequence[str] = ()
+) -> Iterator[dict[str, Any]]:
+    """Yield a record for the healthy model, and for each fault.
+
+    Args:
+        captioned: the data, in general with captions.
+        classes: data with classes, None to plant all faults in the same data.
+        names: of the faults to examine, all if empty.
+    """
     for fault in [Fault("none"), *planted()]:
-        state, line = examined(fault, parts, data, shows_parts=shows_parts)
-        yield {"fault": fault.name, "shows_parts": shows_parts, "state": state, "line": line}
+        if not names or fault.name in names:
+            data = classes if fault.is_of_classes and classes is not None else captioned
+            yield examined(fault, parts, data, shows_parts=shows_parts)
 
 
 def main() -> None:
@@ -284,12 +309,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--data")
+    parser.add_argument("--fault", action="append", default=[], help="name of a fault (repeatable)")
     parser.add_argument("--hidden", action="store_true", help="the object shows none of its parts")
     options = parser.parse_args()
     model = load_model(options.model)
     with tempfile.TemporaryDirectory() as folder:
-        data = load_data(options.data) if options.data else wide_scenes(Path(folder))
-        for record in results(parts_of(model), data, shows_parts=not options.hidden):
+        if options.data:
+            data, classes = widened(load_data(options.data), Path(folder)), None
+        else:
+            data, classes = scenes_of(Path(folder))
+        parts = reading_case_and_padding(parts_of(model)) if options.model == "tiny" else parts_of(model)
+        for record in results(parts, data, classes, shows_parts=not options.hidden, names=options.fault):
             print(json.dumps({"model": options.model, **record}, ensure_ascii=False), flush=True)
 
 

@@ -32,7 +32,7 @@ from clipbench.models.introspection.input_changes import (
 )
 from clipbench.models.protocol import Embedder, Model, ModelEmbedder, capability
 from clipbench.results.numbers import change as change_text
-from clipbench.results.numbers import change_interval, counted
+from clipbench.results.numbers import change_interval, counted, interval, metric_value, quantity
 from clipbench.results.record import CheckFinding, Metric, TriedChange
 from clipbench.results.tried_changes import METRICS, best_change, gain_sentence
 from clipbench.seeding import generator
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 N_SAMPLES = 500
 """Images of the sample that changes are tried on."""
+NEAR_CHANCE = 0.1
+"""Share of the way from chance to 1 below which a score is near chance."""
 LEAST_GAIN = 0.02
 """Gain below which a change is not named, however small its p-value."""
 
@@ -221,6 +223,17 @@ def tries_finding(tries: Tries | None, kind: str, reason: str = "") -> CheckFind
     n_failed = len(changes) - len(tried)
     failed = f" ({counted(n_failed, 'change')} not examined: {_first_reason(changes)})" if n_failed else ""
     n = max(change.n for change in tried)
+    if best is None and kind != "images" and is_near_chance(tries.metric):
+        score, bounds = metric_value(tries.metric), interval(tries.metric)
+        return replace(
+            finding,
+            status="warning",
+            seen=f"{tries.title} is {score} {bounds} on {counted(n, 'sample')}, where chance is"
+            f" {quantity(tries.metric.chance, 'fraction')}, and none of {counted(len(tried), 'change')} raises it"
+            f" clearly{failed}",
+            fix="check that the texts belong to these images and are in a language that the model reads, and the"
+            " tokenizer and the weights",
+        )
     if best is None:
         return replace(
             finding,
@@ -231,6 +244,20 @@ def tries_finding(tries: Tries | None, kind: str, reason: str = "") -> CheckFind
     assert best.change is not None
     seen = f"{gain_sentence(best, tries.title)}: {change_text(best.change, 'fraction')} {bounds}{failed}"
     return replace(finding, status="warning", seen=seen, fix=best.fix)
+
+
+def is_near_chance(metric: Metric) -> bool:
+    """Return whether a score is surely less than a tenth of the way from chance to 1.
+
+    Example:
+        >>> is_near_chance(Metric(value=0.01, low=0.0, high=0.03, chance=0.01))
+        True
+        >>> is_near_chance(Metric(value=0.1, low=0.0, high=0.3, chance=0.1))  # too few samples to say
+        False
+    """
+    if metric.high is None or metric.chance is None:
+        return False
+    return metric.high < metric.chance + NEAR_CHANCE * (1 - metric.chance)
 
 
 def _first_reason(changes: Sequence[TriedChange]) -> str:

@@ -26,7 +26,7 @@ def script() -> Any:
 def test_doctor_names_at_least_ten_of_twelve_planted_faults_and_none_of_the_model_itself(tmp_path: Path) -> None:
     faults = script()
     parts = faults.reading_case_and_padding(faults.parts_of(load_model("tiny")))
-    records = list(faults.results(parts, faults.wide_scenes(tmp_path), shows_parts=True))
+    records = list(faults.results(parts, *faults.scenes_of(tmp_path), shows_parts=True))
     states = {record["fault"]: record["state"] for record in records}
     assert len(states) == 13 and states.pop("none") == "-"
     named = [fault for fault, state in states.items() if state == "named"]

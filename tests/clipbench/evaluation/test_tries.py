@@ -20,7 +20,7 @@ from clipbench.models.introspection.input_changes import (
     prompt_changes,
 )
 from clipbench.results.record import Metric
-from clipbench.testing import INFO
+from clipbench.testing import INFO, ToyModel
 
 N, N_CHANGES = 300, 20
 COLOURS = {"red": (230, 20, 20), "green": (20, 200, 30), "blue": (20, 40, 220), "grey": (128, 128, 128)}
@@ -249,10 +249,13 @@ def test_data_without_labels_and_captions_leave_nothing_to_try(colours: Dataset)
 
 
 def test_images_of_the_data_whose_vectors_are_not_finite_are_named(colours: Dataset) -> None:
-    class Overflowing(NameOnly):
-        def encode_images(self, images: Sequence[Image.Image]) -> Float32[np.ndarray, "n 8"]:
-            vectors = super().encode_images(images)
-            vectors[vectors[:, 0] > 1] = np.inf
+    class Overflowing(ToyModel):
+        def encode_images(self, images: Sequence[Image.Image]) -> Any:
+            is_red = [
+                np.argmax(np.asarray(image.convert("RGB")).mean(axis=(0, 1)) - (60, 0, 0)) == 0 for image in images
+            ]
+            vectors = np.array(super().encode_images(images))
+            vectors[np.array(is_red)] = np.inf
             return vectors
 
     finding = next(finding for finding in doctor(Overflowing(), data=colours).findings if finding.check == "vectors")
