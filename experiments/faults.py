@@ -108,7 +108,7 @@ def planted() -> list[Fault]:
 
 def _other_template(data: Dataset) -> Dataset:
     if data.captions is None:
-        return replace(data, templates=("itap of the weird {c}, whatever it may be.",))
+        return replace(data, templates=("not a photo of a star, but of a {c}",))
     return replace(data, captions=[f"a photo of {caption[:1].lower()}{caption[1:]}" for caption in data.captions])
 
 
@@ -141,11 +141,8 @@ def _without_normalization(parts: Parts) -> Parts:
 
 
 def _with_other_mean(parts: Parts) -> Parts:
-    other = 0.5 if abs(float(parts.std[0]) - 0.5) > 0.1 else 0.22
-    mean = np.float32(0.5)
-    return replace(
-        parts, preprocess=lambda image: (_colours(parts, parts.preprocess(image)) - mean) / np.float32(other)
-    )
+    mean, std = np.float32(123.675), np.float32(58.395)  # of pixels in [0, 255], but the pixels are in [0, 1]
+    return replace(parts, preprocess=lambda image: (_colours(parts, parts.preprocess(image)) - mean) / std)
 
 
 def _colours(parts: Parts, pixels: np.ndarray) -> np.ndarray:
