@@ -108,7 +108,7 @@ def planted() -> list[Fault]:
 
 def _other_template(data: Dataset) -> Dataset:
     if data.captions is None:
-        return replace(data, templates=("not a photo of a star, but of a {c}",))
+        return replace(data, templates=("My {c}: the one beside a Star, a Moon and a Cube",))
     return replace(data, captions=[f"a photo of {caption[:1].lower()}{caption[1:]}" for caption in data.captions])
 
 

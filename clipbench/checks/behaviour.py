@@ -14,12 +14,14 @@ from jaxtyping import Float
 
 from clipbench.checks.pairs import (
     MIN_PAIRS,
+    N_MORE_PAIRS,
     USEFUL,
     Pairs,
     compare_margins,
     first_pairs,
     pair_separation,
     scene_pairs,
+    user_pairs,
     variant_improves,
 )
 from clipbench.checks.subject import CheckOutcome, NotExamined, Rows, Subject, fault, healthy, largest_distance, warning
@@ -33,6 +35,7 @@ from clipbench.models.introspection.variants import case_variants, images_as, te
 from clipbench.models.protocol import Role
 from clipbench.results.grouping import group_values
 from clipbench.results.numbers import counted
+from clipbench.stats.intervals import Interval
 
 Item = TypeVar("Item")
 
@@ -274,7 +277,7 @@ def true_pairs(subject: Subject) -> CheckOutcome:
             f" assistant turn: {model_option(template='FILE')}, for Qwen3-VL-Embedding on vLLM"
             f" {model_option(template='qwen3-vl')}",
         )
-    mean, (low, high, _) = pair_separation(pairs)
+    pairs, (mean, (low, high, _)) = _deciding_pairs(subject, pairs)
     if low is None or high is None:
         raise NotExamined(f"{pairs.source} have too few different texts to decide")
     observation = (
@@ -291,6 +294,17 @@ def true_pairs(subject: Subject) -> CheckOutcome:
     if high >= USEFUL:
         raise NotExamined(f"{observation}: too few pairs to decide")
     return _unrelated_pairs(subject, pairs, f"{observation}: {'they are lower' if high < 0 else TOO_LITTLE}")
+
+
+def _deciding_pairs(subject: Subject, pairs: Pairs) -> tuple[Pairs, tuple[float, Interval]]:
+    """Return the pairs with their separation, or more of the user's pairs where the first ones do not decide."""
+    separation = pair_separation(pairs)
+    low, high = separation[1].low, separation[1].high
+    is_open = low is not None and high is not None and low <= 0 and high >= USEFUL
+    if not (is_open and pairs.is_own and subject.encodes and subject.dataset is not None):
+        return pairs, separation
+    more = user_pairs(subject.dataset, subject.model, subject.seed, n=N_MORE_PAIRS)
+    return (pairs, separation) if more is None else (more, pair_separation(more))
 
 
 def _unrelated_pairs(subject: Subject, pairs: Pairs, observation: str) -> CheckOutcome:
