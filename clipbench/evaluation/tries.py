@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 N_SAMPLES = 500
 """Images of the sample that changes are tried on."""
 NEAR_CHANCE = 0.1
-"""Share of the way from chance to 1 below which a score is near chance."""
+"""Fraction of the way from chance to 1 below which a score is near chance."""
 LEAST_GAIN = 0.02
 """Gain below which a change is not named, however small its p-value."""
 
