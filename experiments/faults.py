@@ -97,7 +97,7 @@ def planted() -> list[Fault]:
         Fault("no normalization", model=_without_normalization, words=("mean and standard deviation", "mean")),
         Fault("another mean", model=_with_other_mean, words=("mean and standard deviation", "mean")),
         Fault("lower resolution", model=_reducing, words=("reduced below",)),
-        Fault("captions of another language", data=_in_german, words=("language that the model reads",)),
+        Fault("captions of another language", data=_in_german, words=("so both towers fit",)),
         Fault("shifted rows", data=_shifted, words=("row below it", "row above it")),
         Fault(
             "another tokenizer", model=_with_other_tokens, words=("the tokenizer gives", "common words have the tokens")

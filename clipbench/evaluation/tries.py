@@ -78,7 +78,13 @@ def has_choice_of_classes(dataset: Dataset) -> bool:
 
 
 def try_changes(
-    task: Task, dataset: Dataset, embedder: Embedder, *, with_images: bool = True, seed: int = 0
+    task: Task,
+    dataset: Dataset,
+    embedder: Embedder,
+    *,
+    with_images: bool = True,
+    most_texts: int | None = None,
+    seed: int = 0,
 ) -> Tries | None:
     """Return the effect of each change of the input on a stratified sample.
 
@@ -91,6 +97,7 @@ def try_changes(
         embedder: the model as it is. Vectors without a model cannot be tried, and give None.
         with_images: also try changes of images, which encodes the sample once per change, and changes of the parts that
             the model shows.
+        most_texts: texts that a change may have encoded. One that needs more is not tried. None for no limit.
         seed: of the sample.
     """
     encoder = capability(embedder, ModelEmbedder)
@@ -103,7 +110,11 @@ def try_changes(
         metric, tried = Metric(value=None, reason=reason), [_not_tried(change, reason) for change in changes]
     else:
         with tempfile.TemporaryDirectory(prefix="clipbench-tries-") as root:
-            scores = [_try(change, task, sample, embedder, Path(root), seed) for change in changes]
+            scores = [
+                too_many_texts(n_texts_of(change, task, sample), most_texts)
+                or _try(change, task, sample, embedder, Path(root), seed)
+                for change in changes
+            ]
         metric, tried = base[1], compare_changes(base, list(zip(changes, scores, strict=True)), seed=seed)
     return Tries(
         metric_name=f"{task.name}/{METRICS[task.name]}",
@@ -118,7 +129,8 @@ def tried_texts(
 ) -> list[TriedChange]:
     """Return the changes of the texts that were tried for a finished evaluation, none where nothing can be tried.
 
-    The images are embedded already, so each change costs the encoding of a sample's texts.
+    The images are embedded already, so each change costs the encoding of a sample's texts. A change with more texts
+    than the evaluation has images and texts, such as 80 templates on a few images, is left to ``doctor``.
 
     Args:
         tries_served: also try a model behind a server, where each request may cost money.
@@ -127,8 +139,28 @@ def tried_texts(
         return []
     task, dataset = build_task(request), datasets.dataset_for(request, embedder)
     may_try = has_choice_of_classes(dataset) if request.task == "zero-shot" else dataset.captions is not None
-    tries = try_changes(task, dataset, embedder, with_images=False, seed=seed) if may_try else None
+    if not may_try:
+        return []
+    most_texts = max(N_SAMPLES, len(dataset) + len(dataset.captions or dataset.class_names or ()))
+    tries = try_changes(task, dataset, embedder, with_images=False, most_texts=most_texts, seed=seed)
     return [] if tries is None else list(tries.changes)
+
+
+def n_texts_of(change: InputChange, task: Task, dataset: Dataset) -> int:
+    """Return the number of texts that a change has encoded, 0 for a change of images."""
+    if change.kind == "images":
+        return 0
+    if change.kind == "captions":
+        return len(dataset.captions or ())
+    templates = change.templates or _current_templates(task, dataset) or DEFAULT_TEMPLATES
+    return len(templates) * len(dataset.class_names or ())
+
+
+def too_many_texts(n: int, most: int | None) -> str:
+    """Return the reason why a change is not tried, empty if it may be."""
+    if most is None or n <= most:
+        return ""
+    return f"it needs {counted(n, 'text')}, more than a run should pay: doctor with the data tries it"
 
 
 def input_changes(task: Task, dataset: Dataset, model: Model, *, with_images: bool) -> list[InputChange]:
@@ -137,12 +169,16 @@ def input_changes(task: Task, dataset: Dataset, model: Model, *, with_images: bo
     if of_texts == "captions":
         changes = list(caption_changes())
     else:
-        given = getattr(task, "prompts", None)
-        current = given.templates if given is not None else dataset.templates or DEFAULT_TEMPLATES
-        changes = list(prompt_changes(current, dataset.templates))
+        changes = list(prompt_changes(_current_templates(task, dataset), dataset.templates))
     if with_images:
         changes += [*_part_changes(model, of_texts), *image_changes(model.info.image_size)]
     return changes
+
+
+def _current_templates(task: Task, dataset: Dataset) -> tuple[str, ...] | None:
+    """Return the templates in use, None for prompts that are given by class."""
+    given = getattr(task, "prompts", None)
+    return given.templates if given is not None else dataset.templates or DEFAULT_TEMPLATES
 
 
 def _part_changes(model: Model, of_texts: ChangeKind) -> Sequence[InputChange]:

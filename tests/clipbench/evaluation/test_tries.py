@@ -266,3 +266,11 @@ def test_the_size_of_a_crop_in_the_advice_is_the_shorter_side() -> None:
     fixes = {change.setting: change.fix for change in image_changes(None)}
     assert "ImageOps.fit(image, (min(image.size), min(image.size)))" in fixes["the middle of an image cut out"]
     assert "ImageOps.pad(image, (max(image.size), max(image.size)))" in fixes["images padded to a square"]
+
+
+def test_a_run_leaves_the_changes_to_doctor_that_need_more_texts_than_it_has(colours: Dataset) -> None:
+    labels = np.arange(160) % 20
+    many = replace(colours, class_names=tuple(f"colour {number}" for number in range(20)), labels=labels)
+    tried = run(NameOnly(), "zero-shot", data=many).result.evaluations[0].tries
+    reasons = {change.setting: change.reason for change in tried if change.reason}
+    assert list(reasons) == ["OpenAI's 80 templates for ImageNet"] and "1600 texts" in str(reasons).replace(",", "")
