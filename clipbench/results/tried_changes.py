@@ -31,7 +31,8 @@ def gain_sentence(change: TriedChange, title: str | None = None) -> str:
     assert change.score is not None and change.change is not None
     after, before = quantity(change.score, "fraction"), quantity(change.score - change.change, "fraction")
     name = title or TITLES.get(change.kind, "the score")
-    return f"With {change.setting}, {name} is {after} instead of {before} (on {counted(change.n, 'sample')})"
+    what = change.setting if change.setting.startswith("without") else f"with {change.setting}"
+    return f"{what[:1].upper()}{what[1:]}, {name} is {after} instead of {before} (on {counted(change.n, 'sample')})"
 
 
 def cause_sentence(changes: Sequence[TriedChange]) -> str:
