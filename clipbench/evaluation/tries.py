@@ -45,6 +45,10 @@ N_SAMPLES = 500
 """Images of the sample that changes are tried on."""
 NEAR_CHANCE = 0.1
 """Fraction of the way from chance to 1 below which a score is near chance."""
+LEAST_SAMPLES = 100
+"""Images of the sample of a run with few images, on which only large effects show."""
+PAID_BY_RUN = 0.25
+"""Largest number of captions that a run tries, as a fraction of the images and texts that it encodes."""
 LEAST_GAIN = 0.02
 """Gain below which a change is not named, however small its p-value."""
 
@@ -83,6 +87,7 @@ def try_changes(
     embedder: Embedder,
     *,
     with_images: bool = True,
+    n_samples: int = N_SAMPLES,
     most_texts: int | None = None,
     seed: int = 0,
 ) -> Tries | None:
@@ -97,13 +102,14 @@ def try_changes(
         embedder: the model as it is. Vectors without a model cannot be tried, and give None.
         with_images: also try changes of images, which encodes the sample once per change, and changes of the parts that
             the model shows.
+        n_samples: images of the sample.
         most_texts: texts that a change may have encoded. One that needs more is not tried. None for no limit.
         seed: of the sample.
     """
     encoder = capability(embedder, ModelEmbedder)
     if encoder is None:
         return None
-    sample = random_subset(dataset.whole(), N_SAMPLES, generator(seed, "tries", "sample"))
+    sample = random_subset(dataset.whole(), n_samples, generator(seed, "tries", "sample"))
     changes = input_changes(task, sample, encoder.model, with_images=with_images)
     base, reason = _base_score(task, sample, embedder, seed)
     if base is None:
@@ -129,8 +135,9 @@ def tried_texts(
 ) -> list[TriedChange]:
     """Return the changes of the texts that were tried for a finished evaluation, none where nothing can be tried.
 
-    The images are embedded already, so each change costs the encoding of a sample's texts. A change with more texts
-    than the evaluation has images and texts, such as 80 templates on a few images, is left to ``doctor``.
+    The images are embedded already, so each change costs the encoding of a sample's texts. The evaluation pays for a
+    fraction of its own encodings: captions are tried on fewer images, and a change with more texts than the evaluation
+    has images and texts, such as 80 templates on a few images, is left to ``doctor``.
 
     Args:
         tries_served: also try a model behind a server, where each request may cost money.
@@ -141,9 +148,24 @@ def tried_texts(
     may_try = has_choice_of_classes(dataset) if request.task == "zero-shot" else dataset.captions is not None
     if not may_try:
         return []
-    most_texts = max(N_SAMPLES, len(dataset) + len(dataset.captions or dataset.class_names or ()))
-    tries = try_changes(task, dataset, embedder, with_images=False, most_texts=most_texts, seed=seed)
+    n_encoded = len(dataset) + len(dataset.captions or dataset.class_names or ())
+    n_samples = n_captioned_samples(n_encoded, dataset) if request.task == "retrieval" else N_SAMPLES
+    most_texts = max(N_SAMPLES, n_encoded)
+    tries = try_changes(
+        task, dataset, embedder, with_images=False, n_samples=n_samples, most_texts=most_texts, seed=seed
+    )
     return [] if tries is None else list(tries.changes)
+
+
+def n_captioned_samples(n_encoded: int, dataset: Dataset) -> int:
+    """Return the number of images whose captions a run tries: all changes together take a fraction of its encodings.
+
+    Args:
+        n_encoded: images and texts of the evaluation.
+    """
+    texts_per_image = len(dataset.captions or ()) / max(1, len(dataset))
+    n_affordable = PAID_BY_RUN * n_encoded / (len(caption_changes()) * max(1.0, texts_per_image))
+    return int(min(N_SAMPLES, max(LEAST_SAMPLES, n_affordable)))
 
 
 def n_texts_of(change: InputChange, task: Task, dataset: Dataset) -> int:
