@@ -313,7 +313,8 @@ def _unrelated_pairs(subject: Subject, pairs: Pairs, observation: str) -> CheckO
     if scenes is not None:
         return fault(
             f"{observation}, but generated scenes with English captions are at {scenes:.2f}, so both towers fit",
-            "check that the texts belong to these images, and are in a language that the model reads",
+            "check that the texts belong to these images and are in a language that the model reads, and whether it was"
+            " trained on such images at all",
         )
     fix = "check that both towers are trained, that they belong to one model, and that the texts belong to these images"
     if pairs.is_own and subject.encodes:

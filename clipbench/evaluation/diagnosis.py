@@ -17,7 +17,7 @@ from clipbench.errors import DataError, UsageError, on_command_line, option
 from clipbench.evaluation.datasets import Datasets
 from clipbench.evaluation.plan import RunOptions, task_class
 from clipbench.evaluation.score_causes import Expectation, Inquiry, Reload, ScoreCauses
-from clipbench.evaluation.tries import Tries, task_to_try, tries_finding, try_changes
+from clipbench.evaluation.tries import Tries, TryScope, task_to_try, tries_finding, try_changes
 from clipbench.models.encoding.loading import load_embedder
 from clipbench.models.options import PRECISIONS, LoadOptions
 from clipbench.models.protocol import Embedder, ModelInfo
@@ -186,7 +186,7 @@ def _try(dataset: Dataset, embedder: Embedder, options: DoctorOptions) -> tuple[
     if embedder.info.family == SERVED and not options.tries_served:
         reason = f"each change costs requests to the server: {_try_option()} tries them all the same"
         return None, [tries_finding(None, kind, reason) for kind in (of_texts, "images")]
-    tries = try_changes(task, dataset, embedder, seed=options.seed)
+    tries = try_changes(task, dataset, embedder, TryScope(), seed=options.seed)
     return tries, [tries_finding(tries, kind, GIVEN) for kind in (of_texts, "images")]
 
 

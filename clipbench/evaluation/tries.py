@@ -54,6 +54,18 @@ LEAST_GAIN = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
+class TryScope:
+    """The changes that are tried, and on how much."""
+
+    with_images: bool = True
+    """Also changes of images, which encode the sample once per change, and of the parts that the model shows."""
+    n_samples: int = N_SAMPLES
+    """Images of the sample."""
+    most_texts: int | None = None
+    """Texts that a change may have encoded. One that needs more is not tried. None for no limit."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Tries:
     """All changes that were tried for one metric on a sample."""
 
@@ -81,16 +93,7 @@ def has_choice_of_classes(dataset: Dataset) -> bool:
     return has_classes and len(dataset.class_names or ()) > 1 and dataset.label_sets is None
 
 
-def try_changes(
-    task: Task,
-    dataset: Dataset,
-    embedder: Embedder,
-    *,
-    with_images: bool = True,
-    n_samples: int = N_SAMPLES,
-    most_texts: int | None = None,
-    seed: int = 0,
-) -> Tries | None:
+def try_changes(task: Task, dataset: Dataset, embedder: Embedder, scope: TryScope, *, seed: int = 0) -> Tries | None:
     """Return the effect of each change of the input on a stratified sample.
 
     The number of changes is fixed. P-values and intervals are corrected for all of them by Bonferroni, so that choosing
@@ -100,24 +103,20 @@ def try_changes(
     Args:
         task: zero-shot or retrieval.
         embedder: the model as it is. Vectors without a model cannot be tried, and give None.
-        with_images: also try changes of images, which encodes the sample once per change, and changes of the parts that
-            the model shows.
-        n_samples: images of the sample.
-        most_texts: texts that a change may have encoded. One that needs more is not tried. None for no limit.
         seed: of the sample.
     """
     encoder = capability(embedder, ModelEmbedder)
     if encoder is None:
         return None
-    sample = random_subset(dataset.whole(), n_samples, generator(seed, "tries", "sample"))
-    changes = input_changes(task, sample, encoder.model, with_images=with_images)
+    sample = random_subset(dataset.whole(), scope.n_samples, generator(seed, "tries", "sample"))
+    changes = input_changes(task, sample, encoder.model, with_images=scope.with_images)
     base, reason = _base_score(task, sample, embedder, seed)
     if base is None:
         metric, tried = Metric(value=None, reason=reason), [_not_tried(change, reason) for change in changes]
     else:
         with tempfile.TemporaryDirectory(prefix="clipbench-tries-") as root:
             scores = [
-                too_many_texts(n_texts_of(change, task, sample), most_texts)
+                too_many_texts(n_texts_of(change, task, sample), scope.most_texts)
                 or _try(change, task, sample, embedder, Path(root), seed)
                 for change in changes
             ]
@@ -150,10 +149,8 @@ def tried_texts(
         return []
     n_encoded = len(dataset) + len(dataset.captions or dataset.class_names or ())
     n_samples = n_captioned_samples(n_encoded, dataset) if request.task == "retrieval" else N_SAMPLES
-    most_texts = max(N_SAMPLES, n_encoded)
-    tries = try_changes(
-        task, dataset, embedder, with_images=False, n_samples=n_samples, most_texts=most_texts, seed=seed
-    )
+    scope = TryScope(with_images=False, n_samples=n_samples, most_texts=max(N_SAMPLES, n_encoded))
+    tries = try_changes(task, dataset, embedder, scope, seed=seed)
     return [] if tries is None else list(tries.changes)
 
 
