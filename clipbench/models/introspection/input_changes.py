@@ -11,7 +11,7 @@ from typing import Literal
 
 from PIL import Image
 
-from clipbench.data.prompts import DEFAULT_TEMPLATES, PLACEHOLDER
+from clipbench.data.prompts import DEFAULT_TEMPLATES, PLACEHOLDER, open_clip_list
 from clipbench.errors import option
 from clipbench.models.fingerprint import digest
 from clipbench.models.introspection.preprocessing import make_square, measure_preprocessing
@@ -198,12 +198,7 @@ def changed_model(model: Model, change: InputChange) -> Variant:
 @cache
 def _template_sets(of_data: tuple[str, ...] | None) -> list[tuple[str, str, tuple[str, ...]]]:
     """Return the sets of templates: what they are, the content of a file of them, and the templates."""
-    import open_clip
-
-    imagenet, simple = (
-        tuple(template(PLACEHOLDER) for template in templates)
-        for templates in (open_clip.OPENAI_IMAGENET_TEMPLATES, open_clip.SIMPLE_IMAGENET_TEMPLATES)
-    )
+    imagenet, simple = map(open_clip_list, ("OPENAI_IMAGENET_TEMPLATES", "SIMPLE_IMAGENET_TEMPLATES"))
     sets = [
         ("class names without a template", f"the line {PLACEHOLDER}", (PLACEHOLDER,)),
         (f"the template '{DEFAULT_TEMPLATES[0]}'", f"the line {DEFAULT_TEMPLATES[0]}", DEFAULT_TEMPLATES),
