@@ -11,7 +11,7 @@ import pytest
 from jaxtyping import Float32
 from PIL import Image
 
-from clipbench import Dataset, FileImage, doctor, run
+from clipbench import Dataset, FileImage, UsageError, doctor, run
 from clipbench.evaluation.tries import compare_changes
 from clipbench.models.introspection.input_changes import (
     InputChange,
@@ -274,3 +274,15 @@ def test_a_run_leaves_the_changes_to_doctor_that_need_more_texts_than_it_has(col
     tried = run(NameOnly(), "zero-shot", data=many).result.evaluations[0].tries
     reasons = {change.setting: change.reason for change in tried if change.reason}
     assert list(reasons) == ["OpenAI's 80 templates for ImageNet"] and "1600 texts" in str(reasons).replace(",", "")
+
+
+def test_a_model_behind_a_server_is_tried_only_on_request(colours: Dataset) -> None:
+    served = ToyModel()
+    served.info = replace(served.info, family="api")
+    finding = next(finding for finding in doctor(served, data=colours).findings if finding.check == "try-prompts")
+    assert finding.status == "not examined" and "try_served=True tries them all the same" in finding.seen
+    assert len(doctor(served, data=colours, try_served=True).tries) > 10
+    with pytest.raises(UsageError, match="has no effect on"):
+        doctor(ToyModel(), data=colours, try_served=True)
+    with pytest.raises(UsageError, match="needs data"):
+        doctor(served, try_served=True)
