@@ -21,7 +21,7 @@ from PIL import Image
 from clipbench import Dataset, FileImage, Internals, doctor, load_data, load_model
 from clipbench.data import DataOptions, dataset_loading
 from clipbench.evaluation.diagnosis import Diagnosis
-from clipbench.models.protocol import Model
+from clipbench.models.protocol import Model, Tokens
 
 N_IMAGES = 100
 WIDENING = 2.5
@@ -40,8 +40,8 @@ class Parts:
 
     preprocess: Callable[[Image.Image], np.ndarray]
     encode_pixels: Callable[[np.ndarray], np.ndarray]
-    tokenize: Callable[[Sequence[str]], dict[str, np.ndarray]]
-    encode_tokens: Callable[[dict[str, np.ndarray]], np.ndarray]
+    tokenize: Callable[[Sequence[str]], Tokens]
+    encode_tokens: Callable[[Tokens], np.ndarray]
     mean: np.ndarray
     std: np.ndarray
     side: int
@@ -119,7 +119,7 @@ def _in_capitals(data: Dataset) -> Dataset:
 
 
 def _without_padding(parts: Parts) -> Parts:
-    def tokenize(texts: Sequence[str]) -> dict[str, np.ndarray]:
+    def tokenize(texts: Sequence[str]) -> Tokens:
         ids = parts.tokenize(texts)["text"]
         return {"text": ids[:, : int((ids != 0).sum(axis=1).max())]}
 
@@ -132,8 +132,11 @@ def _squashing(parts: Parts) -> Parts:
 
 
 def _swapping(parts: Parts) -> Parts:
-    swap = lambda image: Image.merge("RGB", image.convert("RGB").split()[::-1])
-    return replace(parts, preprocess=lambda image: parts.preprocess(swap(image)))
+    def preprocess(image: Image.Image) -> np.ndarray:
+        red, green, blue = image.convert("RGB").split()
+        return parts.preprocess(Image.merge("RGB", (blue, green, red)))
+
+    return replace(parts, preprocess=preprocess)
 
 
 def _without_normalization(parts: Parts) -> Parts:
@@ -178,7 +181,7 @@ def _shifted(data: Dataset) -> Dataset:
 def _with_other_tokens(parts: Parts) -> Parts:
     largest = int(parts.tokenize(["zebra ~"])["text"].max())
 
-    def tokenize(texts: Sequence[str]) -> dict[str, np.ndarray]:
+    def tokenize(texts: Sequence[str]) -> Tokens:
         tokens = parts.tokenize(texts)
         ids = np.array(tokens["text"])
         is_word = (ids > 0) & (ids < largest - 1)
@@ -217,14 +220,14 @@ def reading_case_and_padding(parts: Parts) -> Parts:
     """Return the parts of a model that reads capitals and padding, as many do, and ``tiny`` does not."""
     context = parts.tokenize(["a"])["text"].shape[1]
     dim = parts.encode_tokens(parts.tokenize(["a"])).shape[1]
-    direction = np.random.default_rng(0).standard_normal(dim).astype(np.float32)
-    direction /= np.linalg.norm(direction)
+    direction: np.ndarray = np.random.default_rng(0).standard_normal(dim, np.float32)
+    direction = direction / np.linalg.norm(direction)
 
-    def tokenize(texts: Sequence[str]) -> dict[str, np.ndarray]:
+    def tokenize(texts: Sequence[str]) -> Tokens:
         cased = ["".join(f"q{letter.lower()}" if letter.isupper() else letter for letter in text) for text in texts]
         return parts.tokenize(cased)
 
-    def encode_tokens(tokens: dict[str, np.ndarray]) -> np.ndarray:
+    def encode_tokens(tokens: Tokens) -> np.ndarray:
         ids = tokens["text"]
         full = np.pad(ids, ((0, 0), (0, context - ids.shape[1])))
         vectors = parts.encode_tokens({"text": full})
@@ -310,6 +313,7 @@ def main() -> None:
     parser.add_argument("--hidden", action="store_true", help="the object shows none of its parts")
     options = parser.parse_args()
     model = load_model(options.model)
+    assert isinstance(model, Model), "vectors have no parts"
     with tempfile.TemporaryDirectory() as folder:
         if options.data:
             data, classes = widened(load_data(options.data), Path(folder)), None
