@@ -220,7 +220,7 @@ def reading_case_and_padding(parts: Parts) -> Parts:
     """Return the parts of a model that reads capitals and padding, as many do, and ``tiny`` does not."""
     context = parts.tokenize(["a"])["text"].shape[1]
     dim = parts.encode_tokens(parts.tokenize(["a"])).shape[1]
-    direction: np.ndarray = np.random.default_rng(0).standard_normal(dim, np.float32)
+    direction = np.asarray(np.random.default_rng(0).standard_normal(dim), np.float32)
     direction = direction / np.linalg.norm(direction)
 
     def tokenize(texts: Sequence[str]) -> Tokens:
