@@ -212,6 +212,7 @@ def doctor(  # noqa: PLR0913  the options of the command, each by its name
     metric: str | None = None,
     limit: int | None = None,
     seed: int = 0,
+    try_served: bool = False,
     device: str = "auto",
     precision: str = "fp32",
     batch_size: int | None = None,
@@ -234,6 +235,8 @@ def doctor(  # noqa: PLR0913  the options of the command, each by its name
             allow.
         limit: images that are scored, a seeded, stratified subset.
         seed: of samples.
+        try_served: try changes of texts and images on a model behind a server too, about 20 times the requests of a
+            sample of 500 images.
         device: this and all other options mean the same as in ``clipbench.run``.
 
     Returns:
@@ -260,6 +263,7 @@ def doctor(  # noqa: PLR0913  the options of the command, each by its name
         expectation=None if expect is None else Expectation(str(expect), metric),
         limit=limit,
         seed=seed,
+        tries_served=try_served,
     )
     with temporary_folder("store") as own_root:
         return diagnose(str(model) if isinstance(model, PATHS) else _embedder(model, load, own_root), load, options)

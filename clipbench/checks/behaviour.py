@@ -12,7 +12,18 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Float
 
-from clipbench.checks.pairs import MIN_PAIRS, USEFUL, Pairs, compare_margins, pair_separation, variant_improves
+from clipbench.checks.pairs import (
+    MIN_PAIRS,
+    N_MORE_PAIRS,
+    USEFUL,
+    Pairs,
+    compare_margins,
+    first_pairs,
+    pair_separation,
+    scene_pairs,
+    user_pairs,
+    variant_improves,
+)
 from clipbench.checks.subject import CheckOutcome, NotExamined, Rows, Subject, fault, healthy, largest_distance, warning
 from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.errors import model_option, option
@@ -24,6 +35,7 @@ from clipbench.models.introspection.variants import case_variants, images_as, te
 from clipbench.models.protocol import Role
 from clipbench.results.grouping import group_values
 from clipbench.results.numbers import counted
+from clipbench.stats.intervals import Interval
 
 Item = TypeVar("Item")
 
@@ -44,13 +56,15 @@ CROWDED = 0.7
 
 Qwen3-VL-Embedding has .78 to .93 with wrong messages and .28 to .44 with its own. CLIP and SigLIP are below .3.
 """
+OF_DATA = ("images of the data", "texts of the data")
+TOO_LITTLE = "too little to retrieve anything"
 FOUND_AGAIN = 4.0
 """Margin of a shifted pairing, in standard errors above 0, that names it."""
 
 
 def vectors(subject: Subject) -> CheckOutcome:
     """Look for vectors that are not finite, zero, all equal, or equal for different inputs."""
-    for kind, rows, names in _inputs(subject):
+    for kind, rows, names in (*_inputs(subject), *_data_inputs(subject)):
         for flags, defect in ((~np.isfinite(rows).all(axis=1), "not finite"), (~rows.any(axis=1), "zero")):
             if flags.any():
                 first = names[int(np.flatnonzero(flags)[0])]
@@ -61,6 +75,8 @@ def vectors(subject: Subject) -> CheckOutcome:
         groups = _equal_rows(rows)
         if len(groups) == 1 and len(rows) > 1:
             return fault(f"all {len(rows)} {kind} have the same vector", "check that the tower gets its input")
+        if kind in OF_DATA:  # which may hold an image or a text twice
+            continue
         example = next((f"'{names[group[0]]}' and '{names[group[1]]}'" for group in groups if len(group) > 1), None)
         if example is not None and not subject.encodes:
             return warning(
@@ -85,6 +101,17 @@ def _inputs(subject: Subject) -> Iterator[tuple[str, Rows, Sequence[str]]]:
         yield "images", subject.pairs.image_vectors, subject.dataset.image_ids
         texts = subject.pairs.text_vectors
         yield "texts", texts, [f"text {row}" for row in range(len(texts))]
+
+
+def _data_inputs(subject: Subject) -> Iterator[tuple[str, Rows, Sequence[str]]]:
+    """Yield vectors of the data's own images and texts, as far as the full form has encoded them for other checks."""
+    if not subject.encodes or subject.is_quick or subject.dataset is None:
+        return
+    pairs = subject.pairs
+    if pairs.is_own:
+        numbers = range(1, 1 + len(pairs.image_vectors))
+        yield OF_DATA[0], pairs.image_vectors, [f"number {number} of the sample" for number in numbers]
+        yield OF_DATA[1], pairs.text_vectors, pairs.texts
 
 
 def _equal_rows(rows: Rows) -> list[list[int]]:
@@ -250,7 +277,7 @@ def true_pairs(subject: Subject) -> CheckOutcome:
             f" assistant turn: {model_option(template='FILE')}, for Qwen3-VL-Embedding on vLLM"
             f" {model_option(template='qwen3-vl')}",
         )
-    mean, (low, high, _) = pair_separation(pairs)
+    pairs, (mean, (low, high, _)) = _deciding_pairs(subject, pairs)
     if low is None or high is None:
         raise NotExamined(f"{pairs.source} have too few different texts to decide")
     observation = (
@@ -258,7 +285,7 @@ def true_pairs(subject: Subject) -> CheckOutcome:
     )
     if low > 0:
         return healthy(observation)
-    other_pairing = next(_other_pairings(pairs), None)
+    other_pairing = next(_other_pairings(pairs), None) or _shift_of_data(subject)
     if other_pairing is not None:
         return fault(
             f"{observation}, but {other_pairing}",
@@ -266,12 +293,51 @@ def true_pairs(subject: Subject) -> CheckOutcome:
         )
     if high >= USEFUL:
         raise NotExamined(f"{observation}: too few pairs to decide")
+    return _unrelated_pairs(subject, pairs, f"{observation}: {'they are lower' if high < 0 else TOO_LITTLE}")
+
+
+def _deciding_pairs(subject: Subject, pairs: Pairs) -> tuple[Pairs, tuple[float, Interval]]:
+    """Return the pairs with their separation, or more of the user's pairs where the first ones do not decide."""
+    separation = pair_separation(pairs)
+    low, high = separation[1].low, separation[1].high
+    is_open = low is not None and high is not None and low <= 0 and high >= USEFUL
+    if not (is_open and pairs.is_own and subject.encodes and subject.dataset is not None):
+        return pairs, separation
+    more = user_pairs(subject.dataset, subject.model, subject.seed, n=N_MORE_PAIRS)
+    return (pairs, separation) if more is None else (more, pair_separation(more))
+
+
+def _unrelated_pairs(subject: Subject, pairs: Pairs, observation: str) -> CheckOutcome:
+    """Return the fault that true pairs do not stand out. Generated scenes show whether the model or the texts are."""
+    scenes = _margin_of_scenes(subject) if pairs.is_own and subject.encodes else None
+    if scenes is not None:
+        return fault(
+            f"{observation}, but generated scenes with English captions are at {scenes:.2f}, so both towers fit",
+            "check that the texts belong to these images and are in a language that the model reads, and whether it was"
+            " trained on such images at all",
+        )
     fix = "check that both towers are trained, that they belong to one model, and that the texts belong to these images"
+    if pairs.is_own and subject.encodes:
+        return fault(observation, f"{fix}, in a language that the model reads, with the tokenizer of its training")
     if not pairs.is_own:
         fix += (
             f". For a model of another language or domain, give captioned images of that domain with {option('data')}"
         )
-    return fault(f"{observation}: {'they are lower' if high < 0 else 'too little to retrieve anything'}", fix)
+    return fault(observation, fix)
+
+
+def _shift_of_data(subject: Subject) -> str | None:
+    """Return another pairing that fits the first images of the data better, None if there is none."""
+    if not subject.encodes or subject.dataset is None or subject.dataset.captions is None:
+        return None
+    first = first_pairs(subject.dataset, subject.model)
+    return None if first is None else next(_other_pairings(first), None)
+
+
+def _margin_of_scenes(subject: Subject) -> float | None:
+    """Return how far true pairs of generated scenes are above shuffled ones, None if not far."""
+    mean, (low, _, _) = pair_separation(scene_pairs(subject.model))
+    return mean if low is not None and low > USEFUL else None
 
 
 def _other_pairings(pairs: Pairs) -> Iterator[str]:

@@ -22,6 +22,8 @@ from clipbench.stats.intervals import Interval, mean_interval
 
 N_PAIRS = 64
 """Images that pairs are encoded of."""
+N_MORE_PAIRS = 512
+"""Images of the user's data where the first pairs do not decide."""
 N_VECTOR_PAIRS = 1_000
 """Images of given vectors that are looked at, from the first on: only neighbours show that rows are shifted."""
 MIN_PAIRS = 16
@@ -138,13 +140,22 @@ def scene_pairs(model: Model) -> Pairs:
     )
 
 
-def user_pairs(dataset: Dataset, model: Model, seed: int) -> Pairs | None:
+def user_pairs(dataset: Dataset, model: Model, seed: int, *, n: int = N_PAIRS) -> Pairs | None:
     """Return a sample of the user's images with captions, or with prompts of their classes, or None without either."""
     order = generator(seed, "doctor", "sample").permutation(len(dataset)).tolist()
+    return _pairs_of_rows(dataset, model, order, n)
+
+
+def first_pairs(dataset: Dataset, model: Model) -> Pairs | None:
+    """Return the first of the user's images with their texts, as only neighbours show that rows are shifted."""
+    return _pairs_of_rows(dataset, model, list(range(len(dataset))), N_PAIRS)
+
+
+def _pairs_of_rows(dataset: Dataset, model: Model, order: list[int], n: int) -> Pairs | None:
     rows, texts, truth = _texts(dataset, order)
     images: dict[int, Image.Image] = {}
     for position, row in enumerate(rows):
-        if len(images) == N_PAIRS:
+        if len(images) == n:
             break
         try:
             image = open_image(dataset.images[row], model.info.image_size)

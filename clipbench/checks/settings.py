@@ -12,9 +12,11 @@ from clipbench.errors import NoTokenCounts
 from clipbench.metrics.similarity import unit
 from clipbench.models import fingerprint as probing
 from clipbench.models.introspection import modules
+from clipbench.models.introspection.preprocessing import remaining_detail
 from clipbench.models.introspection.tokens import LONG, SHORT, TokenFacts, longer_than, token_lengths
 from clipbench.models.introspection.variants import SQUARES, activation_variants
 from clipbench.models.protocol import Preprocessing
+from clipbench.results.numbers import percent
 
 COMMON = (
     "cat dog horse bird fish tree house river stone cloud red green blue black white small large old new round man"
@@ -30,6 +32,8 @@ COLOUR_TOLERANCE = 0.01
 """Difference of means and standard deviations that rounding explains."""
 UNSCALED = 0.02
 """A smaller standard deviation means pixels in [0, 255]."""
+LEAST_DETAIL = 0.1
+"""Fraction of the contrast of single pixels below which images were reduced: usual preprocessings leave a third."""
 CLIP_END = 49407
 """Id of the end-of-text token in CLIP's vocabulary, the last one. The start-of-text token is the one before."""
 SCALES = (5.0, 1_000.0)
@@ -186,6 +190,8 @@ def preprocessing(subject: Subject) -> CheckOutcome:
     differences = [] if declared is None else list(preprocessing_differences(measured, declared))
     if side is not None and measured.size is not None and side not in measured.size:
         differences.append(f"{_pixels(measured.size)}, and the model says that it takes {side}")
+    if measured.size is not None and (lost := _lost_detail(subject, measured.size)) is not None:
+        return lost
     if differences:
         return fault(
             f"preprocessing differs from what is stated ({source or 'image_size'}): {'; '.join(differences)}",
@@ -195,6 +201,19 @@ def preprocessing(subject: Subject) -> CheckOutcome:
     if declared is None:
         return healthy(f"{described}, without a stated preprocessing to compare")
     return healthy(f"{described}, as stated ({source})")
+
+
+def _lost_detail(subject: Subject, size: tuple[int, int]) -> CheckOutcome | None:
+    """Return a fault if images are reduced below the size of the model's input before they are resized to it."""
+    preprocess = subject.parts.preprocess
+    detail = 1.0 if preprocess is None else remaining_detail(preprocess, size)
+    if detail >= LEAST_DETAIL:
+        return None
+    return fault(
+        f"images are reduced below {_pixels(size)} before they are resized to it: of details of one pixel,"
+        f" {percent(detail)} % of the contrast is left",
+        "resize each image once, to the size of the model's input",
+    )
 
 
 def preprocessing_differences(measured: Preprocessing, declared: Preprocessing) -> Iterator[str]:

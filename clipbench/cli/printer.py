@@ -32,11 +32,11 @@ from clipbench.models import aliases
 from clipbench.results.grouping import group_values
 from clipbench.results.metric_name import split_evaluation
 from clipbench.results.numbers import ascii_signs, counted, duration
+from clipbench.results.opening import opening_lines
 from clipbench.results.record import CheckFinding, EvaluationRecord, finished_evaluations
 from clipbench.results.run import Run, all_evaluations, model_name
 from clipbench.results.short_names import last_parts
 from clipbench.results.table import Cell, Row, Table, as_text, columns, note_number
-from clipbench.results.tried_changes import opening_lines
 from clipbench.untrusted.terminal import one_line
 
 if TYPE_CHECKING:

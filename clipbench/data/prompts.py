@@ -1,11 +1,13 @@
 """Class names, and prompts: the texts of each class for zero-shot classification, from templates or written by hand."""
 
 import re
+import runpy
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -156,12 +158,20 @@ def _texts(value: object, location: str) -> list[str]:
 
 def _expand_list(value: str | Iterable[str]) -> tuple[str, ...]:
     """Return a list unchanged, or the list ``NAME`` of open_clip for ``open_clip:NAME``, as texts with ``{c}``."""
-    if not isinstance(value, str):
-        return tuple(value)
-    import open_clip
+    return open_clip_list(value.removeprefix("open_clip:")) if isinstance(value, str) else tuple(value)
 
-    templates = getattr(open_clip, value.removeprefix("open_clip:"))
-    return tuple(template(PLACEHOLDER) if callable(template) else template for template in templates)
+
+@cache
+def open_clip_list(name: str) -> tuple[str, ...]:
+    """Return a list of open_clip, such as ``SIMPLE_IMAGENET_TEMPLATES``, as texts with ``{c}`` for a class name.
+
+    Only the file with the lists is run. To import all of open_clip takes seconds.
+    """
+    package = find_spec("open_clip")
+    assert package is not None and package.submodule_search_locations is not None
+    path = Path(package.submodule_search_locations[0]) / "zero_shot_metadata.py"
+    lists = runpy.run_path(str(path))
+    return tuple(template(PLACEHOLDER) if callable(template) else template for template in lists[name])
 
 
 # -- class names

@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING
 from clipbench import plugins
 from clipbench.checks.behaviour import SERVED
 from clipbench.checks.examination import examine
+from clipbench.checks.hidden_parts import code_to_add
 from clipbench.checks.subject import GIVEN
 from clipbench.data import DataOptions, Dataset
 from clipbench.data.dataset_loading import adapt_to_form, load_data
-from clipbench.errors import FOREIGN, DataError, UsageError, error_summary, is_machine_error, option
+from clipbench.errors import DataError, UsageError, on_command_line, option
 from clipbench.evaluation.datasets import Datasets
 from clipbench.evaluation.plan import RunOptions, task_class
 from clipbench.evaluation.score_causes import Expectation, Inquiry, Reload, ScoreCauses
-from clipbench.evaluation.tries import Tries, task_to_try, tries_finding, try_changes
+from clipbench.evaluation.tries import Tries, TryScope, task_to_try, tries_finding, try_changes
 from clipbench.models.encoding.loading import load_embedder
 from clipbench.models.options import PRECISIONS, LoadOptions
-from clipbench.models.protocol import Embedder, ModelEmbedder, ModelInfo, capability
+from clipbench.models.protocol import Embedder, ModelInfo
 from clipbench.models.reference import check_references
 from clipbench.results.frames import as_frame
 from clipbench.results.metric_name import split_task_metric
@@ -50,6 +51,8 @@ class Diagnosis:
     """The expected score against the measured one, None if none was expected."""
     tries: Sequence[TriedChange] = ()
     """Changes of the input that were tried on a sample of the data, with the effect of each."""
+    code_to_add: str = ""
+    """The method that shows the hidden parts of an object of your own, for more checks. Empty if nothing is hidden."""
 
     def __repr__(self) -> str:
         return f"<diagnosis of {self.model.ref}: {self.summary}>"
@@ -93,6 +96,8 @@ class DoctorOptions:
     limit: int | None = None
     """Largest number of images to score, as a seeded, stratified sample."""
     seed: int = 0
+    tries_served: bool = False
+    """Also try changes of the input on a model behind a server, where each request may cost money."""
     raise_bugs: bool = False
     """Let an error of a check out, with its traceback."""
 
@@ -122,6 +127,10 @@ def diagnose(
     embedder = load_embedder(model, load) if isinstance(model, str) else model
     if embedder.dataset is not None and options.data is not None:
         raise UsageError(f"{embedder.info.ref} has samples of its own: remove the data")
+    if options.tries_served and embedder.info.family != SERVED:
+        raise UsageError(
+            f"{_try_option()} has no effect on {embedder.info.ref}, which is not behind a server: remove it"
+        )
     inquiry = score = None
     if options.expectation is not None and dataset is not None:
         scored = Datasets(RunOptions(data=options.loading, seed=options.seed, limit=options.limit)).cut(dataset)
@@ -133,7 +142,7 @@ def diagnose(
     for finding in examine(embedder, dataset, seed=options.seed, raise_bugs=options.raise_bugs):
         findings.append(finding)
         on_finding(finding)
-    tries, tried_findings = (None, []) if dataset is None else _try(dataset, embedder, options.seed)
+    tries, tried_findings = (None, []) if dataset is None else _try(dataset, embedder, options)
     findings += tried_findings
     for finding in tried_findings:
         on_finding(finding)
@@ -144,37 +153,41 @@ def diagnose(
         findings.append(_score_finding(explanation))
         on_finding(findings[-1])
     return Diagnosis(
-        model=embedder.info, findings=findings, explanation=explanation, tries=tries.changes if tries else ()
+        model=embedder.info,
+        findings=findings,
+        explanation=explanation,
+        tries=tries.changes if tries else (),
+        code_to_add=code_to_add(embedder),
     )
 
 
 def _check_expectation(options: DoctorOptions) -> None:
-    """Raise UsageError if the expected score is none, or has no data."""
+    """Raise UsageError if the expected score is none, or has no data, or changes are to be tried without data."""
+    if options.tries_served and options.data is None:
+        raise UsageError(f"{_try_option()} needs data to try changes on: add {option('data', 'DATA')}")
     if options.expectation is not None:
         options.expectation.check()
         if options.data is None:
             raise UsageError(f"{option('expect')} needs the data of the score: add {option('data', 'DATA')}")
 
 
-def _try(dataset: Dataset, embedder: Embedder, seed: int) -> tuple[Tries | None, list[CheckFinding]]:
+def _try_option() -> str:
+    """Return the option that tries changes on a model behind a server. In Python, ``try`` is a reserved word."""
+    return on_command_line("--try") or option("try_served", True)
+
+
+def _try(dataset: Dataset, embedder: Embedder, options: DoctorOptions) -> tuple[Tries | None, list[CheckFinding]]:
     """Return the changes of the input that were tried, with a finding per kind."""
     task = task_to_try(dataset)
     if task is None:
         reason = "the data set has neither two classes nor captions"
         return None, [tries_finding(None, kind, reason) for kind in ("prompts", "images")]
     of_texts = "captions" if task.name == "retrieval" else "prompts"
-    if embedder.info.family == SERVED:
-        reason = "each change costs requests to the server"
+    if embedder.info.family == SERVED and not options.tries_served:
+        reason = f"each change costs requests to the server: {_try_option()} tries them all the same"
         return None, [tries_finding(None, kind, reason) for kind in (of_texts, "images")]
-    try:
-        tries = try_changes(task, dataset, embedder, seed=seed)
-    except FOREIGN as error:
-        if is_machine_error(error):
-            raise
-        tries, reason = None, f"the score without a change is undefined: {error_summary(error)}"
-    else:
-        reason = GIVEN if capability(embedder, ModelEmbedder) is None else "the score is undefined on this data"
-    return tries, [tries_finding(tries, kind, reason) for kind in (of_texts, "images")]
+    tries = try_changes(task, dataset, embedder, TryScope(), seed=options.seed)
+    return tries, [tries_finding(tries, kind, GIVEN) for kind in (of_texts, "images")]
 
 
 def _load_readable(options: DoctorOptions, tasks: Sequence[str]) -> tuple[Dataset | None, list[CheckFinding]]:

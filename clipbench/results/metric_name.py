@@ -250,6 +250,16 @@ def subset_prefix(*subsets: str) -> str:
     return "".join(f"{subset}/" for subset in subsets)
 
 
+def over_rule(metric: str) -> str:
+    """Return the name of the lead of a metric over the best rule that ignores the input.
+
+    Example:
+        >>> over_rule("acc1")
+        'acc1_over_rule'
+    """
+    return f"{metric}_over_rule"
+
+
 def without_cutoff(name: str) -> str:
     """Return a metric's name up to its cutoff.
 

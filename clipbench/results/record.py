@@ -52,6 +52,8 @@ class TriedChange:
 
     kind: str
     """``prompts``, ``captions`` or ``images``."""
+    switch: str = ""
+    """The aspect that it changes, such as ``templates`` or ``case``."""
     setting: str
     """The change, such as ``class names without a template``."""
     score: float | None = None

@@ -21,6 +21,7 @@ from clipbench.results.failure import failure_reason
 from clipbench.results.frames import metrics_frame, scorecard, slices_frame
 from clipbench.results.metric_name import MetricName, split_evaluation
 from clipbench.results.numbers import counted
+from clipbench.results.opening import opening_lines
 from clipbench.results.record import (
     SCHEMA_VERSION,
     EvaluationRecord,
@@ -33,7 +34,6 @@ from clipbench.results.record import (
 from clipbench.results.run_names import distinct_labels, run_folder, runs_nearby
 from clipbench.results.shown_samples import margin_units
 from clipbench.results.table import as_html, as_text
-from clipbench.results.tried_changes import opening_lines
 from clipbench.untrusted import reading
 from clipbench.untrusted.schema import SchemaError, parse_record, unknown_fields
 

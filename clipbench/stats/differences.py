@@ -4,8 +4,8 @@ The interval is of the differences that are not rejected, 0 by the test of the p
 where p is at most 5 %. design/intervals.md has the test of each kind of metric.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -55,6 +55,10 @@ class PairedTest:
     """What the test can show, None without a test."""
     is_identical: bool = False
     """True if all samples have the same values in both runs."""
+    at_level: Callable[[float], Interval] | None = field(default=None, compare=False)
+    """The interval that misses with another chance than 5 %, such as after a correction for many tests. It excludes 0
+    exactly if ``p_value`` is at most this chance. None for metrics that are neither hits nor means.
+    """
 
 
 def untested(reason: str, n: int) -> PairedTest:
@@ -155,6 +159,10 @@ def _test_hits(rows: Values, within: Range) -> PairedTest:
     def interval_at(confidence: float) -> Interval:
         return intervals.mean_interval(rows, within=within, confidence=confidence)
 
+    def at_level(alpha: float) -> Interval:
+        test = significance.mcnemar(gained, lost, alpha=alpha)
+        return _with_zero_by_test(interval_at(1 - alpha), mean, test, n, alpha=alpha)
+
     interval = _with_zero_by_test(interval_at(intervals.CONFIDENCE), mean, test, n)
     confidence = ONE_SIDED_WILSON if gained + lost else ONE_SIDED
     paired = PairedTest(
@@ -164,6 +172,7 @@ def _test_hits(rows: Values, within: Range) -> PairedTest:
         test=f"exact McNemar, {gained} gained and {lost} lost",
         p_value=test.p_value,
         power=power,
+        at_level=at_level,
     )
     return _without_empty_interval(paired)
 
@@ -183,8 +192,14 @@ def _test_law(
         interval = intervals.too_few(clusters)
         return PairedTest(n=len(influence), interval=interval, test=f"no test: {interval.method}")
     law = law_of_mean(value, influence, clusters, largest=largest, weights=weights)
+    method = method_of_law(n_units, clusters)
+
+    def at_level(alpha: float) -> Interval:
+        low, high = (float(bound[0]) for bound in law.bounds(alpha / 2))
+        return Interval(low, high, method).clipped(within)
+
     low, high = (float(bound[0]) for bound in law.bounds(intervals.TAIL))
-    interval = Interval(low, high, method_of_law(n_units, clusters)).clipped(within)
+    interval = Interval(low, high, method).clipped(within)
     least, most = (float(bound[0]) for bound in law.bounds(ALPHA, unseen=UNSEEN_OF_ONE_SIDE))
     paired = PairedTest(
         n=len(influence),
@@ -193,11 +208,14 @@ def _test_law(
         test=f"interval of {_count_of_units(n_units, clusters)}, inverted",
         p_value=float(law.p_values()[0]),
         power=LawPower(law=law, standard_error=standard_error(influence, clusters), n_units=n_units, largest=largest),
+        at_level=at_level,
     )
     return _without_empty_interval(paired)
 
 
-def _with_zero_by_test(interval: Interval, value: float, test: significance.NullTest, n: int) -> Interval:
+def _with_zero_by_test(
+    interval: Interval, value: float, test: significance.NullTest, n: int, *, alpha: float = ALPHA
+) -> Interval:
     """Return an interval that contains 0 exactly if the test does not reject it.
 
     The test holds its level only under the hypothesis of no difference, where nothing has to be estimated. Inverted for
@@ -206,12 +224,13 @@ def _with_zero_by_test(interval: Interval, value: float, test: significance.Null
 
     Args:
         n: divisor that turns sizes of the test into differences.
+        alpha: level of the test, by which the interval misses.
     """
     low, high, method = interval
-    if low is None or high is None or is_significant(test.p_value) == (not low <= 0 <= high):
+    if low is None or high is None or is_significant(test.p_value, alpha) == (not low <= 0 <= high):
         return interval
     reach = test.largest / n
-    if not is_significant(test.p_value):
+    if not is_significant(test.p_value, alpha):
         low, high = min(low, 0.0), max(high, 0.0)
     elif value > 0:
         low = value - reach

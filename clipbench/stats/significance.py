@@ -40,12 +40,12 @@ class NullTest(NamedTuple):
 
     p_value: float
     largest: float
-    """The largest size whose p-value is above ``ALPHA``, 0 if there is none."""
+    """The largest size whose p-value is above the level, 0 if there is none."""
     standard_error: float = math.nan
     """Spread of the difference under exchange, 0 if no exchange moves it, NaN if it is undefined, or of totals."""
 
 
-def mcnemar(gained: int, lost: int) -> NullTest:
+def mcnemar(gained: int, lost: int, *, alpha: float = ALPHA) -> NullTest:
     """Return McNemar's exact test: a binomial test of the samples in which two models differ.
 
     The binomial is symmetric, so the p-value is twice the smaller tail, at most 1. The test is discrete, hence
@@ -56,6 +56,7 @@ def mcnemar(gained: int, lost: int) -> NullTest:
     Args:
         gained: samples that the base has wrong and the candidate right.
         lost: the reverse.
+        alpha: level of ``largest``.
 
     Example:
         >>> mcnemar(0, 5).p_value, mcnemar(3, 3).p_value, mcnemar(6, 0)  # 2 / 2^5; 1; 2 / 2^6
@@ -65,7 +66,7 @@ def mcnemar(gained: int, lost: int) -> NullTest:
 
     n = gained + lost
     tails = bdtr(np.arange(n // 2 + 1), n, 0.5)
-    fewest = int(np.searchsorted(tails, ALPHA / 2, side="right"))
+    fewest = int(np.searchsorted(tails, alpha / 2, side="right"))
     return NullTest(min(1.0, 2 * float(tails[min(gained, lost)])), float(max(0, n - 2 * fewest)))
 
 

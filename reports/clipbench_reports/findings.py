@@ -4,16 +4,19 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Literal, NamedTuple
 
 from clipbench.results import numbers as fmt
+from clipbench.results.blind_rules import BlindRule
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.titles import full_title, headlines
+from clipbench.results.tried_changes import METRICS, cause_sentence
 from clipbench.stats.claims import Standing, against_chance, claimed, p_against
 from clipbench_reports.text import NO_REASON, isolated
 
-Mark = Literal["good", "weak", "level", "plain", "missing", "ahead", "gained", "lost"]
+Mark = Literal["good", "weak", "blind", "level", "plain", "missing", "ahead", "gained", "lost"]
 """The kind of a finding.
 
 - ``good``: better than chance
 - ``weak``: worse than chance
+- ``blind``: worse than a rule that ignores the input, such as always answering the most frequent class
 - ``level``: no test shows a difference from chance, or between models
 - ``plain``: not tested
 - ``missing``: without a number
@@ -93,10 +96,29 @@ def missing_finding(evaluation: EvaluationRecord, status: str, reason: str) -> F
     return Finding("missing", f"{status}: {isolated(evaluation.name)} – {isolated(reason)}")
 
 
+def cause_finding(evaluation: EvaluationRecord) -> Finding | None:
+    """Return which tried changes of the texts raise a low score and which do not, None for other evaluations.
+
+    A score is low if it is less than half of the way from chance to the best value.
+    """
+    metric = evaluation.metrics.get(METRICS.get(evaluation.task, ""))
+    sentence = cause_sentence(evaluation.tries)
+    if metric is None or metric.value is None or not sentence or skill(metric) >= HALF:
+        return None
+    n = max(change.n for change in evaluation.tries)
+    return Finding("plain", f"{sentence}, on {fmt.counted(n, 'sample')}.", is_expected=True)
+
+
 def claim(
-    sentence: str, metric: Metric, *, title: str = "", weakness: str = "", ability: Ability | None = None
+    sentence: str,
+    metric: Metric,
+    *,
+    title: str = "",
+    weakness: str = "",
+    ability: Ability | None = None,
+    rule: BlindRule | None = None,
 ) -> Finding:
-    """Return a sentence on one metric. Only a test against chance makes it a good or a bad one.
+    """Return a sentence on one metric. Only a test against chance, or a rule, makes it a good or a bad one.
 
     Args:
         sentence: without a full stop. ``{value}`` stands for the value and its interval, with its unit unless the
@@ -104,6 +126,7 @@ def claim(
         title: placed before it, with a colon. Braces in it mean nothing.
         weakness: the one that it states unless the metric is better than chance.
         ability: the one that the metric measures. Its degree is set here.
+        rule: ignores the input. If a test shows that it scores higher, the sentence says so instead of chance.
 
     Example:
         >>> metric = Metric(value=0.5, low=0.4, high=0.6, chance=0.1, n=90)
@@ -117,6 +140,8 @@ def claim(
     value = f"{fmt.number(metric.value, metric.unit)}{unit}{fmt.bounds(metric)}"
     text = f"{title}: " if title else ""
     text += sentence.replace("{value}", value).replace("{n}", fmt.count(metric.n))
+    if rule is not None and against_chance(rule.lead) == ["worse"]:
+        return _below_rule(text, rule, weakness, ability)
     if metric.chance is None:
         return Finding("plain", f"{text}.")
     outcome = against_chance(metric)[0]
@@ -133,6 +158,14 @@ def claim(
         weakness=weakness if mark in ("level", "weak") else "",
         ability=ability and outcome and _with_degree(ability, metric, outcome),
     )
+
+
+def _below_rule(text: str, rule: BlindRule, weakness: str, ability: Ability | None) -> Finding:
+    """Return the sentence on a metric that a rule without a look at the input beats."""
+    words, value = isolated(rule.words), fmt.quantity(rule.value, "fraction")
+    reversed_ability = ability and Ability(f"{ability.does} less often than {words}", degree="reversed")
+    lost = (rule.lead.value or 0.0) / rule.value if rule.value else 0.0
+    return Finding("blind", f"{text}, below {words}, {value}.", lost, weakness=weakness, ability=reversed_ability)
 
 
 def _with_degree(ability: Ability, metric: Metric, outcome: Standing) -> Ability:

@@ -35,9 +35,11 @@ from clipbench.metrics.ranking import (
     recall_at_k,
 )
 from clipbench.models.protocol import Embedder, SearchEmbedder, SearchResults, capability
+from clipbench.results.metric_name import over_rule
 from clipbench.results.numbers import counted
 from clipbench.results.record import UNDEFINED_BY_LISTS, Curve, CurveRole
 from clipbench.results.sample_inputs import InputKind, Inputs
+from clipbench.stats.clusters import NEGLIGIBLE
 from clipbench.stats.estimators import Estimator
 from clipbench.stats.measures import Definition, Definitions, Mean, Measures, Statistic, define, undefined
 from clipbench_tasks import judged
@@ -56,6 +58,7 @@ from clipbench_tasks.directions import (
 from clipbench_tasks.listed import listed_margins, listed_neighbours, listed_ranks, notes_of_lists, with_depth
 from clipbench_tasks.tables import (
     CERTAIN,
+    Column,
     Columns,
     Curves,
     Cutoffs,
@@ -67,6 +70,7 @@ from clipbench_tasks.tables import (
     cosine_columns,
     curve_of_means,
     join_evaluations,
+    lead_over_rule,
     neighbours_of_answers,
     stack_tables,
     text_column,
@@ -89,6 +93,13 @@ SOUGHT = {
     "text_text": "captions",
 }
 """What the queries of each direction look for."""
+ANSWERS = {
+    "image_retrieval": "image",
+    "text_retrieval": "caption",
+    "image_image": "image",
+    "text_text": "caption",
+}
+"""One item that the queries of each direction look for."""
 N_SIZES = 12
 """Sizes of a gallery with distractors for which recall is computed."""
 SHOWN_PAIRS = 50
@@ -204,6 +215,9 @@ def _evaluation(direction: Direction, ks: Cutoffs) -> Evaluation:
     baselines: Measures = {f"{name}_tie_rate": tie_rate(direction.ranks.tied > 0)}
     for strict_name in _strict(direction, ks):
         baselines[strict_name] = Mean(column=strict_name)
+    if _rule_leads(direction, ks) is not None:
+        first = f"{name}_recall@1"
+        baselines[over_rule(first)] = lead_over_rule(first, f"always answering with the same {ANSWERS[name]}")
     n_points = min(CURVE_ENDS_AT, direction.n_gallery)
     if direction.lists is not None and not direction.lists.reaches(n_points):
         n_points = direction.lists.depth
@@ -308,6 +322,12 @@ def _definitions(direction: str, ks: Cutoffs) -> Definitions:
             "Ties for first place", f"Fraction of the {queries} whose right answer ties with a wrong one.", first
         ),
     }
+    definitions[over_rule(f"{direction}_recall@1")] = Definition(
+        f"{title} lead over one {ANSWERS[direction]}",
+        f"R@1 minus the R@1 of the {ANSWERS[direction]} that is right most often as the answer to every query, where "
+        "some are right more often than others.",
+        f"{direction}_recall@1",
+    )
     for k in ks:
         name, recall = f"{direction}_recall@{k}", f"{title} R@{k}"
         share = f"Fraction of the {queries} with a right answer among the first {k}"
@@ -346,7 +366,31 @@ def _table(direction: Direction, ks: Cutoffs) -> Table:
         f"{name}_rank": rank,
         f"{name}_tied": (ranks.tied > 0).astype(np.float64),
         **{f"{name}_recall@{k}": recall_at_k(ranks, k) for k in _measured_ks(direction, ks)},
+        **_rule_column(direction, ks),
     }
+
+
+def _rule_column(direction: Direction, ks: Cutoffs) -> Columns:
+    leads = _rule_leads(direction, ks)
+    return {} if leads is None else {over_rule(f"{direction.name}_recall@1"): leads}
+
+
+def _rule_leads(direction: Direction, ks: Cutoffs) -> Column | None:
+    """Return each query's R@1 minus its R@1 if all queries got the same item, the one that is right most often.
+
+    None where this is no better than chance, as every item is right equally often, and where the queries are a sample,
+    whose own best item is not the best one of all queries.
+    """
+    if 1 not in _measured_ks(direction, ks) or len(direction.images) < direction.n_all:
+        return None
+    groups, items = direction.queries.groups, direction.items.groups
+    item = int(np.flatnonzero(items == np.bincount(groups).argmax())[0])
+    is_right = groups == items[item]
+    if direction.queries.left_out is not None:
+        is_right &= np.array([item not in left_out for left_out in direction.queries.left_out])
+    if is_right.mean() <= chance_recall_at_k(direction.n_positives, direction.n_gallery, 1) + NEGLIGIBLE:
+        return None
+    return recall_at_k(direction.ranks, 1) - is_right
 
 
 def _measured_ks(direction: Direction, ks: Cutoffs) -> list[int]:

@@ -91,6 +91,11 @@ class Truth(ABC):
         """The accuracy of always naming the most frequent class."""
 
     @property
+    def most_frequent(self) -> int:
+        """The class that is right for the most images."""
+        return int(np.bincount(self.right[self.right >= 0]).argmax())
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """Notes on what counts."""
         return ()

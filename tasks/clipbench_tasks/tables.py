@@ -16,13 +16,14 @@ from clipbench.metrics.classification import mean_per_class_recall, recall_influ
 from clipbench.metrics.geometry import Estimate, GapNoise
 from clipbench.metrics.ranking import Answers, expected_rank
 from clipbench.metrics.similarity import nearest
+from clipbench.results.metric_name import over_rule
 from clipbench.results.numbers import count
 from clipbench.results.record import Curve, CurveRole
 from clipbench.results.shown_samples import NEAREST, worst
 from clipbench.stats.distances import distance_interval
 from clipbench.stats.estimators import Estimator, Samples
 from clipbench.stats.intervals import mean_interval, trials_of_means
-from clipbench.stats.measures import ClusteredValues, Fixed, Measure, Smooth, undefined
+from clipbench.stats.measures import ClusteredValues, Fixed, Mean, Measure, Smooth, undefined
 
 Table = dict[str, np.ndarray]
 """Columns by name."""
@@ -237,6 +238,16 @@ def tie_rate(is_tied: Mask) -> Fixed:
     """Return the fraction of queries whose right item ties with a wrong one."""
     reason = "no interval: items that are alike tie together, not one by one"
     return Fixed(value=float(is_tied.mean()), n=len(is_tied), reason=reason)
+
+
+def lead_over_rule(metric: str, rule: str) -> Mean:
+    """Return the mean lead of a metric over a rule that ignores the input, 0 where the model is as good as the rule.
+
+    Args:
+        metric: whose ``over_rule`` names the column of differences per sample.
+        rule: in words, such as ``always answering 'dress'``.
+    """
+    return Mean(column=over_rule(metric), unit="difference", chance=0.0, limit=rule)
 
 
 def smooth_measure(name: str, estimate: Estimate, samples: Table, unit: str) -> Measure:

@@ -21,7 +21,7 @@ from clipbench.errors import DataError
 from clipbench.evaluation.task import Evaluation, Task
 from clipbench.metrics.classification import class_scores, mean_average_precision, reliability
 from clipbench.models.protocol import ClassEmbedder, Embedder, Predictions, Role, capability, no_logit_scale
-from clipbench.results.metric_name import base_name
+from clipbench.results.metric_name import base_name, over_rule
 from clipbench.results.numbers import count, percent
 from clipbench.results.record import Curve
 from clipbench.stats.calibration import CalibrationError, calibration_estimate
@@ -35,6 +35,7 @@ from clipbench_tasks.tables import (
     SearchedItems,
     Table,
     Vectors,
+    lead_over_rule,
     neighbours,
     sample_rows,
     stack_tables,
@@ -75,6 +76,12 @@ METRICS = {
     ),
     "majority_class": Definition(
         "Always the most frequent class", "Accuracy of naming the most frequent class for every image.", "acc1"
+    ),
+    over_rule("acc1"): Definition(
+        "Lead over the most frequent class",
+        "Top-1 accuracy minus the accuracy of naming the most frequent class for every image, where classes differ in "
+        "size.",
+        "acc1",
     ),
     "tie_rate": Definition(
         "Ties for first place", "Fraction of images for which another class scores exactly as the true one.", "acc1"
@@ -375,6 +382,11 @@ def _evaluate_choices(
     )
     has_several = isinstance(truth, SeveralClasses)
     definitions = _definitions(truth)
+    most_frequent = truth.most_frequent
+    if truth.majority_share > truth.chance():
+        is_most_frequent = truth.is_right(np.arange(n), np.full(n, most_frequent))
+        samples[over_rule("acc1")] = credit - is_most_frequent
+        baselines[over_rule("acc1")] = lead_over_rule("acc1", f"always answering '{truth.names[most_frequent]}'")
     return Evaluation(
         samples=samples,
         measures=define(measures, definitions),

@@ -1,5 +1,6 @@
 """``clipbench doctor``: check a model and data, and find out why a score misses what was expected."""
 
+import textwrap
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from clipbench.results.record import CheckFinding
 
 MARKS = {"ok": "ok", "warning": "WARNING", "fault": "FAULT", "not examined": "-"}
+SHOW_MORE = "To have more examined, show the parts of the object by a method (leave out what it does not have):"
 NAME, MARK = 16, 8
 """Characters of the first two columns."""
 
@@ -27,11 +29,12 @@ class DoctorArguments(ModelArguments, DataArguments):
     model: str
     expect: str | None
     metric: str | None
+    tries_served: bool
     as_json: bool
 
 
 @command(
-    What=("model", "data", "expect", "metric"),
+    What=("model", "data", "expect", "metric", "tries_served"),
     Data=("data_root", "data_option", "limit"),
     Model=("model_option", "arch", "precision"),
     Speed=("device",),
@@ -41,6 +44,12 @@ class DoctorArguments(ModelArguments, DataArguments):
 @click.option("--data", metavar="DATA", help="Data to check, and to check the model with.")
 @click.option("--expect", metavar="SCORE|published", help="Expected score on the data, such as 52.1.")
 @click.option("--metric", metavar="TASK/METRIC", help="Metric of the expected score, such as zero-shot/acc1.")
+@click.option(
+    "--try",
+    "tries_served",
+    is_flag=True,
+    help="Try changes of texts and images on a model behind a server too: about 20 times the sample's requests.",
+)
 @click.option("--allow-partial", is_flag=True, help="Check what is present when images or classes are missing.")
 @options.model_options
 @options.DATA_ROOT
@@ -80,6 +89,7 @@ def doctor(arguments: DoctorArguments) -> int:
         expectation=None if arguments.expect is None else Expectation(arguments.expect, arguments.metric),
         limit=arguments.limit,
         seed=arguments.seed,
+        tries_served=arguments.tries_served,
         raise_bugs=shows_traceback(),
     )
     as_json, width = arguments.as_json, terminal_width()
@@ -97,10 +107,12 @@ def doctor(arguments: DoctorArguments) -> int:
             "findings": [asdict(finding) for finding in diagnosis.findings],
             "tries": [asdict(change) for change in diagnosis.tries],
         }
-        echo_json({**parts, **found, "explanation": explained})
+        echo_json({**parts, **found, "explanation": explained, "code_to_add": diagnosis.code_to_add or None})
     else:
         if explanation is not None:
             echo("", *explanation_lines(explanation, width))
+        if diagnosis.code_to_add:
+            echo("", SHOW_MORE, "", *textwrap.indent(diagnosis.code_to_add, "    ").splitlines())
         echo("", f"{diagnosis.model.ref}: {diagnosis.summary}")
     return DONE if diagnosis.is_healthy else FAULT
 

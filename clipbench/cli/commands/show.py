@@ -60,9 +60,9 @@ def show(runs: tuple[Path, ...], tasks: tuple[str, ...], shows_all: bool) -> Non
 def _run_lines(run: "Run", tasks: Sequence[str], *, shows_all: bool) -> list[str]:
     """Return the results of some tasks of a run, of all without tasks, and what is missing."""
     from clipbench.cli.tables import average_lines, evaluation_lines, folded_facts, headline_lines
+    from clipbench.results.opening import opening_lines
     from clipbench.results.provenance import missing_reason, model_facts, origin
     from clipbench.results.run import model_name
-    from clipbench.results.tried_changes import opening_lines
 
     result = run.result
     records = [record for record in result.evaluations if not tasks or record.task in tasks or record.name in tasks]

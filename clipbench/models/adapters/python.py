@@ -31,6 +31,7 @@ from clipbench.errors import (
     on_command_line,
     option,
 )
+from clipbench.models.adapters.found_parts import found_parts
 from clipbench.models.adapters.interpreter import OPTIONS, load_remote
 from clipbench.models.adapters.interpreter_child import as_floats, module_of, similarity_of, sources_of, takes_role
 from clipbench.models.encoding.embedder import StoreEmbedder
@@ -131,9 +132,14 @@ class PythonModel(Model):
         return _count_tokens(f"{self.info.id}: count_tokens", count, list(texts))
 
     def internals(self) -> Internals:
-        """Return the parts that the user's object shows by a method of this name, as ``torch_model`` does."""
+        """Return the parts that the user's object shows by a method of this name, as ``torch_model`` does.
+
+        Without the method, those are shown that are attributes of the object (``found_parts``).
+        """
         get_internals = getattr(self.encoders, "internals", None)
-        parts = get_internals() if callable(get_internals) else None
+        if not callable(get_internals):
+            return found_parts(self.encoders)
+        parts = get_internals()
         return parts if isinstance(parts, Internals) else Internals()
 
 

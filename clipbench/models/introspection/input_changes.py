@@ -11,11 +11,18 @@ from typing import Literal
 
 from PIL import Image
 
-from clipbench.data.prompts import DEFAULT_TEMPLATES, PLACEHOLDER
+from clipbench.data.prompts import DEFAULT_TEMPLATES, PLACEHOLDER, open_clip_list
 from clipbench.errors import option
 from clipbench.models.fingerprint import digest
-from clipbench.models.introspection.preprocessing import make_square
-from clipbench.models.introspection.variants import Variant, images_as, texts_as
+from clipbench.models.introspection.preprocessing import make_square, measure_preprocessing
+from clipbench.models.introspection.variants import (
+    NORMALIZATIONS,
+    Variant,
+    image_variants,
+    images_as,
+    texts_as,
+    token_variants,
+)
 from clipbench.models.options import Tower
 from clipbench.models.protocol import Model, Resize, Role, Vectors
 
@@ -26,7 +33,7 @@ CODE = "in the adapter, before its own code: "
 
 @dataclass(frozen=True, kw_only=True)
 class InputChange:
-    """One change of the input. Exactly one of ``templates``, ``text`` and ``image`` is set."""
+    """One change of the input. Exactly one of ``templates``, ``text``, ``image`` and ``variant`` is set."""
 
     kind: ChangeKind
     switch: str
@@ -39,6 +46,8 @@ class InputChange:
     """Templates of the classes, with ``{c}`` for the name."""
     text: Callable[[str], str] | None = None
     image: Callable[[Image.Image], Image.Image] | None = None
+    variant: Variant | None = None
+    """The model with one of its own parts changed, for a change of tokens or pixels."""
 
 
 def prompt_changes(current: tuple[str, ...] | None, of_data: tuple[str, ...] | None = None) -> Sequence[InputChange]:
@@ -88,17 +97,16 @@ def image_changes(side: int | None) -> Sequence[InputChange]:
     """
     change = partial(InputChange, kind="images")
     changes: list[tuple[str, str, Resize]] = [
-        ("images squashed to a square", "image.resize((s, s))", "squash"),
-        ("images padded to a square", "ImageOps.pad(image, (s, s))", "pad"),
-        ("the middle of an image cut out", "ImageOps.fit(image, (s, s))", "crop"),
+        ("images squashed to a square", "image.resize({size})", "squash"),
+        ("images padded to a square", "ImageOps.pad(image, {size})", "pad"),
+        ("the middle of an image cut out", "ImageOps.fit(image, {size})", "crop"),
     ]
-    size = f"{side}" if side else "max(image.size)"
     return [
         *(
             change(
                 switch="resize",
                 setting=setting,
-                fix=f"{CODE}images = [{code.replace('(s, s)', f'({size}, {size})')} for image in images]",
+                fix=f"{CODE}images = [{code.format(size=_size_in_code(side, resize))} for image in images]",
                 image=partial(_square, side=side, resize=resize),
             )
             for setting, code, resize in changes
@@ -124,8 +132,52 @@ def image_changes(side: int | None) -> Sequence[InputChange]:
     ]
 
 
+def part_changes(model: Model, of_texts: ChangeKind) -> Sequence[InputChange]:
+    """Return the changes of tokens and pixels, as far as the model shows the parts that make them.
+
+    They reach faults that no change of the input can undo, such as a missing normalization.
+
+    Args:
+        of_texts: kind of the changes of tokens.
+    """
+    parts = model.internals()
+    changes = [
+        InputChange(
+            kind=of_texts,
+            switch=variant.switch,
+            setting=variant.setting,
+            fix=f"in the adapter's tokenizer: {variant.setting}",
+            variant=variant,
+        )
+        for variant in token_variants(model, parts)
+    ]
+    if parts.preprocess is None:
+        return changes
+    measured = measure_preprocessing(parts.preprocess, with_interpolation=False)
+    for variant in image_variants(model, parts, measured):
+        change = InputChange(
+            kind="images",
+            switch=variant.switch,
+            setting=variant.setting,
+            fix=f"in the adapter's preprocessing: {variant.setting}{_colours(variant)}",
+            variant=variant,
+        )
+        changes.append(change)
+    return changes
+
+
+def _colours(variant: Variant) -> str:
+    """Return mean and standard deviation of red, green and blue of a variant that has others."""
+    if variant.setting not in NORMALIZATIONS:
+        return ""
+    mean, std = NORMALIZATIONS[variant.setting]
+    return f", (image / 255 - {mean}) / {std}"
+
+
 def changed_model(model: Model, change: InputChange) -> Variant:
     """Return the model that gets its texts or images changed. Templates are not an input of the model itself."""
+    if change.variant is not None:
+        return change.variant
     changes: tuple[Tower, ...] = ("images",) if change.image is not None else ("texts",)
     images, texts = partial(images_as, model), partial(texts_as, model)
     if change.image is not None:
@@ -146,23 +198,16 @@ def changed_model(model: Model, change: InputChange) -> Variant:
 @cache
 def _template_sets(of_data: tuple[str, ...] | None) -> list[tuple[str, str, tuple[str, ...]]]:
     """Return the sets of templates: what they are, the content of a file of them, and the templates."""
-    import open_clip
-
-    imagenet, simple = (
-        tuple(template(PLACEHOLDER) for template in templates)
-        for templates in (open_clip.OPENAI_IMAGENET_TEMPLATES, open_clip.SIMPLE_IMAGENET_TEMPLATES)
-    )
+    imagenet, simple = map(open_clip_list, ("OPENAI_IMAGENET_TEMPLATES", "SIMPLE_IMAGENET_TEMPLATES"))
     sets = [
         ("class names without a template", f"the line {PLACEHOLDER}", (PLACEHOLDER,)),
         (f"the template '{DEFAULT_TEMPLATES[0]}'", f"the line {DEFAULT_TEMPLATES[0]}", DEFAULT_TEMPLATES),
         ("OpenAI's 80 templates for ImageNet", "open_clip.OPENAI_IMAGENET_TEMPLATES, one per line", imagenet),
         ("OpenAI's 7 best templates for ImageNet", "open_clip.SIMPLE_IMAGENET_TEMPLATES, one per line", simple),
     ]
-    return (
-        sets
-        if of_data is None
-        else [*sets, ("the data's of_data templates", "the data's templates, one per line", of_data)]
-    )
+    if of_data is None:
+        return sets
+    return [*sets, ("the data's own templates", "the data's templates, one per line", of_data)]
 
 
 def _text_changes(kind: ChangeKind) -> list[InputChange]:
@@ -214,6 +259,12 @@ def _with_space(text: str) -> str:
 
 def _after_space(text: str) -> str:
     return f" {text}"
+
+
+def _size_in_code(side: int | None, resize: Resize) -> str:
+    """Return the size of the square as code: the model's own, or the side that the change takes of the image."""
+    own_side = "min(image.size)" if resize == "crop" else "max(image.size)"
+    return f"({side or own_side}, {side or own_side})"
 
 
 def _square(image: Image.Image, side: int | None, resize: Resize) -> Image.Image:

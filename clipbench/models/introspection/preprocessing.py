@@ -29,6 +29,8 @@ MARGIN = 4
 """Pixels that an interpolation reads next to its position, or one more, if it does not make images smaller."""
 UNKNOWN_SIDE = 512
 """Pixels to which the shorter side of an image is taken to be resized where nobody knows."""
+LIGHT, DARK = 168, 88
+"""Grey values of the pixels of a checkerboard, far enough from black and white to be neither clipped nor lost."""
 EDGE = 0.06
 """Fraction of an image's side by which a measured border may be off: a filter smooths the last pixels."""
 
@@ -73,6 +75,31 @@ def measure_preprocessing(preprocess: Preprocess, *, with_interpolation: bool = 
 
     interpolation = _interpolation(to_unit, size) if with_interpolation else None
     return replace(settings, resize=_resize(to_unit), interpolation=interpolation)
+
+
+def remaining_detail(preprocess: Preprocess, size: tuple[int, int]) -> float:
+    """Return the fraction of the contrast of a checkerboard of single pixels that a preprocessing leaves.
+
+    1 where an image of the model's size is taken as it is, and a third to a half where it is enlarged a little and then
+    cropped. About 0 where images are reduced below the model's size before.
+
+    Args:
+        size: height and width of the model's input.
+
+    Example:
+        >>> def reduced(image):
+        ...     return np.asarray(image.convert("RGB").reduce(2).resize(image.size), np.float32).transpose(2, 0, 1)
+        >>> round(remaining_detail(reduced, (32, 32)), 2)
+        0.0
+    """
+    is_light = np.indices(size).sum(axis=0) % 2 == 1
+    greys = np.where(is_light, LIGHT, DARK), np.full(size, LIGHT), np.full(size, DARK)
+    board, light, dark = (
+        np.asarray(preprocess(Image.fromarray(np.repeat(grey[:, :, None], 3, axis=2).astype(np.uint8))), np.float64)
+        for grey in greys
+    )
+    contrast = float(np.abs(light - dark).mean()) / 2
+    return float(board.std(axis=(-2, -1)).mean()) / contrast if contrast > 0 else 0.0
 
 
 def make_square(image: Image.Image, side: int, resize: Resize, interpolation: str) -> Image.Image:

@@ -35,10 +35,10 @@ BATCH = 64
 """Texts whose tokens are changed at a time. A tokenizer that pads to the longest text pads to the longest of these."""
 
 NORMALIZATIONS = {
-    "OpenAI's": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
-    "ImageNet's": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-    "0.5, 0.5": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
-    "0, 1": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+    "OpenAI's mean and standard deviation": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
+    "ImageNet's mean and standard deviation": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "a mean and standard deviation of 0.5": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    "no normalization": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
 }
 """Mean and standard deviation of the usual image preprocessings."""
 
@@ -147,7 +147,7 @@ def image_variants(model: Model, parts: Internals, measured: Preprocessing) -> I
         for name, settings in NORMALIZATIONS.items():
             if np.abs(np.array(settings) - normalization).max() > 0.01:
                 images = partial(_renormalized_vectors, parts, normalization, np.array(settings))
-                yield _variant(model, "normalization", f"mean and standard deviation {name}", images=images)
+                yield _variant(model, "normalization", name, images=images)
 
 
 SQUARES: dict[Resize, str] = {

@@ -11,14 +11,15 @@ from clipbench_reports.text import interleave, sentence_case
 MOST = 3
 """Sentences with numbers at the top of a report. Whatever is missing is said besides."""
 
-KINDS: tuple[tuple[Mark, ...], ...] = (("weak", "level"), ("good",), ("plain",))
+KINDS: tuple[tuple[Mark, ...], ...] = (("weak", "blind", "level"), ("good",), ("plain",))
 """Marks of sentences of one kind: results that are not shown to be better than chance are one kind."""
 TURNS = (0, 0, 1)
 """The kinds in the order in which they take places. Places that a kind cannot fill go to the others, in their order."""
-ORDER: tuple[Mark, ...] = ("weak", "level", "good", "plain")
+ORDER: tuple[Mark, ...] = ("weak", "blind", "level", "good", "plain")
 
 RULE = (
-    "The sentences at the top are chosen by rule: the two lowest of the results that are not better than chance, and "
+    "The sentences at the top are chosen by rule: the two lowest of the results that are not better than chance, or "
+    "than always giving one answer, and "
     "the one farthest above chance of the others. If one kind has fewer results, the other kind fills up, and results "
     "without a chance come last. Results of a kind come from different sections where possible. A result that every "
     "CLIP-style model shows, or that holds by construction, is never chosen. The line over them counts only results "
@@ -82,7 +83,7 @@ def opening_line(findings: Sequence[Finding]) -> str:
     """
     abilities = [finding.ability for finding in findings if finding.ability is not None]
     marks = {finding.mark for finding in findings}
-    if not marks & {"good", "weak"}:
+    if not marks & {"good", "weak", "blind"}:
         is_open = any(ability.degree == "open" for ability in abilities)
         return "" if "level" not in marks else TOO_FEW if is_open else GUESSING
     degrees = group_values(

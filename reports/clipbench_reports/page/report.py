@@ -17,7 +17,7 @@ from clipbench.results.model_costs import cost_tables
 from clipbench.results.provenance import moment
 from clipbench.results.run import Run, labels
 from clipbench.results.table.html import bind_percent_signs
-from clipbench.results.tried_changes import opening_lines
+from clipbench.results.tried_changes import change_lines
 from clipbench.stats.claims import one_page
 from clipbench.training.history import history_of_runs
 from clipbench_reports.drawing.marks import Chart
@@ -110,7 +110,7 @@ def _page_context(runs: Sequence[Run], groups: list[Group]) -> dict[str, object]
         "tries": [
             {"position": position, "line": sentence}
             for position, (_, run) in enumerate(labelled)
-            for sentence in opening_lines(run.result.evaluations)
+            for sentence in change_lines(run.result.evaluations)
         ],
         "contents": [
             SUMMARY,

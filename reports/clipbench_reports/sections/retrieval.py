@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from clipbench.results import numbers as fmt
+from clipbench.results.blind_rules import blind_rule
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.titles import headlines
 from clipbench_reports.drawing.marks import log_axis
@@ -261,7 +262,13 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
             claim(f"{metric.title} is {{value}} over {{n}} queries{sampling_note(metric)}", metric) for metric in judged
         ]
     return [
-        claim(f"{sentence}{sampling_note(metrics[name])}", metrics[name], weakness=UNFOUND, ability=ABILITIES[name])
+        claim(
+            f"{sentence}{sampling_note(metrics[name])}",
+            metrics[name],
+            weakness=UNFOUND,
+            ability=ABILITIES[name],
+            rule=blind_rule(evaluation, name),
+        )
         for name, sentence in SENTENCES.items()
         if name in metrics
     ]

@@ -29,7 +29,7 @@ from clipbench_reports.evidence import (
     label_sets,
     restrict_to_label_set,
 )
-from clipbench_reports.findings import Finding, Mark, absence, headline_findings, missing_finding
+from clipbench_reports.findings import Finding, Mark, absence, cause_finding, headline_findings, missing_finding
 from clipbench_reports.galleries import MakeGallery, worst_samples
 
 if TYPE_CHECKING:
@@ -202,7 +202,8 @@ class LoadedSection:
             return [missing_finding(evaluation, *absence(evaluation))]
         try:
             sentences: Any = self.guard(self.section.findings, Finding)(evaluation)
-            return ([sentences] if isinstance(sentences, Finding) else list(sentences)) or headline_findings(evaluation)
+            own = [sentences] if isinstance(sentences, Finding) else list(sentences)
+            return [*(own or headline_findings(evaluation)), *filter(None, [cause_finding(evaluation)])]
         except MissingEvidence as reason:
             return [missing_finding(evaluation, "Not said", str(reason))]
 

@@ -12,6 +12,7 @@ from jaxtyping import Float64, Shaped
 
 from clipbench.metrics.classification import reliability as binned
 from clipbench.results import numbers as fmt
+from clipbench.results.blind_rules import blind_rule
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.table import Table, columns
 from clipbench_reports.drawing.facets import Layer, Statement, chart, facet_chart, side_by_side
@@ -329,7 +330,10 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
     """Return how often the right class comes first."""
     sentence = "Names the right class first for {value} of {n} images"
     accuracy = evaluation.metrics.get("acc1")
-    return [] if accuracy is None else [claim(sentence, accuracy, weakness=WRONG_CLASS, ability=NAMING)]
+    if accuracy is None:
+        return []
+    rule = blind_rule(evaluation, "acc1")
+    return [claim(sentence, accuracy, weakness=WRONG_CLASS, ability=NAMING, rule=rule)]
 
 
 def describe_classes(evidence: Evidence) -> str:

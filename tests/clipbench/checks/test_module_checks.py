@@ -9,6 +9,7 @@ import numpy as np
 import open_clip
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from clipbench import torch_model
@@ -140,3 +141,20 @@ def test_a_whole_processor_declares_its_images_and_a_tokenizer_alone_declares_no
     assert declared(net).mean == (0.4, 0.4, 0.4)
     (tmp_path / "processor_config.json").write_text('{"image_processor": {"image_mean": [0.5, 0.5, 0.5]}}')
     assert declared(net).mean == (0.5, 0.5, 0.5)
+
+
+def test_images_that_are_reduced_below_the_model_s_size_are_named(net: Any, tmp_path: Path) -> None:
+    side = net.visual.preprocess_cfg["size"]
+    side = side if isinstance(side, int) else side[0]
+    transform = open_clip.transform.image_transform_v2(
+        open_clip.transform.PreprocessCfg(**net.visual.preprocess_cfg), is_train=False
+    )
+
+    def reduced(image: Image.Image) -> Any:
+        return transform(image.resize((side // 2, side // 2)))
+
+    for preprocess, status in ((transform, "ok"), (reduced, "fault")):
+        made = torch_model(net, preprocess, open_clip.get_tokenizer("ViT-B-32"), context_length=77)
+        found = settings.preprocessing(Subject(StoreEmbedder(wrap(made, "mine", batch_size=8), tmp_path, workers=0)))
+        assert found.status == status, found
+        assert ("reduced below" in found.seen) == (status == "fault")

@@ -11,7 +11,7 @@ import pytest
 from jaxtyping import Float32
 from PIL import Image
 
-from clipbench import Dataset, FileImage, doctor, run
+from clipbench import Dataset, FileImage, UsageError, doctor, run
 from clipbench.evaluation.tries import compare_changes
 from clipbench.models.introspection.input_changes import (
     InputChange,
@@ -20,7 +20,7 @@ from clipbench.models.introspection.input_changes import (
     prompt_changes,
 )
 from clipbench.results.record import Metric
-from clipbench.testing import INFO
+from clipbench.testing import INFO, ToyModel
 
 N, N_CHANGES = 300, 20
 COLOURS = {"red": (230, 20, 20), "green": (20, 200, 30), "blue": (20, 40, 220), "grey": (128, 128, 128)}
@@ -45,23 +45,43 @@ def drawn(rng: np.random.Generator, gains: Sequence[float]) -> tuple[Any, list[A
     return score(before), list(zip(changes(len(gains)), after, strict=True))
 
 
-@pytest.mark.slow
-def test_a_change_without_an_effect_is_named_in_at_most_one_of_twenty_draws_over_all_changes() -> None:
-    rng = np.random.default_rng(0)
-    n_draws = 1_000
-    n_false = sum(
-        any(change.is_named for change in compare_changes(*drawn(rng, [0.0] * N_CHANGES))) for _ in range(n_draws)
+N_IMAGES, N_CAPTIONS = 60, 5
+"""Images of a simulated retrieval, and captions of each."""
+
+
+def clustered_score(hits: np.ndarray) -> tuple[pandas.DataFrame, Metric]:
+    samples, metric = score(hits.ravel())
+    return samples.assign(cluster=np.repeat(np.arange(N_IMAGES), N_CAPTIONS).astype(str)), metric
+
+
+def drawn_captions(rng: np.random.Generator, gains: Sequence[float]) -> tuple[Any, list[Any]]:
+    """Return hits of captions, which an image shares in part, before and after changes that flip whole images often."""
+    is_easy = rng.random((N_IMAGES, 1)) < 0.5
+    before = rng.random((N_IMAGES, N_CAPTIONS)) < np.where(is_easy, 0.85, 0.15)
+    after = []
+    for gain in gains:
+        changes_image = rng.random((N_IMAGES, 1)) < 0.2
+        chance = np.where(before, 0.5 - 5 * gain, 0.5 + 5 * gain)
+        is_flipped = changes_image & (rng.random((N_IMAGES, N_CAPTIONS)) < chance)
+        after.append(clustered_score(before ^ is_flipped))
+    return clustered_score(before), list(zip(changes(len(gains)), after, strict=True))
+
+
+def false_findings(draw: Any, seed: int, n_draws: int) -> int:
+    """Return in how many draws some change without an effect is named."""
+    rng = np.random.default_rng(seed)
+    return sum(
+        any(change.is_named for change in compare_changes(*draw(rng, [0.0] * N_CHANGES))) for _ in range(n_draws)
     )
-    assert n_false <= 0.05 * n_draws
 
 
-@pytest.mark.slow
-def test_the_interval_of_the_best_change_holds_its_true_gain_after_the_choice() -> None:
-    rng = np.random.default_rng(1)
+def coverage_after_choice(draw: Any, seed: int, n_draws: int) -> tuple[int, int]:
+    """Return how many draws name a change, and in how many the interval of the best one holds its true gain."""
+    rng = np.random.default_rng(seed)
     gains = [*[0.0] * (N_CHANGES - 4), 0.04, 0.05, 0.06, 0.07]
     n_covered = n_named = 0
-    for _ in range(500):
-        tried = compare_changes(*drawn(rng, gains))
+    for _ in range(n_draws):
+        tried = compare_changes(*draw(rng, gains))
         named = [number for number, change in enumerate(tried) if change.is_named]
         if named:
             best = max(named, key=lambda number: tried[number].score or 0.0)
@@ -69,7 +89,30 @@ def test_the_interval_of_the_best_change_holds_its_true_gain_after_the_choice() 
             low, high = tried[best].low, tried[best].high
             assert low is not None and high is not None
             n_covered += low <= gains[best] <= high
+    return n_named, n_covered
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("draw", [drawn, drawn_captions])
+def test_a_change_without_an_effect_is_named_in_at_most_one_of_twenty_draws_over_all_changes(draw: Any) -> None:
+    n_draws = 1_000
+    assert false_findings(draw, 0, n_draws) <= 0.05 * n_draws
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("draw", [drawn, drawn_captions])
+def test_the_interval_of_the_best_change_holds_its_true_gain_after_the_choice(draw: Any) -> None:
+    n_named, n_covered = coverage_after_choice(draw, 1, 1_000)
     assert n_named > 50 and n_covered >= 0.95 * n_named
+
+
+@pytest.mark.parametrize("draw", [drawn, drawn_captions])
+def test_an_interval_excludes_no_gain_exactly_if_its_p_value_is_at_most_five_percent(draw: Any) -> None:
+    rng = np.random.default_rng(4)
+    for _ in range(5):
+        for change in compare_changes(*draw(rng, [0.0, 0.03, 0.05, 0.06, 0.09, -0.06])):
+            assert change.low is not None and change.high is not None and change.p is not None
+            assert (change.p <= 0.05) == (not change.low <= 0 <= change.high)
 
 
 def test_a_large_gain_is_named_and_a_change_that_failed_is_not_counted() -> None:
@@ -168,3 +211,78 @@ def test_a_run_opens_with_the_prompt_that_helps_unless_checks_are_left_out(colou
     assert plain.result.evaluations[0].tries == [] and not str(plain).startswith("With")
     assert plain.result.evaluations[0].metrics == tried.result.evaluations[0].metrics
     assert plain.result.evaluations[0].encoded == tried.result.evaluations[0].encoded
+
+
+def test_a_run_whose_changes_cannot_be_tried_says_why(
+    colours: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise ValueError("the sample is too small for this")
+
+    monkeypatch.setattr("clipbench.evaluation.tries._score", fail)
+    measured = run(NameOnly(), "zero-shot", data=colours, out=tmp_path / "run")
+    assert measured.result.evaluations[0].metrics["acc1"].value is not None
+    assert {change.score for change in measured.result.evaluations[0].tries} == {None}
+    opening = str(measured).splitlines()[0]
+    assert opening.startswith("Changes of the texts were not examined: ") and "too small for this" in opening
+
+
+def test_a_low_score_names_the_changes_that_raise_it_and_those_that_do_not(colours: Dataset, tmp_path: Path) -> None:
+    run(NameOnly(), "zero-shot", data=colours, out=tmp_path / "run")
+    page = (tmp_path / "run/report.html").read_text(encoding="utf-8")
+    assert "Changes of the texts that raise it: class names without a template" in page
+    assert "not the article, full stop, space or case" in page
+
+
+@pytest.mark.parametrize("n", [20, 60])
+def test_few_images_are_tried_and_nothing_is_named_without_a_test(colours: Dataset, n: int) -> None:
+    few = colours.take(np.arange(0, 160, 160 // n))
+    diagnosis = doctor(NameOnly(), data=few)
+    assert all(change.p is not None and change.p <= 0.05 for change in diagnosis.tries if change.is_named)
+    assert {finding.check for finding in diagnosis.findings} >= {"try-prompts", "try-images"}
+
+
+def test_data_without_labels_and_captions_leave_nothing_to_try(colours: Dataset) -> None:
+    bare = replace(colours, labels=None, class_names=None)
+    finding = next(finding for finding in doctor(NameOnly(), data=bare).findings if finding.check == "try-prompts")
+    assert finding.status == "not examined" and "neither two classes nor captions" in finding.seen
+
+
+def test_images_of_the_data_whose_vectors_are_not_finite_are_named(colours: Dataset) -> None:
+    class Overflowing(ToyModel):
+        def encode_images(self, images: Sequence[Image.Image]) -> Any:
+            is_red = [
+                np.argmax(np.asarray(image.convert("RGB")).mean(axis=(0, 1)) - (60, 0, 0)) == 0 for image in images
+            ]
+            vectors = np.array(super().encode_images(images))
+            vectors[np.array(is_red)] = np.inf
+            return vectors
+
+    finding = next(finding for finding in doctor(Overflowing(), data=colours).findings if finding.check == "vectors")
+    assert finding.status == "fault" and "images of the data have a vector that is not finite" in finding.seen
+
+
+def test_the_size_of_a_crop_in_the_advice_is_the_shorter_side() -> None:
+    fixes = {change.setting: change.fix for change in image_changes(None)}
+    assert "ImageOps.fit(image, (min(image.size), min(image.size)))" in fixes["the middle of an image cut out"]
+    assert "ImageOps.pad(image, (max(image.size), max(image.size)))" in fixes["images padded to a square"]
+
+
+def test_a_run_leaves_the_changes_to_doctor_that_need_more_texts_than_it_has(colours: Dataset) -> None:
+    labels = np.arange(160) % 20
+    many = replace(colours, class_names=tuple(f"colour {number}" for number in range(20)), labels=labels)
+    tried = run(NameOnly(), "zero-shot", data=many).result.evaluations[0].tries
+    reasons = {change.setting: change.reason for change in tried if change.reason}
+    assert list(reasons) == ["OpenAI's 80 templates for ImageNet"] and "1600 texts" in str(reasons).replace(",", "")
+
+
+def test_a_model_behind_a_server_is_tried_only_on_request(colours: Dataset) -> None:
+    served = ToyModel()
+    served.info = replace(served.info, family="api")
+    finding = next(finding for finding in doctor(served, data=colours).findings if finding.check == "try-prompts")
+    assert finding.status == "not examined" and "try_served=True tries them all the same" in finding.seen
+    assert len(doctor(served, data=colours, try_served=True).tries) > 10
+    with pytest.raises(UsageError, match="has no effect on"):
+        doctor(ToyModel(), data=colours, try_served=True)
+    with pytest.raises(UsageError, match="needs data"):
+        doctor(served, try_served=True)

@@ -1,13 +1,15 @@
 """The parts that adapters show: fed by hand, they give the vectors of the two methods."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import open_clip
+import torch
 from PIL import Image
 
 from clipbench import torch_model
+from clipbench.checks.hidden_parts import method_for
 from clipbench.models.adapters.python import wrap
 from clipbench.models.protocol import Internals, Model, Role, Vectors
 from clipbench.testing import INFO, ToyModel
@@ -71,3 +73,46 @@ def test_a_model_that_shows_nothing_has_the_parts_of_its_protocol() -> None:
     parts = Pixels().internals()
     assert parts.preprocess is not None and parts.encode_pixels is not None and parts.module is None
     assert parts.encode_pixels(np.zeros((2, 3, 8, 8), np.float32)).shape == (2, 32)
+
+
+class Attributes:
+    """A user's object that keeps its parts as attributes, and encodes with them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.net, _, self.preprocess = open_clip.create_model_and_transforms(f"local-dir:{folder}")
+        self.net.eval()
+        self.tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
+
+    def encode_images(self, images: list[Image.Image]) -> Any:
+        with torch.no_grad():
+            return self.net.encode_image(torch.stack([self.preprocess(image) for image in images]))
+
+    def encode_texts(self, texts: list[str]) -> Any:
+        with torch.no_grad():
+            return self.net.encode_text(self.tokenizer(texts))
+
+
+class Otherwise(Attributes):
+    """An object that does not use its attributes as they are: texts are in lower case, and images are turned."""
+
+    def encode_images(self, images: list[Image.Image]) -> Any:
+        return super().encode_images([image.rotate(90) for image in images])
+
+    def encode_texts(self, texts: list[str]) -> Any:
+        return super().encode_texts([f"x {text}" for text in texts])
+
+
+def test_parts_that_are_attributes_are_found_where_they_give_the_vectors(small_clip_folder: Path) -> None:
+    images = [image.convert("RGB") for image in small_models.images()[:3]]
+    model = wrap(Attributes(small_clip_folder), "mine", batch_size=2)
+    assert_parts_give_the_vectors(model, images, list(small_models.TEXTS))
+    other = wrap(Otherwise(small_clip_folder), "other", batch_size=2).internals()
+    assert other.module is not None and other.preprocess is None and other.tokenize is None
+
+
+def test_the_code_that_shows_hidden_parts_names_them_all() -> None:
+    lines = method_for(Internals()).splitlines()
+    assert lines[0] == "def internals(self):" and len(lines) == 8
+    part = cast(Any, len)
+    everything = Internals(module=part, preprocess=part, encode_pixels=part, tokenize=part, encode_tokens=part)
+    assert method_for(everything) == ""
