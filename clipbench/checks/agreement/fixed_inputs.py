@@ -26,6 +26,26 @@ Reading = Literal["plain", "transparent", "palette", "16 bits", "turned by EXIF"
 """What a decoder has to decide about a picture. ``plain`` is RGB with 8 bits, about which libraries agree."""
 TextKind = Literal["short", "long", "capitals", "punctuation", "spaces", "Unicode", "blank"]
 
+READINGS: dict[Reading, str] = {
+    "transparent": "transparent pictures",
+    "palette": "pictures with a palette",
+    "16 bits": "pictures of 16 bits",
+    "turned by EXIF": "pictures turned by EXIF",
+    "grey": "grey pictures",
+    "JPEG": "JPEG pictures",
+}
+"""The group of pictures of each reading that is not plain."""
+TEXT_KINDS: dict[TextKind, str] = {
+    "short": "short texts",
+    "long": "long texts",
+    "capitals": "texts with capitals",
+    "punctuation": "texts with punctuation or numbers",
+    "spaces": "texts with blanks at their ends",
+    "Unicode": "texts beyond ASCII",
+    "blank": "blank texts",
+}
+LONG = 60
+"""Words from which a text is long."""
 TEXTS_FILE = "texts.jsonl"
 TURNED = 6
 """The EXIF orientation of a picture that is shown after a quarter turn to the right."""
@@ -56,10 +76,20 @@ class FixedImage(EncodedImage):
     def read(self) -> bytes:
         return self.data
 
-    @property
-    def media_type(self) -> str:
-        """Type of the file, as data URLs name it."""
-        return "image/jpeg" if self.suffix == ".jpg" else "image/png"
+    def groups(self, side_length: int | None) -> list[str]:
+        """Return the groups of pictures that it belongs to, the most special first.
+
+        Args:
+            side_length: side of the model's square input in pixels, None if unknown.
+        """
+        shorter = min(self.width, self.height)
+        groups = [] if self.reading == "plain" else [READINGS[self.reading]]
+        groups += ["JPEG pictures"] * (self.suffix == ".jpg") + ["pictures that are not plain RGB"] * bool(groups)
+        groups += ["pictures that are not square"] * (self.shape != "square")
+        if side_length is not None:
+            groups += ["pictures that are made smaller"] * (shorter > side_length)
+            groups += ["pictures that are resized"] * (shorter != side_length)
+        return [*groups, *["pictures in colour"] * (self.reading not in ("grey", "16 bits"))]
 
     def thumbnail(self) -> Image.Image:
         """Return the picture as people see it, upright and on a white ground."""
@@ -77,6 +107,13 @@ class FixedText(NamedTuple):
     id: str
     text: str
     kind: TextKind
+
+    def groups(self, side_length: int | None = None) -> list[str]:
+        """Return the groups of texts that it belongs to, the most special first."""
+        groups = [TEXT_KINDS[self.kind]]
+        groups += ["texts with capitals"] * (self.text != self.text.lower())
+        groups += ["texts beyond ASCII"] * (not self.text.isascii())
+        return [*groups, *["texts of 60 words or more"] * (len(self.text.split()) >= LONG)]
 
 
 class FixedInputs(NamedTuple):

@@ -131,10 +131,15 @@ class PythonModel(Model):
         return _count_tokens(f"{self.info.id}: count_tokens", count, list(texts))
 
     def internals(self) -> Internals:
-        """Return the parts that the user's object shows by a method of this name, as ``torch_model`` does."""
+        """Return the parts that the user's object shows by a method of this name, as ``torch_model`` does.
+
+        A method ``open_image(data: bytes)`` is its way to open a file, whatever else the object shows.
+        """
         get_internals = getattr(self.encoders, "internals", None)
         parts = get_internals() if callable(get_internals) else None
-        return parts if isinstance(parts, Internals) else Internals()
+        parts = parts if isinstance(parts, Internals) else Internals()
+        open_image = getattr(self.encoders, "open_image", None)
+        return replace(parts, open_image=open_image) if callable(open_image) else parts
 
 
 def load(body: str, options: LoadOptions) -> PythonModel:
