@@ -7,7 +7,7 @@ Changes of pictures and texts are made before the side's own code, so that they 
 import html
 import io
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -20,6 +20,7 @@ from clipbench.checks.agreement.fixed_inputs import FixedImage, FixedText, digit
 from clipbench.checks.agreement.sides import Rows, Side
 from clipbench.data.images import rgb
 from clipbench.models.introspection.input_changes import image_changes
+from clipbench.models.introspection.modules import vocabulary_size
 from clipbench.models.introspection.preprocessing import METHODS, NOT_ANTIALIASED, make_square
 from clipbench.models.introspection.tokens import TokenFacts, pad_tokens, restore_end, token_lengths, trim_tokens
 from clipbench.models.introspection.tower_outputs import OtherOutput, Rounding, other_outputs, rounded_computation
@@ -31,8 +32,8 @@ COMMON_CONTEXTS = (16, 32, 64, 77, 128, 248)
 """Tokens to which usual models cut a text."""
 N_SPECIAL = (2, 1, 3)
 """Tokens of a text that are not its own, such as start and end, by how usual the number is."""
-KEPT = 0.875
-"""Fraction of the shorter side that is left by resizing to 256 and cutting out 224."""
+ENLARGED, CUT = 256, 224
+"""Sides to which ImageNet's preprocessing resizes and cuts a picture, in proportion for other models."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +46,13 @@ class Alternative:
     encode: Callable[[Sequence[Any]], Rows]
     """From fixed inputs to vectors."""
     applies: Callable[[Any], bool] = lambda item: True
-    """Whether the change concerns an input. All others are not looked at."""
+    """Whether the change can be tried on an input."""
+    concerns: Callable[[Any], bool] | None = None
+    """Whether the change would explain that an input differs. None for all that it can be tried on."""
+
+    def explains_all(self, items: Iterable[Any]) -> bool:
+        """Return whether the change concerns all of these inputs."""
+        return all(map(self.concerns or self.applies, items))
 
 
 # -- pictures
@@ -79,10 +86,12 @@ def shape_alternatives(side: Side, other: Side) -> Iterator[Alternative]:
         if change.switch != "resize" or length is not None:
             encode = partial(_encode_changed, side, change.image)
             yield Alternative(stage="pixels", description=change.setting, encode=encode)
-    middle = partial(_encode_changed, side, _middle)
-    yield Alternative(stage="pixels", description=f"only the middle {KEPT:.1%} of a picture kept", encode=middle)
     if length is None:
         return
+    for method in ("bicubic", "bilinear"):
+        middle = partial(_encode_changed, side, partial(_middle, side=length, interpolation=method))
+        description = f"pictures resized to {length * ENLARGED // CUT} and cut to {length} pixels, by {method} interpolation"
+        yield Alternative(stage="pixels", description=description, encode=middle)
     shapes: list[Resize] = [shape for shape in SQUARES if shape in (side.preprocessing.resize, other.preprocessing.resize)]
     for shape in shapes or ["crop"]:
         for method in METHODS:
@@ -143,10 +152,12 @@ def _cut_off(image: Image.Image) -> Image.Image:
     return Image.fromarray(np.minimum(np.asarray(image), 255).astype(np.uint8))
 
 
-def _middle(image: Image.Image) -> Image.Image:
-    kept = [max(1, round(KEPT * length)) for length in image.size]
-    left, top = ((length - part) // 2 for length, part in zip(image.size, kept, strict=True))
-    return image.crop((left, top, left + kept[0], top + kept[1]))
+def _middle(image: Image.Image, side: int, interpolation: str) -> Image.Image:
+    """Return the middle of an image that is resized to more than a square of the model's size."""
+    scale = side * ENLARGED // CUT / min(image.size)
+    scaled = image.resize([max(1, int(scale * length)) for length in image.size], METHODS[interpolation])
+    left, top = (round((length - side) / 2) for length in scaled.size)
+    return scaled.crop((left, top, left + side, top + side))
 
 
 def _square_without_antialias(image: Image.Image, side: int, resize: Resize, interpolation: str) -> Image.Image:
@@ -214,8 +225,13 @@ def context_of(side: Side) -> int | None:
 
 
 def _cut_alternative(side: Side, cut: Callable[[str], str], description: str) -> Alternative:
-    encode = partial(_encode_strings, side, cut)
-    return Alternative(stage="tokens", description=description, encode=encode, applies=_is_of_digits)
+    return Alternative(
+        stage="tokens",
+        description=description,
+        encode=partial(_encode_strings, side, cut),
+        applies=_is_of_digits,
+        concerns=_is_long,
+    )
 
 
 def token_alternatives(side: Side) -> Iterator[Alternative]:
@@ -225,6 +241,9 @@ def token_alternatives(side: Side) -> Iterator[Alternative]:
         return
     width = max(context_of(side) or 0, facts.width)
     changes: list[tuple[str, Callable[[Tokens], Tokens]]] = []
+    n_ids = None if side.parts.module is None else vocabulary_size(side.parts.module)
+    if facts.end is None and n_ids is not None:
+        changes += [("an end-of-text token after each text", partial(_with_end, facts=facts, end=n_ids - 1))]
     if facts.end is not None:
         changes += [("texts without the end-of-text token", partial(_without_end, facts=facts))]
         changes += [("the end-of-text token kept where a text is cut", partial(restore_end, facts=facts))]
@@ -253,6 +272,10 @@ def _is_of_digits(text: FixedText) -> bool:
     return text.text == digits(len(text.text.split()))
 
 
+def _is_long(text: FixedText) -> bool:
+    return text.kind == "long"
+
+
 def _first_words(text: str, n: int) -> str:
     return " ".join(text.split()[: max(1, n)])
 
@@ -272,6 +295,13 @@ def _without_end(tokens: Tokens, facts: TokenFacts) -> Tokens:
     rows = np.arange(len(ids))
     has_end = ids[rows, last] == facts.end
     ids[rows[has_end], last[has_end]] = 0 if facts.pad is None or facts.pad == facts.end else facts.pad
+    return {**tokens, facts.name: ids}
+
+
+def _with_end(tokens: Tokens, facts: TokenFacts, end: int) -> Tokens:
+    """Return tokens with an id behind each text, or in place of its last token if there is no room."""
+    ids = np.array(tokens[facts.name])
+    ids[np.arange(len(ids)), np.minimum(token_lengths(ids, facts), ids.shape[1] - 1)] = end
     return {**tokens, facts.name: ids}
 
 

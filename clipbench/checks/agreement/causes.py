@@ -8,6 +8,7 @@ vectors? Only what no experiment decides is inferred from the inputs that agree.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +25,7 @@ from clipbench.checks.agreement.alternatives import (
     token_alternatives,
 )
 from clipbench.checks.agreement.fixed_inputs import FixedImage
-from clipbench.checks.agreement.rounding import rounding_between, rounding_evidence
+from clipbench.checks.agreement.rounding import LARGEST, rounding_between, rounding_evidence
 from clipbench.checks.agreement.shown_inputs import Feed, pixel_difference, token_difference
 from clipbench.checks.agreement.sides import Rows, Side, cosines
 from clipbench.checks.agreement.vector_agreement import (
@@ -37,11 +38,19 @@ from clipbench.checks.agreement.vector_agreement import (
 from clipbench.data.modalities import IMAGE
 from clipbench.errors import ModelError
 from clipbench.models.introspection.modules import activations, other_activation
+from clipbench.models.introspection.tower_outputs import OtherOutput
+from clipbench.results.numbers import counted
 
+OR = " or "
+"""Between two stages of which nothing decides."""
 EXPLAINED = 0.1
 """Fraction of the distance of cosines from 1 that a change may leave if it explains a difference."""
-N_TRIED = 4
+EXACT = 1e-3
+"""Median distance of cosines from 1 that another last step of a tower may leave, which is computed exactly."""
+N_TRIED = 5
 """Inputs on which changes of the input are tried."""
+DYNAMIC = 0.1
+"""Distance up to which a vector may change with its batch if the scale of its int8 numbers is taken from the batch."""
 N_OUTPUTS = 6
 """Inputs on which other last steps of a tower are tried."""
 ROUNDED_ALIKE = 3.0
@@ -62,7 +71,7 @@ class DifferenceCause:
     @property
     def stages(self) -> Sequence[str]:
         """The stages that it names."""
-        return self.stage.split(" or ")
+        return self.stage.split(OR)
 
 
 class _Explanation(NamedTuple):
@@ -76,13 +85,15 @@ class _Explanation(NamedTuple):
     """Median distance of the cosines from 1 that the change leaves."""
     was: float
     """The same before the change."""
+    n: int
+    """Inputs that it was tried on."""
 
     @property
     def evidence(self) -> str:
         """The experiment in words."""
         return (
-            f"with {self.description}, {self.side.name} gives the vectors of {self.other.name} (median cosine"
-            f" {1 - self.left:.5f}, {1 - self.was:.5f} before)"
+            f"with {self.description}, {self.side.name} gives the vectors of {self.other.name} (median cosine of"
+            f" {counted(self.n, 'input')} {1 - self.left:.5f}, {1 - self.was:.5f} before)"
         )
 
 
@@ -104,9 +115,13 @@ def find_causes(first: Side, second: Side, agreement: VectorAgreement) -> list[D
         ModelError: a side fails.
     """
     found = [("batch", evidence) for evidence in _batch_evidence(first, second, agreement)]
-    separate = _separate_agreement(first, second, agreement) if found else agreement
-    if not separate.is_same:
-        found += _CauseSearch(first, second, separate).causes()
+    if found:
+        separate = _separate_agreement(first, second, agreement)
+        causes = [] if separate.is_same else _CauseSearch(first, second, separate).causes()
+        # Next to a batch that changes vectors, only what an experiment shows is a second cause.
+        found += [(stage, evidence) for stage, evidence in causes if OR not in stage]
+    elif not agreement.is_same:
+        found += _CauseSearch(first, second, agreement).causes()
     found += [("normalization", evidence) for evidence in _length_evidence(first, second, agreement)]
     return [DifferenceCause(stage=stage, tower=agreement.modality, evidence=evidence) for stage, evidence in found]
 
@@ -117,10 +132,17 @@ def _batch_evidence(first: Side, second: Side, agreement: VectorAgreement) -> It
         encoded, limit = side.encoded[agreement.modality], side.rounding_limit
         if encoded.repeated > limit:
             yield f"{side.name} encodes one input twice and gives vectors {encoded.repeated:.2g} apart"
-        elif encoded.batch_distance > limit:
+        elif encoded.batch_distance > limit and not _is_dynamic_rounding(encoded.batch_distance, agreement):
             item = inputs_of(agreement.modality)[encoded.most_moved]
             input_name = f"picture {item.id}" if isinstance(item, FixedImage) else f"'{item.text:.40}'"
             yield f"{side.name} moves the vector of {input_name} by {encoded.batch_distance:.2g} when others are in its batch"
+
+
+def _is_dynamic_rounding(batch_distance: float, agreement: VectorAgreement) -> bool:
+    """Return whether a batch moves vectors no more than both sides differ, as in int8 with a scale per batch."""
+    if batch_distance > DYNAMIC or not agreement.is_uniform:
+        return False
+    return batch_distance <= ROUNDED_ALIKE * float(np.median(agreement.distances))
 
 
 def _separate_agreement(first: Side, second: Side, agreement: VectorAgreement) -> VectorAgreement:
@@ -205,15 +227,17 @@ class _CauseSearch:
             rows = _spread(self.agreement, N_OUTPUTS)
             ids = [self.agreement.ids[row] for row in rows]
             own, target = direction.own[rows], direction.target[rows]
-            explain = partial(_explanation, direction, own, target)
+            explain = partial(_explanation, direction, own, target, is_exact=True)
             names = {name for names in activations(module).values() for name in names}
             if len(names) == 1:
                 with other_activation(module):
                     vectors = direction.feed(ids)
                 yield from explain("tower", f"the other of GELU and QuickGELU instead of {names.pop()}", vectors)
             lengths = None if self.is_image else self._token_lengths(direction.side, ids)
-            for output in output_alternatives(direction.side, partial(direction.feed, ids), lengths):
-                yield from explain(output.stage, f"{output.description} as the vector", output.vectors)
+            outputs = output_alternatives(direction.side, partial(direction.feed, ids), lengths)
+            for output in outputs:
+                stage = _stage_of_output(output, own, outputs)
+                yield from explain(stage, f"{output.description} as the vector", output.vectors)
 
     def _token_lengths(self, side: Side, ids: Sequence[str]) -> "np.ndarray | None":
         return side.token_lengths([self.inputs[id].text for id in ids])
@@ -223,9 +247,9 @@ class _CauseSearch:
         pattern = describe_difference(agreement, self.side_length)
         rounded = self._rounded_alike(agreement, directions) if agreement.is_uniform else ""
         if rounded:
-            return "precision or tower", f"{pattern}, and {rounded}"
+            return f"precision{OR}tower", f"{pattern}, and {rounded}"
         has_module = any(direction.side.parts.module is not None for direction in directions)
-        return ("tower", pattern) if has_module else ("tower or pooling", pattern)
+        return ("tower", pattern) if has_module else (f"tower{OR}pooling", pattern)
 
     def _rounded_alike(self, agreement: VectorAgreement, directions: Sequence[_Direction]) -> str:
         """Return that int8 moves the vectors of a side as far as the other side's are away, empty if it does not."""
@@ -306,10 +330,11 @@ class _CauseSearch:
             if direction.side.model is None:
                 continue
             for alternative in alternatives(direction.side):
-                concerned = [row for row in agreement.order if alternative.applies(self.inputs[agreement.ids[row]])]
-                differing = [row for row in concerned if not agreement.is_equal[row]]
-                rows = differing[:: max(1, len(differing) // N_TRIED)][:N_TRIED]
-                if not rows or (len(differing) < (~agreement.is_equal).sum() and len(differing) < len(concerned)):
+                differing = [row for row in agreement.order if not agreement.is_equal[row]]
+                if not alternative.explains_all(self.inputs[agreement.ids[row]] for row in differing):
+                    continue
+                rows = self._spread_over_shapes(agreement, differing, alternative)
+                if not rows:
                     continue
                 try:
                     vectors = alternative.encode([self.inputs[agreement.ids[row]] for row in rows])
@@ -318,16 +343,31 @@ class _CauseSearch:
                 own, target = direction.own[rows], direction.target[rows]
                 yield from _explanation(direction, own, target, alternative.stage, alternative.description, vectors)
 
+    def _spread_over_shapes(
+        self, agreement: VectorAgreement, rows: Sequence[int], alternative: Alternative
+    ) -> list[int]:
+        """Return some rows that a change can be tried on, of pictures of all shapes in turn."""
+        usable = [row for row in rows if alternative.applies(self.inputs[agreement.ids[row]])]
+        by_shape: dict[str, list[int]] = {}
+        for row in usable:
+            by_shape.setdefault(getattr(self.inputs[agreement.ids[row]], "shape", ""), []).append(row)
+        turns = [row for turn in zip_longest(*by_shape.values()) for row in turn if row is not None]
+        if len(by_shape) > 1:
+            return turns[:N_TRIED]
+        return usable[:: max(1, len(usable) // N_TRIED)][:N_TRIED]
+
     def _inferred(self, agreement: VectorAgreement) -> tuple[str, str]:
         """Return the stage that the inputs which agree leave over."""
         pattern = describe_difference(agreement, self.side_length)
         if agreement.is_equal.any():
             return self.input_stage, f"{pattern}, so the tower is the same"
-        directions = self._directions(agreement, self._own_feeds())
-        if agreement.is_uniform:
-            rounded = self._rounded_alike(agreement, directions)
-            return "precision or tower", ", and ".join([pattern, rounded] if rounded else [pattern])
-        return f"{self.input_stage} or tower", pattern
+        median = float(np.median(agreement.distances))
+        if agreement.is_uniform and median <= LARGEST["int8"]:
+            rounded = self._rounded_alike(agreement, self._directions(agreement, self._own_feeds()))
+            return f"precision{OR}tower", ", and ".join([pattern, rounded] if rounded else [pattern])
+        if agreement.is_same_space:
+            return f"{self.input_stage}{OR}pooling", f"{pattern}, and yet each is nearest to its own vector"
+        return f"projection{OR}tower", f"{pattern}, and no input is found again by its vector"
 
 
 def _defect(agreement: VectorAgreement) -> float:
@@ -336,14 +376,38 @@ def _defect(agreement: VectorAgreement) -> float:
 
 
 def _explanation(
-    direction: _Direction, own: Rows, target: Rows, stage: Stage, description: str, vectors: Rows
+    direction: _Direction,
+    own: Rows,
+    target: Rows,
+    stage: Stage,
+    description: str,
+    vectors: Rows,
+    *,
+    is_exact: bool = False,
 ) -> Iterator[_Explanation]:
-    """Yield a change if its vectors are nearly those of the other side."""
+    """Yield a change if its vectors are nearly those of the other side.
+
+    Args:
+        is_exact: the change is computed exactly, so that hardly a difference may be left.
+    """
     if vectors.shape != target.shape or not np.isfinite(vectors).all() or not vectors.any(axis=1).all():
         return
     was, left = (float(np.median(1 - cosines(rows, target))) for rows in (own, vectors))
-    if left <= max(SAME, EXPLAINED * was):
-        yield _Explanation(stage, direction.side, direction.other, description, left, was)
+    if left <= EXPLAINED * was and not (is_exact and left > EXACT):
+        yield _Explanation(stage, direction.side, direction.other, description, left, was, len(target))
+
+
+def _stage_of_output(output: OtherOutput, own: Rows, outputs: Sequence[OtherOutput]) -> Stage:
+    """Return the stage in which a last step differs from the side's own: the one of them that gives its vectors."""
+    same = [other for other in outputs if other.vectors.shape == own.shape and _is_nearly(other.vectors, own)]
+    if not same:
+        return "pooling" if output.is_projected else "projection"
+    return "projection" if any(other.pooling == output.pooling for other in same) else "pooling"
+
+
+def _is_nearly(vectors: Rows, target: Rows) -> bool:
+    has_direction = bool(np.isfinite(vectors).all()) and bool(vectors.any(axis=1).all())
+    return has_direction and float(np.median(1 - cosines(vectors, target))) <= EXACT
 
 
 def _best(explanations: Iterable[_Explanation]) -> _Explanation | None:

@@ -1,7 +1,7 @@
 """Pixels and tokens of two sides that show them: do they differ, and does one tower, fed with the other's, agree?"""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Int64
@@ -166,18 +166,22 @@ def _contents(side: Side, tokens: Tokens) -> list[list[int]]:
 
 def _different_settings(first: Preprocessing, second: Preprocessing) -> str:
     """Return the settings in which two preprocessings differ, such as ``resize crop and squash``."""
+    faults = [settings.fault for settings in (first, second) if settings.fault is not None]
+    if first.fault != second.fault:
+        return " and ".join(faults)
     differences = []
-    for part in fields(Preprocessing):
-        values = [getattr(settings, part.name) for settings in (first, second)]
+    for name in ("size", "mean", "std", "resize", "interpolation"):
+        values = [getattr(settings, name) for settings in (first, second)]
         if values[0] != values[1]:
             shown = [_setting(value) for value in values]
-            differences.append(f"{part.name} {shown[0]} and {shown[1]}")
+            differences.append(f"{name} {shown[0]} and {shown[1]}")
     return ", ".join(differences)
 
 
 def _setting(value: object) -> str:
+    """Return a setting in words. At the size at which it is measured, no antialiasing looks like ``nearest``."""
     if value is None:
         return "unknown"
     if isinstance(value, tuple):
         return " x ".join(f"{number:g}" for number in value)
-    return str(value)
+    return "nearest (or not antialiased)" if value == "nearest" else str(value)

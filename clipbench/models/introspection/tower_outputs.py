@@ -25,10 +25,15 @@ N_LAST = 3
 class OtherOutput(NamedTuple):
     """Vectors that another last step of the tower gives."""
 
-    stage: Literal["pooling", "projection"]
-    description: str
-    """The other step in words, such as ``the mean of all tokens``."""
+    pooling: str
+    """How one vector is made of a sequence, such as ``the mean of all tokens``."""
+    is_projected: bool
     vectors: Rows
+
+    @property
+    def description(self) -> str:
+        """The last step in words."""
+        return self.pooling if self.is_projected else f"{self.pooling}, without the projection,"
 
 
 def other_outputs(
@@ -36,26 +41,23 @@ def other_outputs(
     encode: Callable[[], Rows],
     lengths: Int64[np.ndarray, " n"] | None = None,
 ) -> list[OtherOutput]:
-    """Return what other last steps give for the inputs of one call, most usual first.
+    """Return what all last steps give for the inputs of one call, the module's own step among them.
 
     Args:
         encode: runs the tower once, on n inputs.
         lengths: tokens of each text before its padding, None for images.
     """
-    vectors = encode_with_sequences(module, encode)
-    if not vectors.sequences:
+    flow = _watched_flow(module, encode)
+    if not flow.sequences:
         return []
-    norm = _last_norm(module, vectors.norms)
-    projections = projection_matrices(module, vectors.width)
+    norm = _last_norm(module, flow.norms)
+    projections = projection_matrices(module, flow.width)
     outputs: list[OtherOutput] = []
-    for sequence in vectors.sequences:
-        for description, pooled in _pooled(sequence, lengths):
-            normed = [pooled] if norm is None else [norm(pooled), pooled]
-            for rows in normed:
-                outputs.append(OtherOutput("projection", f"{description}, without the projection", _as_rows(rows)))
-                outputs += [
-                    OtherOutput("pooling", description, _as_rows(rows @ matrix)) for matrix in projections.values()
-                ]
+    for sequence in flow.sequences:
+        for pooling, pooled in _pooled(sequence, lengths):
+            for rows in [pooled] if norm is None else [norm(pooled), pooled]:
+                outputs += [OtherOutput(pooling, True, _as_rows(rows @ matrix)) for matrix in projections.values()]
+                outputs.append(OtherOutput(pooling, False, _as_rows(rows)))
     return outputs
 
 
@@ -89,7 +91,7 @@ class _Flow(NamedTuple):
         return int(self.sequences[0].shape[-1])
 
 
-def encode_with_sequences(module: "nn.Module", encode: Callable[[], Rows]) -> _Flow:
+def _watched_flow(module: "nn.Module", encode: Callable[[], Rows]) -> _Flow:
     """Return the last sequences that flow through the module while it encodes, the last first."""
     sequences: list[torch.Tensor] = []
     norms: list[str] = []

@@ -1,0 +1,290 @@
+"""Do two ways to run the same weights give the same vectors? ``doctor --against`` and ``cb.doctor(..., against=...)``."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from html import escape
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from clipbench.checks.agreement.causes import DifferenceCause, find_causes
+from clipbench.checks.agreement.dimensions import check_dimensions
+from clipbench.checks.agreement.fixed_inputs import FixedImage
+from clipbench.checks.agreement.rounding import LARGEST
+from clipbench.checks.agreement.sides import Side
+from clipbench.checks.agreement.vector_agreement import VectorAgreement, agreement_of, inputs_of
+from clipbench.data import DataOptions, Dataset
+from clipbench.data.modalities import IMAGE, TEXT
+from clipbench.errors import UsageError
+from clipbench.evaluation.shared_index import SharedIndex, load_index_data, measure_shared_index
+from clipbench.models.encoding.loading import load_embedder
+from clipbench.models.options import LoadOptions
+from clipbench.models.protocol import DOT, Embedder
+from clipbench.models.reference import check_references
+from clipbench.results.frames import as_frame
+from clipbench.results.numbers import counted
+from clipbench.results.table import Table, as_html, as_text, columns
+from clipbench.untrusted.terminal import printable
+
+if TYPE_CHECKING:
+    import pandas
+
+Verdict = Literal["same", "same up to precision", "same space, other inputs", "other space"]
+N_WORST = 5
+"""Inputs of each tower that are listed."""
+HARMLESS = ("normalization",)
+"""Stages that move no cosine."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputAgreement:
+    """The two vectors of one input."""
+
+    input: str
+    """Id of the input, as ``--write-inputs`` names it."""
+    cosine: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TowerAgreement:
+    """The agreement of both sides on pictures, or on texts."""
+
+    cosine_min: float
+    cosine_median: float
+    n: int
+    """Inputs that were compared."""
+    length_ratio: float
+    """Median length of the second side's vectors over the first's."""
+    worst: Sequence[InputAgreement]
+    """The inputs that differ most, none if all are the same."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class VectorComparison:
+    """Whether two sides give the same vectors, what differs, and whether both may share an index.
+
+    Example:
+        >>> from clipbench import doctor
+        >>> comparison = doctor("tiny", against="tiny", device="cpu")
+        >>> comparison.verdict, comparison.causes
+        ('same', [])
+    """
+
+    model: str
+    against: str
+    verdict: Verdict
+    image: TowerAgreement
+    text: TowerAgreement
+    causes: Sequence[DifferenceCause]
+    share_index: SharedIndex | None = None
+    """None without data."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Inputs that were left out, with the reason."""
+
+    def __repr__(self) -> str:
+        return f"<comparison of {self.model} with {self.against}: {self.verdict}>"
+
+    def __str__(self) -> str:
+        return "\n".join(map(printable, self.lines(width=100)))
+
+    @property
+    def is_same(self) -> bool:
+        """True if both give the same vectors, at least up to precision."""
+        return self.verdict in ("same", "same up to precision")
+
+    @property
+    def towers(self) -> Mapping[str, TowerAgreement]:
+        """The agreement of each tower by modality."""
+        return {IMAGE: self.image, TEXT: self.text}
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in a sentence."""
+        if self.verdict == "same":
+            return "Both give the same vectors"
+        stages = list(dict.fromkeys(cause.stage for cause in self.causes if cause.stage not in HARMLESS))
+        if self.verdict == "same up to precision":
+            return "Both give the same vectors up to precision"
+        where = f": {', '.join(stages)}" if stages else ""
+        if self.verdict == "other space":
+            return f"Both give vectors of other spaces{where}"
+        return f"Both give vectors of one space from other inputs or steps{where}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the comparison as values of JSON."""
+        return asdict(self)
+
+    def frame(self) -> "pandas.DataFrame":
+        """Return a row per listed input: tower, input, cosine."""
+        rows = [
+            {"tower": modality, **asdict(agreement)}
+            for modality, tower in self.towers.items()
+            for agreement in tower.worst
+        ]
+        return as_frame(rows, ["tower", "input", "cosine"])
+
+    def lines(self, width: int | None = None) -> Iterator[str]:
+        """Yield the comparison for a terminal."""
+        yield f"{self.model} against {self.against}"
+        yield ""
+        yield from as_text(self.tower_table(), width=width).splitlines()
+        for cause in self.causes:
+            yield ""
+            yield f"{cause.stage} ({cause.tower}): {cause.evidence}"
+        worst = self.worst_table()
+        if worst.rows:
+            yield ""
+            yield from as_text(worst, width=width).splitlines()
+        if self.share_index is not None:
+            yield ""
+            yield from as_text(self.share_index.table(), width=width).splitlines()
+        yield from (f"note: {note}" for note in self.notes())
+        yield ""
+        yield f"verdict: {self.verdict}"
+        if self.share_index is not None:
+            yield self.share_index.sentence
+
+    def notes(self) -> Iterator[str]:
+        """Yield what was left out, and what was not measured."""
+        if self.refused:
+            reason = next(iter(self.refused.values()))
+            yield f"{counted(len(self.refused), 'input')} left out: {', '.join(self.refused)} ({reason})"
+        if self.verdict == "same up to precision" and self.share_index is None:
+            yield "give data with captions to measure the recall that the rounding costs"
+
+    def tower_table(self) -> Table:
+        """Return the cosines of both towers."""
+        rows = [
+            [
+                modality,
+                f"{tower.n}",
+                f"{tower.cosine_median:.6f}",
+                f"{tower.cosine_min:.6f}",
+                f"{tower.length_ratio:.4g}",
+            ]
+            for modality, tower in self.towers.items()
+        ]
+        headers = columns("tower", numbers=["inputs", "median cosine", "lowest cosine", "length ratio"])
+        return Table(columns=headers, rows=rows)
+
+    def worst_table(self) -> Table:
+        """Return the inputs that differ most."""
+        rows = []
+        for modality, tower in self.towers.items():
+            for agreement in tower.worst:
+                item = inputs_of(modality)[agreement.input]
+                is_image = isinstance(item, FixedImage)
+                shown = f"{item.width} x {item.height}, {item.reading}" if is_image else f"'{item.text:.50}'"  # type: ignore[union-attr]
+                rows.append([modality, agreement.input, shown, f"{agreement.cosine:.6f}"])
+        return Table(columns=columns("tower", "input that differs most", "", numbers=["cosine"]), rows=rows)
+
+    def _repr_html_(self) -> str:
+        parts = [f"<p><b>{escape(self.sentence)}.</b></p>", as_html(self.tower_table())]
+        parts += [f"<p><b>{cause.stage}</b> ({cause.tower}): {escape(cause.evidence)}</p>" for cause in self.causes]
+        parts += [as_html(self.worst_table())] if self.worst_table().rows else []
+        if self.share_index is not None:
+            parts += [f"<p><b>{escape(self.share_index.sentence)}.</b></p>", as_html(self.share_index.table())]
+        return "\n".join(parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonOptions:
+    """Options of a comparison of two models."""
+
+    data: str | Dataset | None = None
+    """Images with captions, to measure whether both may share an index."""
+    loading: DataOptions = field(default_factory=DataOptions)
+    limit: int | None = None
+    """Largest number of images of the data."""
+    seed: int = 0
+
+
+def compare_vectors(
+    model: "str | Embedder",
+    against: "str | Embedder",
+    load: LoadOptions,
+    against_load: LoadOptions,
+    options: ComparisonOptions,
+) -> VectorComparison:
+    """Return whether two models give the same vectors of the fixed inputs.
+
+    Args:
+        model, against: references, models that are loaded already, or vectors of the fixed inputs by their ids.
+        load, against_load: how references are loaded.
+
+    Raises:
+        ClipbenchError: a model or the data is wrong, a model refuses inputs, or vectors have other dimensions.
+    """
+    references = [("the first", model, load), ("the second", against, against_load)]
+    for _, reference, loading in references:
+        if isinstance(reference, str):
+            check_references([reference], loading)
+    data = None
+    if options.data is not None:  # before a model is loaded, because loading takes long
+        data = load_index_data(options.data, options.loading, limit=options.limit, seed=options.seed)
+    embedders = [
+        load_embedder(reference, loading) if isinstance(reference, str) else reference
+        for _, reference, loading in references
+    ]
+    names = _side_names(*(embedder.info.ref for embedder in embedders))
+    allows_partial = options.loading.allow_partial
+    first, second = (
+        Side(embedder, name, allows_partial=allows_partial) for embedder, name in zip(embedders, names, strict=True)
+    )
+    if first.model is None and second.model is None and data is not None:
+        raise UsageError("the data has no effect on vectors of the fixed inputs: remove it, or give models")
+    check_dimensions(first, second)
+    comparison = _compare_sides(first, second)
+    if data is None:
+        return comparison
+    return replace(comparison, share_index=measure_shared_index(*embedders, data, seed=options.seed))
+
+
+def _side_names(first: str, second: str) -> tuple[str, str]:
+    """Return the names of both sides in sentences: their references, unless these are equal."""
+    return (first, second) if first != second else ("the first", "the second")
+
+
+def _compare_sides(first: Side, second: Side) -> VectorComparison:
+    agreements = {modality: agreement_of(first, second, modality) for modality in (IMAGE, TEXT)}
+    causes = [cause for agreement in agreements.values() for cause in find_causes(first, second, agreement)]
+    is_dot = DOT in (first.embedder.info.similarity, second.embedder.info.similarity)
+    return VectorComparison(
+        model=first.embedder.info.ref,
+        against=second.embedder.info.ref,
+        verdict=_verdict(list(agreements.values()), causes, is_dot=is_dot),
+        image=_tower_agreement(agreements[IMAGE]),
+        text=_tower_agreement(agreements[TEXT]),
+        causes=causes,
+        refused={**first.refused, **second.refused},
+    )
+
+
+def _verdict(
+    agreements: Sequence[VectorAgreement], causes: Sequence[DifferenceCause], *, is_dot: bool
+) -> Verdict:
+    """Return the verdict on both towers.
+
+    Args:
+        is_dot: a side ranks by inner products, so that lengths are part of its vectors.
+    """
+    moving = [cause for cause in causes if is_dot or cause.stage not in HARMLESS]
+    if not moving and all(agreement.is_same for agreement in agreements):
+        return "same"
+    largest = max(float(np.median(agreement.distances)) for agreement in agreements)
+    if all(cause.stage == "precision" for cause in moving) and largest <= max(LARGEST.values()):
+        return "same up to precision"
+    if any(agreement.is_same_space for agreement in agreements):
+        return "same space, other inputs"
+    return "other space"
+
+
+def _tower_agreement(agreement: VectorAgreement) -> TowerAgreement:
+    worst = [row for row in agreement.order[:N_WORST] if not agreement.is_equal[row]]
+    return TowerAgreement(
+        cosine_min=float(agreement.cosines.min()),
+        cosine_median=float(np.median(agreement.cosines)),
+        n=len(agreement.ids),
+        length_ratio=float(np.median(agreement.length_ratios)),
+        worst=[InputAgreement(input=agreement.ids[row], cosine=float(agreement.cosines[row])) for row in worst],
+    )
