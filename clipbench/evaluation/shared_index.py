@@ -1,4 +1,4 @@
-"""May vectors of two models be in one index? Exact recall of one model's queries in a gallery of the other's vectors."""
+"""May vectors of two models be in one index? Exact recall of one's queries in a gallery of the other's vectors."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -96,8 +96,9 @@ class SharedIndex:
                     change_interval(recall.change_low, recall.change_high, "fraction"),
                 ]
             rows.append([MIXES[mix], quantity(recall.value, "fraction"), bounds, *moved])
+        headers = columns("search", numbers=[f"R@{K}", "interval", "change", "interval"])
         title = f"Recall@{K} on {self.data}, {self.n_queries:,} texts in {self.n_gallery:,} images"
-        return Table(title=title, columns=columns("search", numbers=[f"R@{K}", "interval", "change", "interval"]), rows=rows)
+        return Table(title=title, columns=headers, rows=rows)
 
 
 @dataclass(frozen=True, kw_only=True)

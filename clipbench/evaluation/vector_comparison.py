@@ -1,4 +1,4 @@
-"""Do two ways to run the same weights give the same vectors? ``doctor --against`` and ``cb.doctor(..., against=...)``."""
+"""Do two ways to run the same weights give the same vectors? The comparison of ``doctor --against``."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -199,6 +199,28 @@ class ComparisonOptions:
     seed: int = 0
 
 
+def against_load_options(load: LoadOptions, against_options: Mapping[str, str]) -> LoadOptions:
+    """Return how the second model is loaded: as the first, with its own model options.
+
+    Device, precision, batch size and architecture may be among them where the two models differ.
+
+    Raises:
+        UsageError: the batch size is not an integer.
+
+    Example:
+        >>> loading = against_load_options(LoadOptions(device="cpu"), {"precision": "bf16", "context": "248"})
+        >>> loading.device, loading.precision, loading.options
+        ('cpu', 'bf16', {'context': '248'})
+    """
+    own = {name: value for name, value in against_options.items() if name in ("device", "precision", "arch")}
+    options = {name: value for name, value in against_options.items() if name not in (*own, "batch_size")}
+    batch_size = LoadOptions(options=against_options).whole_number("batch_size")
+    if batch_size == 0:
+        raise UsageError("model option batch_size=0: expected 1 or more")
+    loading = replace(load, options=options, batch_size=batch_size or load.batch_size)
+    return replace(loading, **own)  # type: ignore[arg-type]
+
+
 def compare_vectors(
     model: "str | Embedder",
     against: "str | Embedder",
@@ -215,16 +237,15 @@ def compare_vectors(
     Raises:
         ClipbenchError: a model or the data is wrong, a model refuses inputs, or vectors have other dimensions.
     """
-    references = [("the first", model, load), ("the second", against, against_load)]
-    for _, reference, loading in references:
-        if isinstance(reference, str):
-            check_references([reference], loading)
+    references = [(model, load), (against, against_load)]
+    if load.arch is not None:
+        check_references(list(dict.fromkeys(name for name in (model, against) if isinstance(name, str))), load)
     data = None
     if options.data is not None:  # before a model is loaded, because loading takes long
         data = load_index_data(options.data, options.loading, limit=options.limit, seed=options.seed)
     embedders = [
         load_embedder(reference, loading) if isinstance(reference, str) else reference
-        for _, reference, loading in references
+        for reference, loading in references
     ]
     names = _side_names(*(embedder.info.ref for embedder in embedders))
     allows_partial = options.loading.allow_partial

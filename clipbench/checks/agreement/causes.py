@@ -162,10 +162,13 @@ def _length_evidence(first: Side, second: Side, agreement: VectorAgreement) -> I
     are_unit = [bool(np.abs(values - 1).max() < SAME_LENGTH) for values in lengths]
     are_longer = agreement.is_same and bool((np.abs(lengths[1] / lengths[0] - 1) > SAME_LENGTH).any())
     if are_unit[0] != are_unit[1] or are_longer:
-        ranges = [f"{values.min():.3g} to {values.max():.3g}" for values in lengths]
+        ranges = [
+            "length 1" if is_unit else f"lengths of {values.min():.3g} to {values.max():.3g}"
+            for is_unit, values in zip(are_unit, lengths, strict=True)
+        ]
         yield (
-            f"vectors of {first.name} have lengths of {ranges[0]}, and those of {second.name} {ranges[1]}: an index of"
-            " inner products needs length 1 from both"
+            f"vectors have {ranges[0]} in {first.name}, and {ranges[1]} in {second.name}: an index of inner products"
+            " needs length 1 from both"
         )
 
 
@@ -307,7 +310,7 @@ class _CauseSearch:
         else:
             yield from self._input_explanations(agreement, string_alternatives)
             yield from self._input_explanations(agreement, token_alternatives)
-        if not agreement.is_equal.any():
+        if not agreement.is_partial:
             # A tower that differs moves every vector.
             search = _CauseSearch(self.first, self.second, agreement)
             yield from search._tower_explanations(self._directions(agreement, self._own_feeds()))
@@ -359,7 +362,7 @@ class _CauseSearch:
     def _inferred(self, agreement: VectorAgreement) -> tuple[str, str]:
         """Return the stage that the inputs which agree leave over."""
         pattern = describe_difference(agreement, self.side_length)
-        if agreement.is_equal.any():
+        if agreement.is_partial:
             return self.input_stage, f"{pattern}, so the tower is the same"
         median = float(np.median(agreement.distances))
         if agreement.is_uniform and median <= LARGEST["int8"]:

@@ -148,6 +148,10 @@ def write_inputs(folder: Path) -> list[Path]:
     for path, data in contents.items():
         if path.exists() and path.read_bytes() != data:
             raise UsageError(f"{path} exists and is another file: choose an empty folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot write to {folder} ({error.strerror}): expected a folder") from error
     write_atomic(contents)
     return list(contents)
 

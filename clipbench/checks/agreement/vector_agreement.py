@@ -20,6 +20,8 @@ SAME_LENGTH = 1e-3
 """Fraction by which the length of two same vectors may differ."""
 UNIFORM = 4.0
 """Factor by which the distances of rounded vectors may differ from their median."""
+CLEAR = 30.0
+"""Factor between the median distance of inputs that differ and the distance of one that clearly does not."""
 LEAST_OWN = 0.3
 """Fraction of inputs that must be nearest to their own vector for the space to be the same. Chance is 1 in 18 or 21."""
 
@@ -72,6 +74,14 @@ class VectorAgreement:
         median = float(np.median(distances))
         is_near = (distances >= median / UNIFORM) & (distances <= median * UNIFORM)
         return median > 0 and bool(is_near.mean() >= 0.9)
+
+    @property
+    def is_partial(self) -> bool:
+        """True if some inputs agree and others do not, with no rounding between the two: then the tower is the same."""
+        differing = self.distances[~self.is_equal]
+        if not len(differing):
+            return False
+        return bool((self.distances < float(np.median(differing)) / CLEAR).any())
 
     @cached_property
     def own_fraction(self) -> float:
