@@ -74,7 +74,7 @@ class SharedIndex:
         before, worst = percent(self.recall_at_10["first_alone"].value), self.worst
         if self.may_share:
             lost = change(max(0.0, self.most_lost), "fraction", is_signed=False)
-            return f"Both may share one index: recall@{K} of {before} % falls by at most {lost}"
+            return f"Both may share one index on {self.data}: recall@{K} of {before} % falls by at most {lost}"
         if worst.change_high is not None and worst.change_high < 0:
             return f"Re-embed: recall@{K} falls from {before} to {percent(worst.value)} %"
         loss = change(worst.change, "fraction")

@@ -15,14 +15,14 @@ from clipbench.checks.agreement.sides import Side
 from clipbench.checks.agreement.vector_agreement import VectorAgreement, agreement_of, inputs_of
 from clipbench.data import DataOptions, Dataset
 from clipbench.data.modalities import IMAGE, TEXT
-from clipbench.errors import UsageError
+from clipbench.errors import UsageError, for_model_of
 from clipbench.evaluation.shared_index import SharedIndex, load_index_data, measure_shared_index
 from clipbench.models.encoding.loading import load_embedder
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import DOT, Embedder
 from clipbench.models.reference import check_references
 from clipbench.results.frames import as_frame
-from clipbench.results.numbers import counted
+from clipbench.results.numbers import counted, listed
 from clipbench.results.table import Table, as_html, as_text, columns
 from clipbench.untrusted.terminal import printable
 
@@ -105,10 +105,8 @@ class VectorComparison:
         stages = list(dict.fromkeys(cause.stage for cause in self.causes if cause.stage not in HARMLESS))
         if self.verdict == "same up to precision":
             return "Both give the same vectors up to precision"
-        where = f": {', '.join(stages)}" if stages else ""
-        if self.verdict == "other space":
-            return f"Both give vectors of other spaces{where}"
-        return f"Both give vectors of one space from other inputs or steps{where}"
+        what = "Not the same space" if self.verdict == "other space" else "Not the same vectors"
+        return f"{what}: {listed(stages)} differ" if stages else what
 
     def to_json(self) -> dict[str, Any]:
         """Return the comparison as values of JSON."""
@@ -237,16 +235,14 @@ def compare_vectors(
     Raises:
         ClipbenchError: a model or the data is wrong, a model refuses inputs, or vectors have other dimensions.
     """
-    references = [(model, load), (against, against_load)]
     if load.arch is not None:
         check_references(list(dict.fromkeys(name for name in (model, against) if isinstance(name, str))), load)
     data = None
     if options.data is not None:  # before a model is loaded, because loading takes long
         data = load_index_data(options.data, options.loading, limit=options.limit, seed=options.seed)
-    embedders = [
-        load_embedder(reference, loading) if isinstance(reference, str) else reference
-        for reference, loading in references
-    ]
+    embedders = [load_embedder(model, load) if isinstance(model, str) else model]
+    with for_model_of("against"):
+        embedders.append(load_embedder(against, against_load) if isinstance(against, str) else against)
     names = _side_names(*(embedder.info.ref for embedder in embedders))
     allows_partial = options.loading.allow_partial
     first, second = (

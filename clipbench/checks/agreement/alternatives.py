@@ -4,7 +4,6 @@ the difference.
 Changes of pictures and texts are made before the side's own code, so that they fit a side that shows nothing of itself.
 """
 
-import html
 import io
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -192,7 +191,6 @@ def string_alternatives(side: Side) -> Iterator[Alternative]:
         ("texts in Unicode's form NFC", partial(unicodedata.normalize, "NFC")),
         ("texts in Unicode's form NFKC", partial(unicodedata.normalize, "NFKC")),
         ("accents removed", _without_accents),
-        ("HTML entities decoded", html.unescape),
     ]
     for description, change in changes:
         yield Alternative(

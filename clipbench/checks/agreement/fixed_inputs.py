@@ -261,7 +261,6 @@ def _texts() -> list[FixedText]:
         ("numbers", "3 apples, 12 pears and 2048 plums", "punctuation"),
         ("full-stop", "a photo of a dog.", "punctuation"),
         ("punctuation", "isn't it (a dog), or: a wolf?", "punctuation"),
-        ("entity", "salt &amp; pepper", "punctuation"),
         ("capitals", "A Photo Of A RED Dog", "capitals"),
         ("spaces", "  a  photo\tof a dog\n", "spaces"),
         ("accents", "une photo d'un café à Zürich", "Unicode"),

@@ -9,7 +9,7 @@ from clipbench.checks.agreement.vector_agreement import VectorAgreement
 from clipbench.models.introspection.tower_outputs import LEVELS, Rounding
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 LARGEST: dict[Rounding, float] = {"fp16": 3e-3, "bf16": 0.02, "int8": 0.3}
 """Largest median distance of unit vectors that each format makes.
@@ -76,17 +76,21 @@ def _has_steps(vectors: Rows) -> bool:
 def _rounding_of_weights(module: "nn.Module") -> Rounding | None:
     import torch
 
-    if any("quantized" in type(part).__module__ for part in module.modules()):
+    is_of_library = any("quantized" in type(part).__module__ for part in module.modules())
+    if is_of_library or any(tensor.dtype == torch.int8 for tensor in module.state_dict().values() if _is_tensor(tensor)):
         return "int8"
     matrices = [weight.detach() for weight in module.parameters() if weight.ndim == 2]
     dtypes = {weight.dtype for weight in matrices}
     if torch.bfloat16 in dtypes or torch.float16 in dtypes:
         return "bf16" if torch.bfloat16 in dtypes else "fp16"
-    large = max(matrices, key=torch.numel, default=None)
-    return "int8" if large is not None and any(map(_is_quantized, matrices)) else None
+    return "int8" if any(map(_is_quantized, matrices)) else None
 
 
-def _is_quantized(weight: "torch.Tensor") -> bool:  # type: ignore[name-defined]  # noqa: F821
+def _is_tensor(value: object) -> bool:
+    return hasattr(value, "dtype")  # the state of a quantized layer has other objects
+
+
+def _is_quantized(weight: "Tensor") -> bool:
     """Return whether all rows of a matrix are multiples of a 127th of their largest number."""
     largest = weight.float().abs().amax(dim=1, keepdim=True)
     if weight.numel() < 1024 or not bool((largest > 0).all()):

@@ -30,7 +30,8 @@ from clipbench.models.protocol import (
 )
 from clipbench.results.numbers import counted, listed
 
-Rows = Float32[np.ndarray, "n dim"]
+Rows = Float32[np.ndarray, "_ _"]
+"""A vector per row."""
 Item = TypeVar("Item", FixedImage, FixedText)
 
 SEPARATE = {

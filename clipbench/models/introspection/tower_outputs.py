@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-Rows = Float32[np.ndarray, "n dim"]
+Rows = Float32[np.ndarray, "_ _"]
+"""A vector per row."""
 Rounding = Literal["fp16", "bf16", "int8"]
 LEVELS = 127
 """Largest number of an int8 code, whose smallest is its negative."""
