@@ -217,7 +217,7 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
 
 
 @overload
-def doctor(  # noqa: PLR0913  the options of the command, each by its name
+def doctor(
     model: "ModelLike",
     *,
     against: None = None,
@@ -240,7 +240,7 @@ def doctor(  # noqa: PLR0913  the options of the command, each by its name
 
 
 @overload
-def doctor(  # noqa: PLR0913
+def doctor(
     model: "ModelLike",
     *,
     against: "ModelLike",
@@ -296,8 +296,8 @@ def doctor(  # noqa: PLR0913  the options of the command, each by its name
             allow.
         limit: images that are scored, a seeded, stratified subset.
         seed: of samples.
-        against_options: options of ``against``, as ``model_options``, also ``device``, ``precision``, ``batch_size`` and
-            ``arch`` where both differ.
+        against_options: options of ``against``, as ``model_options``, also ``device``, ``precision``, ``batch_size``
+            and ``arch`` where both differ.
         device: this and all other options mean the same as in ``clipbench.run``.
 
     Returns:

@@ -121,10 +121,8 @@ def other_vectors_notes(base: Run, candidate: Run, pairs: Sequence[EvaluationPai
             command = f"clipbench doctor --model {references[0]} --against {references[1]}"
             if any(str(reference).startswith("embeddings:") for reference in references):
                 command = "clipbench doctor --write-inputs DIR"  # their vectors are of other inputs
-            return [
-                f"{references[0]} and {references[1]} look like one model, but {' and '.join(differing)} have other"
-                f" vectors: `{command}` helps to find the stage"
-            ]
+            subject = f"{references[0]} and {references[1]} look like one model"
+            return [f"{subject}, but {' and '.join(differing)} have other vectors: `{command}` helps to find the stage"]
     return []
 
 

@@ -45,7 +45,7 @@ class RecallInIndex:
     low: float | None
     high: float | None
     change: float
-    """Less the recall of the first model alone."""
+    """Minus the recall of the first model by itself."""
     change_low: float | None
     change_high: float | None
 
@@ -110,9 +110,7 @@ class IndexData:
     """Row of each caption's image."""
 
 
-def load_index_data(
-    data: str | Dataset, loading: DataOptions, *, limit: int | None = None, seed: int = 0
-) -> IndexData:
+def load_index_data(data: str | Dataset, loading: DataOptions, *, limit: int | None = None, seed: int = 0) -> IndexData:
     """Return data with captions, or raise ClipbenchError for data without them."""
     of_captions = replace(loading, form=task_class("retrieval").data_form)
     dataset = adapt_to_form(data, of_captions) if isinstance(data, Dataset) else load_data(data, of_captions)

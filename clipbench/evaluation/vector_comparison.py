@@ -3,15 +3,16 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from html import escape
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from clipbench.checks.agreement.causes import DifferenceCause, find_causes
 from clipbench.checks.agreement.dimensions import check_dimensions
 from clipbench.checks.agreement.fixed_inputs import FixedImage
 from clipbench.checks.agreement.rounding import LARGEST
-from clipbench.checks.agreement.sides import Side
+from clipbench.checks.agreement.sides import ComparedSide
 from clipbench.checks.agreement.vector_agreement import VectorAgreement, agreement_of, inputs_of
 from clipbench.data import DataOptions, Dataset
 from clipbench.data.modalities import IMAGE, TEXT
@@ -43,6 +44,17 @@ class InputAgreement:
     input: str
     """Id of the input, as ``--write-inputs`` names it."""
     cosine: float
+
+
+class ShownInput(NamedTuple):
+    """One input that differs, as a reader sees it."""
+
+    id: str
+    cosine: float
+    description: str
+    """The text, or size and kind of the picture."""
+    picture: Image.Image | None
+    """The picture, upright and on white, None for a text."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,15 +177,23 @@ class VectorComparison:
         headers = columns("tower", numbers=["inputs", "median cosine", "lowest cosine", "length ratio"])
         return Table(columns=headers, rows=rows)
 
+    def shown_inputs(self, modality: str) -> Iterator[ShownInput]:
+        """Yield the inputs of a tower that differ most, as a reader sees them."""
+        for agreement in self.towers[modality].worst:
+            item = inputs_of(modality)[agreement.input]
+            if isinstance(item, FixedImage):
+                description = f"{item.width} x {item.height}, {item.reading}"
+                yield ShownInput(item.id, agreement.cosine, description, item.thumbnail())
+            else:
+                yield ShownInput(item.id, agreement.cosine, item.text, None)
+
     def worst_table(self) -> Table:
         """Return the inputs that differ most."""
         rows = []
-        for modality, tower in self.towers.items():
-            for agreement in tower.worst:
-                item = inputs_of(modality)[agreement.input]
-                is_image = isinstance(item, FixedImage)
-                shown = f"{item.width} x {item.height}, {item.reading}" if is_image else f"'{item.text:.50}'"  # type: ignore[union-attr]
-                rows.append([modality, agreement.input, shown, f"{agreement.cosine:.6f}"])
+        for modality in self.towers:
+            for item in self.shown_inputs(modality):
+                text = f"'{item.description:.50}'" if item.picture is None else item.description
+                rows.append([modality, item.id, text, f"{item.cosine:.6f}"])
         return Table(columns=columns("tower", "input that differs most", "", numbers=["cosine"]), rows=rows)
 
     def _repr_html_(self) -> str:
@@ -246,7 +266,8 @@ def compare_vectors(
     names = _side_names(*(embedder.info.ref for embedder in embedders))
     allows_partial = options.loading.allow_partial
     first, second = (
-        Side(embedder, name, allows_partial=allows_partial) for embedder, name in zip(embedders, names, strict=True)
+        ComparedSide(embedder, name, allows_partial=allows_partial)
+        for embedder, name in zip(embedders, names, strict=True)
     )
     if first.model is None and second.model is None and data is not None:
         raise UsageError("the data has no effect on vectors of the fixed inputs: remove it, or give models")
@@ -262,7 +283,7 @@ def _side_names(first: str, second: str) -> tuple[str, str]:
     return (first, second) if first != second else ("the first", "the second")
 
 
-def _compare_sides(first: Side, second: Side) -> VectorComparison:
+def _compare_sides(first: ComparedSide, second: ComparedSide) -> VectorComparison:
     agreements = {modality: agreement_of(first, second, modality) for modality in (IMAGE, TEXT)}
     causes = [cause for agreement in agreements.values() for cause in find_causes(first, second, agreement)]
     is_dot = DOT in (first.embedder.info.similarity, second.embedder.info.similarity)
@@ -277,9 +298,7 @@ def _compare_sides(first: Side, second: Side) -> VectorComparison:
     )
 
 
-def _verdict(
-    agreements: Sequence[VectorAgreement], causes: Sequence[DifferenceCause], *, is_dot: bool
-) -> Verdict:
+def _verdict(agreements: Sequence[VectorAgreement], causes: Sequence[DifferenceCause], *, is_dot: bool) -> Verdict:
     """Return the verdict on both towers.
 
     Args:

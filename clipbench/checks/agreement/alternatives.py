@@ -16,7 +16,7 @@ from jaxtyping import Int64
 from PIL import Image, ImageOps
 
 from clipbench.checks.agreement.fixed_inputs import FixedImage, FixedText, digits
-from clipbench.checks.agreement.sides import Rows, Side
+from clipbench.checks.agreement.sides import ComparedSide, Rows
 from clipbench.data.images import rgb
 from clipbench.models.introspection.input_changes import image_changes
 from clipbench.models.introspection.modules import vocabulary_size
@@ -57,7 +57,7 @@ class Alternative:
 # -- pictures
 
 
-def reading_alternatives(side: Side) -> Iterator[Alternative]:
+def reading_alternatives(side: ComparedSide) -> Iterator[Alternative]:
     """Yield other ways to open pictures that are not plain RGB."""
     changes: list[tuple[str, str, Callable[[Image.Image], Image.Image]]] = [
         ("turned by EXIF", "pictures turned upright by their EXIF orientation", ImageOps.exif_transpose),
@@ -77,7 +77,7 @@ def reading_alternatives(side: Side) -> Iterator[Alternative]:
         )
 
 
-def shape_alternatives(side: Side, other: Side) -> Iterator[Alternative]:
+def shape_alternatives(side: ComparedSide, other: ComparedSide) -> Iterator[Alternative]:
     """Yield other ways to make a picture the square input of the tower, and other channels."""
     length = side.side_length or other.side_length
     for change in image_changes(length):
@@ -89,9 +89,11 @@ def shape_alternatives(side: Side, other: Side) -> Iterator[Alternative]:
         return
     for method in ("bicubic", "bilinear"):
         middle = partial(_encode_changed, side, partial(_middle, side=length, interpolation=method))
-        description = f"pictures resized to {length * ENLARGED // CUT} and cut to {length} pixels, by {method} interpolation"
+        enlarged = length * ENLARGED // CUT
+        description = f"pictures resized to {enlarged} and cut to {length} pixels, by {method} interpolation"
         yield Alternative(stage="pixels", description=description, encode=middle)
-    shapes: list[Resize] = [shape for shape in SQUARES if shape in (side.preprocessing.resize, other.preprocessing.resize)]
+    measured = (side.preprocessing.resize, other.preprocessing.resize)
+    shapes: list[Resize] = [shape for shape in SQUARES if shape in measured]
     for shape in shapes or ["crop"]:
         for method in METHODS:
             square = partial(make_square, side=length, resize=shape, interpolation=method)
@@ -103,18 +105,18 @@ def shape_alternatives(side: Side, other: Side) -> Iterator[Alternative]:
             yield Alternative(stage="pixels", description=description, encode=partial(_encode_changed, side, rough))
 
 
-def colour_alternatives(side: Side) -> Iterator[Alternative]:
+def colour_alternatives(side: ComparedSide) -> Iterator[Alternative]:
     """Yield other means, deviations and ranges of the pixels, if the side shows its pixels."""
     settings = side.preprocessing
     if not side.shows_pixels or settings.mean is None or settings.std is None:
         return
-    own = np.array([settings.mean, settings.std])
+    normalization = np.array([settings.mean, settings.std])
     for name, values in NORMALIZATIONS.items():
-        if np.abs(np.array(values) - own).max() > 0.01:
-            encode = partial(_encode_renormalized, side, own, np.array(values), 1.0)
+        if np.abs(np.array(values) - normalization).max() > 0.01:
+            encode = partial(_encode_renormalized, side, normalization, np.array(values), 1.0)
             yield Alternative(stage="pixels", description=f"mean and standard deviation {name}", encode=encode)
     for name, factor in (("0 to 255", 255.0), ("0 to 1/255", 1 / 255)):
-        encode = partial(_encode_renormalized, side, own, own, factor)
+        encode = partial(_encode_renormalized, side, normalization, normalization, factor)
         yield Alternative(stage="pixels", description=f"pixels from {name} before mean and deviation", encode=encode)
 
 
@@ -123,14 +125,14 @@ def _is_read(reading: str, image: FixedImage) -> bool:
 
 
 def _encode_read(
-    side: Side, change: Callable[[Image.Image], Image.Image], images: Sequence[FixedImage]
+    side: ComparedSide, change: Callable[[Image.Image], Image.Image], images: Sequence[FixedImage]
 ) -> Rows:
     opened = [change(Image.open(io.BytesIO(image.data))) for image in images]
     return side.encode_opened([_plain(image) for image in opened])
 
 
 def _encode_changed(
-    side: Side, change: Callable[[Image.Image], Image.Image], images: Sequence[FixedImage]
+    side: ComparedSide, change: Callable[[Image.Image], Image.Image], images: Sequence[FixedImage]
 ) -> Rows:
     """Return vectors of pictures that are changed after they are opened. A server gets them as RGB."""
     opened = [image.open() if side.takes_files else side.open(image) for image in images]
@@ -170,10 +172,10 @@ def _square_without_antialias(image: Image.Image, side: int, resize: Resize, int
 
 
 def _encode_renormalized(
-    side: Side, own: np.ndarray, other: np.ndarray, factor: float, images: Sequence[FixedImage]
+    side: ComparedSide, normalization: np.ndarray, other: np.ndarray, factor: float, images: Sequence[FixedImage]
 ) -> Rows:
     assert side.parts.encode_pixels is not None
-    mean, std = own[:, :, None, None]
+    mean, std = normalization[:, :, None, None]
     other_mean, other_std = other[:, :, None, None]
     values = (side.pixels(images) * std + mean) * factor
     return side.parts.encode_pixels(((values - other_mean) / other_std).astype(np.float32))
@@ -182,7 +184,7 @@ def _encode_renormalized(
 # -- texts
 
 
-def string_alternatives(side: Side) -> Iterator[Alternative]:
+def string_alternatives(side: ComparedSide) -> Iterator[Alternative]:
     """Yield other ways to clean and to cut a text, made before the side's own tokenizer."""
     changes: list[tuple[str, Callable[[str], str]]] = [
         ("texts in lower case", str.lower),
@@ -202,7 +204,7 @@ def string_alternatives(side: Side) -> Iterator[Alternative]:
     yield from _cut_alternatives(side)
 
 
-def _cut_alternatives(side: Side) -> Iterator[Alternative]:
+def _cut_alternatives(side: ComparedSide) -> Iterator[Alternative]:
     """Yield other ways to cut a text that is too long, tried on texts of one token per word."""
     context = context_of(side)
     if context is not None:
@@ -215,14 +217,14 @@ def _cut_alternatives(side: Side) -> Iterator[Alternative]:
             yield _cut_alternative(side, cut, f"texts cut off after {n_tokens} tokens")
 
 
-def context_of(side: Side) -> int | None:
+def context_of(side: ComparedSide) -> int | None:
     """Return the tokens that the side reads of a text, or None if it shows none."""
     if side.embedder.info.context_length is not None:
         return side.embedder.info.context_length
     return None if side.token_facts is None else side.token_facts.width
 
 
-def _cut_alternative(side: Side, cut: Callable[[str], str], description: str) -> Alternative:
+def _cut_alternative(side: ComparedSide, cut: Callable[[str], str], description: str) -> Alternative:
     return Alternative(
         stage="tokens",
         description=description,
@@ -232,7 +234,7 @@ def _cut_alternative(side: Side, cut: Callable[[str], str], description: str) ->
     )
 
 
-def token_alternatives(side: Side) -> Iterator[Alternative]:
+def token_alternatives(side: ComparedSide) -> Iterator[Alternative]:
     """Yield other ends and paddings of the tokens, if the side shows them."""
     facts = side.token_facts
     if not side.shows_tokens or facts is None:
@@ -253,11 +255,11 @@ def token_alternatives(side: Side) -> Iterator[Alternative]:
         yield Alternative(stage="tokens", description=description, encode=partial(_encode_retokenized, side, change))
 
 
-def _encode_strings(side: Side, change: Callable[[str], str], texts: Sequence[FixedText]) -> Rows:
+def _encode_strings(side: ComparedSide, change: Callable[[str], str], texts: Sequence[FixedText]) -> Rows:
     return side.encode_strings([change(text.text) for text in texts])
 
 
-def _encode_retokenized(side: Side, change: Callable[[Tokens], Tokens], texts: Sequence[FixedText]) -> Rows:
+def _encode_retokenized(side: ComparedSide, change: Callable[[Tokens], Tokens], texts: Sequence[FixedText]) -> Rows:
     assert side.parts.encode_tokens is not None
     return side.parts.encode_tokens(change(side.tokens([text.text for text in texts])))
 
@@ -287,7 +289,7 @@ def _without_accents(text: str) -> str:
 
 
 def _without_end(tokens: Tokens, facts: TokenFacts) -> Tokens:
-    """Return tokens with padding in place of each end, or with one token less if all padding is the end's own id."""
+    """Return tokens with padding instead of each end, or with one token less if all padding is the end's own id."""
     ids = np.array(tokens[facts.name])
     last = token_lengths(ids, facts) - 1
     rows = np.arange(len(ids))
@@ -297,7 +299,7 @@ def _without_end(tokens: Tokens, facts: TokenFacts) -> Tokens:
 
 
 def _with_end(tokens: Tokens, facts: TokenFacts, end: int) -> Tokens:
-    """Return tokens with an id behind each text, or in place of its last token if there is no room."""
+    """Return tokens with an id behind each text, or instead of its last token if there is no room."""
     ids = np.array(tokens[facts.name])
     ids[np.arange(len(ids)), np.minimum(token_lengths(ids, facts), ids.shape[1] - 1)] = end
     return {**tokens, facts.name: ids}
@@ -316,7 +318,7 @@ def _without_start(tokens: Tokens, facts: TokenFacts) -> Tokens:
 
 
 def output_alternatives(
-    side: Side, encode: Callable[[], Rows], lengths: Int64[np.ndarray, " n"] | None
+    side: ComparedSide, encode: Callable[[], Rows], lengths: Int64[np.ndarray, " n"] | None
 ) -> list[OtherOutput]:
     """Return the vectors of inputs by other last steps of the tower, none if the side shows no module.
 
@@ -328,7 +330,7 @@ def output_alternatives(
     return [] if module is None else other_outputs(module, encode, lengths)
 
 
-def rounded_vectors(side: Side, rounding: Rounding, encode: Callable[[], Rows]) -> Rows | None:
+def rounded_vectors(side: ComparedSide, rounding: Rounding, encode: Callable[[], Rows]) -> Rows | None:
     """Return vectors computed with fewer bits, or None if the side shows no module."""
     if side.parts.module is None:
         return None

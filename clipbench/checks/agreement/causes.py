@@ -27,7 +27,7 @@ from clipbench.checks.agreement.alternatives import (
 from clipbench.checks.agreement.fixed_inputs import FixedImage
 from clipbench.checks.agreement.rounding import LARGEST, rounding_between, rounding_evidence
 from clipbench.checks.agreement.shown_inputs import Feed, pixel_difference, token_difference
-from clipbench.checks.agreement.sides import Rows, Side, cosines
+from clipbench.checks.agreement.sides import ComparedSide, Rows, cosines
 from clipbench.checks.agreement.vector_agreement import (
     SAME,
     SAME_LENGTH,
@@ -78,8 +78,8 @@ class _Explanation(NamedTuple):
     """A change of one side that gives the other side's vectors."""
 
     stage: Stage
-    side: Side
-    other: Side
+    side: ComparedSide
+    other: ComparedSide
     description: str
     left: float
     """Median distance of the cosines from 1 that the change leaves."""
@@ -100,15 +100,15 @@ class _Explanation(NamedTuple):
 class _Direction(NamedTuple):
     """A side that is changed, and the vectors that it should give."""
 
-    side: Side
-    other: Side
+    side: ComparedSide
+    other: ComparedSide
     own: Rows
     target: Rows
     feed: Feed
     """Encodes inputs by id, as the side is."""
 
 
-def find_causes(first: Side, second: Side, agreement: VectorAgreement) -> list[DifferenceCause]:
+def find_causes(first: ComparedSide, second: ComparedSide, agreement: VectorAgreement) -> list[DifferenceCause]:
     """Return the stages in which one tower differs, the first of them first, none if nothing differs.
 
     Raises:
@@ -126,7 +126,7 @@ def find_causes(first: Side, second: Side, agreement: VectorAgreement) -> list[D
     return [DifferenceCause(stage=stage, tower=agreement.modality, evidence=evidence) for stage, evidence in found]
 
 
-def _batch_evidence(first: Side, second: Side, agreement: VectorAgreement) -> Iterator[str]:
+def _batch_evidence(first: ComparedSide, second: ComparedSide, agreement: VectorAgreement) -> Iterator[str]:
     """Yield a sentence for each side whose vectors change with their batch, or from call to call."""
     for side in (first, second):
         encoded, limit = side.encoded[agreement.modality], side.rounding_limit
@@ -135,7 +135,8 @@ def _batch_evidence(first: Side, second: Side, agreement: VectorAgreement) -> It
         elif encoded.batch_distance > limit and not _is_dynamic_rounding(encoded.batch_distance, agreement):
             item = inputs_of(agreement.modality)[encoded.most_moved]
             input_name = f"picture {item.id}" if isinstance(item, FixedImage) else f"'{item.text:.40}'"
-            yield f"{side.name} moves the vector of {input_name} by {encoded.batch_distance:.2g} when others are in its batch"
+            distance = f"{encoded.batch_distance:.2g}"
+            yield f"{side.name} moves the vector of {input_name} by {distance} when others are in its batch"
 
 
 def _is_dynamic_rounding(batch_distance: float, agreement: VectorAgreement) -> bool:
@@ -145,7 +146,7 @@ def _is_dynamic_rounding(batch_distance: float, agreement: VectorAgreement) -> b
     return batch_distance <= ROUNDED_ALIKE * float(np.median(agreement.distances))
 
 
-def _separate_agreement(first: Side, second: Side, agreement: VectorAgreement) -> VectorAgreement:
+def _separate_agreement(first: ComparedSide, second: ComparedSide, agreement: VectorAgreement) -> VectorAgreement:
     """Return the agreement of inputs in a batch of one, as far as each side has them."""
     one, other = (side.encoded[agreement.modality] for side in (first, second))
     ids = [id for id in agreement.ids if id in one.separate or id in other.separate]
@@ -156,8 +157,8 @@ def _separate_agreement(first: Side, second: Side, agreement: VectorAgreement) -
     return VectorAgreement(agreement.modality, ids, *rows)
 
 
-def _length_evidence(first: Side, second: Side, agreement: VectorAgreement) -> Iterator[str]:
-    """Yield a sentence if one side scales its vectors to length 1 and the other does not, or same vectors are longer."""
+def _length_evidence(first: ComparedSide, second: ComparedSide, agreement: VectorAgreement) -> Iterator[str]:
+    """Yield a sentence if only one side scales its vectors to length 1, or the same vectors have other lengths."""
     lengths = [np.linalg.norm(rows.astype(np.float64), axis=1) for rows in (agreement.first, agreement.second)]
     are_unit = [bool(np.abs(values - 1).max() < SAME_LENGTH) for values in lengths]
     are_longer = agreement.is_same and bool((np.abs(lengths[1] / lengths[0] - 1) > SAME_LENGTH).any())
@@ -175,7 +176,7 @@ def _length_evidence(first: Side, second: Side, agreement: VectorAgreement) -> I
 class _CauseSearch:
     """The search for what differs in one tower, apart from lengths and batches."""
 
-    def __init__(self, first: Side, second: Side, agreement: VectorAgreement) -> None:
+    def __init__(self, first: ComparedSide, second: ComparedSide, agreement: VectorAgreement) -> None:
         self.first, self.second, self.agreement = first, second, agreement
         self.is_image = agreement.modality == IMAGE
         self.inputs: dict[str, Any] = inputs_of(agreement.modality)
@@ -200,7 +201,8 @@ class _CauseSearch:
 
     def _fed_evidence(self) -> str:
         noun = self.input_stage
-        return f"fed with the {noun} of one side, both towers agree; {describe_difference(self.agreement, self.side_length)}"
+        pattern = describe_difference(self.agreement, self.side_length)
+        return f"fed with the {noun} of one side, both towers agree; {pattern}"
 
     # -- both towers got the same input
 
@@ -242,7 +244,7 @@ class _CauseSearch:
                 stage = _stage_of_output(output, own, outputs)
                 yield from explain(stage, f"{output.description} as the vector", output.vectors)
 
-    def _token_lengths(self, side: Side, ids: Sequence[str]) -> "np.ndarray | None":
+    def _token_lengths(self, side: ComparedSide, ids: Sequence[str]) -> "np.ndarray | None":
         return side.token_lengths([self.inputs[id].text for id in ids])
 
     def _undecided_tower(self, agreement: VectorAgreement, directions: Sequence[_Direction]) -> tuple[str, str]:
@@ -292,7 +294,7 @@ class _CauseSearch:
         return [*causes, self._inferred(agreement)]
 
     def _reading_causes(self) -> list[tuple[str, str]]:
-        """Return the ways of reading files that explain pictures which are not plain, if plain ones do not differ more."""
+        """Return the ways to read files that explain why pictures differ which are not plain RGB."""
         explanations = []
         for reading in ("turned by EXIF", "transparent", "16 bits", "palette"):
             rows = [row for row, id in enumerate(self.agreement.ids) if self.inputs[id].reading == reading]
@@ -315,18 +317,18 @@ class _CauseSearch:
             search = _CauseSearch(self.first, self.second, agreement)
             yield from search._tower_explanations(self._directions(agreement, self._own_feeds()))
 
-    def _shape_alternatives(self, side: Side) -> Iterator[Alternative]:
+    def _shape_alternatives(self, side: ComparedSide) -> Iterator[Alternative]:
         return shape_alternatives(side, self.second if side is self.first else self.first)
 
     def _own_feeds(self) -> tuple[Feed, Feed]:
         return partial(self._encode_own, self.first), partial(self._encode_own, self.second)
 
-    def _encode_own(self, side: Side, ids: Sequence[str]) -> Rows:
+    def _encode_own(self, side: ComparedSide, ids: Sequence[str]) -> Rows:
         items = [self.inputs[id] for id in ids]
         return side.encode_images(items) if self.is_image else side.encode_texts(items)
 
     def _input_explanations(
-        self, agreement: VectorAgreement, alternatives: Callable[[Side], Iterable[Alternative]]
+        self, agreement: VectorAgreement, alternatives: Callable[[ComparedSide], Iterable[Alternative]]
     ) -> Iterator[_Explanation]:
         """Yield the changes of either side's input that give the other side's vectors, on the inputs they concern."""
         for direction in self._directions(agreement, self._own_feeds()):
@@ -378,9 +380,9 @@ def _defect(agreement: VectorAgreement) -> float:
     return float(np.median(1 - agreement.cosines))
 
 
-def _explanation(
+def _explanation(  # noqa: PLR0913  a change, and what it is held against
     direction: _Direction,
-    own: Rows,
+    unchanged: Rows,
     target: Rows,
     stage: Stage,
     description: str,
@@ -388,21 +390,21 @@ def _explanation(
     *,
     is_exact: bool = False,
 ) -> Iterator[_Explanation]:
-    """Yield a change if its vectors are nearly those of the other side.
+    """Yield a change if its vectors are nearly the vectors of the other side.
 
     Args:
         is_exact: the change is computed exactly, so that hardly a difference may be left.
     """
     if vectors.shape != target.shape or not np.isfinite(vectors).all() or not vectors.any(axis=1).all():
         return
-    was, left = (float(np.median(1 - cosines(rows, target))) for rows in (own, vectors))
+    was, left = (float(np.median(1 - cosines(rows, target))) for rows in (unchanged, vectors))
     if left <= EXPLAINED * was and not (is_exact and left > EXACT):
         yield _Explanation(stage, direction.side, direction.other, description, left, was, len(target))
 
 
-def _stage_of_output(output: OtherOutput, own: Rows, outputs: Sequence[OtherOutput]) -> Stage:
+def _stage_of_output(output: OtherOutput, vectors: Rows, outputs: Sequence[OtherOutput]) -> Stage:
     """Return the stage in which a last step differs from the side's own: the one of them that gives its vectors."""
-    same = [other for other in outputs if other.vectors.shape == own.shape and _is_nearly(other.vectors, own)]
+    same = [other for other in outputs if other.vectors.shape == vectors.shape and _is_nearly(other.vectors, vectors)]
     if not same:
         return "pooling" if output.is_projected else "projection"
     return "projection" if any(other.pooling == output.pooling for other in same) else "pooling"
@@ -414,7 +416,7 @@ def _is_nearly(vectors: Rows, target: Rows) -> bool:
 
 
 def _best(explanations: Iterable[_Explanation]) -> _Explanation | None:
-    """Return the change that leaves least, the first of those that leave next to nothing, or None without one."""
+    """Return the change that leaves least, the first of several that leave next to nothing, or None without one."""
     return min(explanations, key=lambda explanation: max(SAME, explanation.left), default=None)
 
 

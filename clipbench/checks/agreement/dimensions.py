@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from clipbench.checks.agreement.sides import Rows, Side, cosines
+from clipbench.checks.agreement.sides import ComparedSide, Rows, cosines
 from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.errors import ModelError
 from clipbench.models.introspection.tower_outputs import projection_matrices
@@ -13,7 +13,7 @@ NEAR = 1e-3
 """Median distance of cosines from 1 up to which a step of one side makes its vectors of the other's."""
 
 
-def check_dimensions(first: Side, second: Side) -> None:
+def check_dimensions(first: ComparedSide, second: ComparedSide) -> None:
     """Raise ModelError if vectors of two sides cannot be compared, with the missing step if one is found."""
     if first.dim == second.dim:
         return
@@ -27,7 +27,7 @@ def check_dimensions(first: Side, second: Side) -> None:
     )
 
 
-def _missing_steps(first: Side, second: Side) -> Iterator[str]:
+def _missing_steps(first: ComparedSide, second: ComparedSide) -> Iterator[str]:
     """Yield the step of one side that turns the other side's vectors into its own."""
     for side, other in ((first, second), (second, first)):
         for modality in (IMAGE, TEXT):
@@ -36,7 +36,7 @@ def _missing_steps(first: Side, second: Side) -> Iterator[str]:
             rows = one.rows([one.ids.index(id) for id in ids])
             other_rows = two.rows([two.ids.index(id) for id in ids])
             if other.dim < side.dim and _is_near(rows[:, : other.dim], other_rows):
-                yield f"the vectors of {other.name} are the first {other.dim} numbers of those of {side.name}"
+                yield f"{other.name} gives only the first {other.dim} numbers of the vectors of {side.name}"
             for name, projected in _projections(side, other_rows):
                 if _is_near(projected, rows):
                     yield (
@@ -45,7 +45,7 @@ def _missing_steps(first: Side, second: Side) -> Iterator[str]:
                     )
 
 
-def _projections(side: Side, vectors: Rows) -> Iterator[tuple[str, Rows]]:
+def _projections(side: ComparedSide, vectors: Rows) -> Iterator[tuple[str, Rows]]:
     """Yield vectors after each matrix of a side that fits."""
     if side.parts.module is None:
         return

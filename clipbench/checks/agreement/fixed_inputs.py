@@ -1,7 +1,7 @@
 """The fixed inputs of ``doctor --against``: pictures of all shapes and kinds, and texts of all lengths and alphabets.
 
-They are drawn by integer arithmetic, so that every machine has the same ones. ``write_inputs`` writes them as files, for
-programs in other languages, whose vectors come back by the ids of the inputs.
+They are drawn by integer arithmetic, so that every machine has the same ones. ``write_inputs`` writes them as files,
+for programs in other languages, whose vectors come back by the ids of the inputs.
 """
 
 import hashlib

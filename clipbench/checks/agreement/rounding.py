@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clipbench.checks.agreement.sides import Rows, Side
+from clipbench.checks.agreement.sides import ComparedSide, Rows
 from clipbench.checks.agreement.vector_agreement import VectorAgreement
 from clipbench.models.introspection.tower_outputs import LEVELS, Rounding
 
@@ -21,15 +21,17 @@ ON_GRID = 1e-3
 """Distance from an integer up to which a number is one, after division by the step."""
 
 
-def rounding_of(side: Side, vectors: Rows) -> Rounding | None:
+def rounding_of(side: ComparedSide, vectors: Rows) -> Rounding | None:
     """Return the number format that a side shows to compute in, if it is not float32, or None.
 
     It is known from the model's options, its weights or its vectors: numbers of bf16 and fp16 have few bits, and int8
     vectors are multiples of one step.
     """
     precision = side.embedder.info.precision
-    if precision == "bf16" or precision == "fp16":
-        return precision
+    if precision == "bf16":
+        return "bf16"
+    if precision == "fp16":
+        return "fp16"
     if side.parts.module is not None:
         of_weights = _rounding_of_weights(side.parts.module)
         if of_weights is not None:
@@ -41,10 +43,10 @@ def rounding_of(side: Side, vectors: Rows) -> Rounding | None:
     return "fp16" if bool((vectors == vectors.astype(np.float16)).all()) else None
 
 
-def rounding_between(first: Side, second: Side, agreement: VectorAgreement) -> Rounding | None:
+def rounding_between(first: ComparedSide, second: ComparedSide, agreement: VectorAgreement) -> Rounding | None:
     """Return the format that explains a difference, or None if it is too large, uneven, or has no sign of one.
 
-    A difference as small as that of bf16 needs no other sign.
+    A difference as small as bf16 makes needs no other sign.
     """
     median = float(np.median(agreement.distances))
     if not agreement.is_uniform:
@@ -77,17 +79,14 @@ def _rounding_of_weights(module: "nn.Module") -> Rounding | None:
     import torch
 
     is_of_library = any("quantized" in type(part).__module__ for part in module.modules())
-    if is_of_library or any(tensor.dtype == torch.int8 for tensor in module.state_dict().values() if _is_tensor(tensor)):
+    has_codes = any(getattr(value, "dtype", None) == torch.int8 for value in module.state_dict().values())
+    if is_of_library or has_codes:
         return "int8"
     matrices = [weight.detach() for weight in module.parameters() if weight.ndim == 2]
     dtypes = {weight.dtype for weight in matrices}
     if torch.bfloat16 in dtypes or torch.float16 in dtypes:
         return "bf16" if torch.bfloat16 in dtypes else "fp16"
     return "int8" if any(map(_is_quantized, matrices)) else None
-
-
-def _is_tensor(value: object) -> bool:
-    return hasattr(value, "dtype")  # the state of a quantized layer has other objects
 
 
 def _is_quantized(weight: "Tensor") -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Int64
 
-from clipbench.checks.agreement.sides import Rows, Side
+from clipbench.checks.agreement.sides import ComparedSide, Rows
 from clipbench.checks.agreement.vector_agreement import VectorAgreement, describe_difference, inputs_of
 from clipbench.data.modalities import IMAGE
 from clipbench.errors import ModelError
@@ -18,6 +18,8 @@ SAME_PIXELS = 0.02
 """Difference of two inputs of an image tower, in standard deviations, up to which they are the same: one level of 255
 is 0.015, and libraries round at other places.
 """
+N_IDS = 6
+"""Tokens that a sentence names."""
 Feed = Callable[[Sequence[str]], Rows]
 """Encodes inputs by id."""
 
@@ -35,7 +37,7 @@ class InputDifference:
     """Runs the tower of the first and of the second side on these pixels or tokens."""
 
 
-def pixel_difference(first: Side, second: Side, agreement: VectorAgreement) -> InputDifference | None:
+def pixel_difference(first: ComparedSide, second: ComparedSide, agreement: VectorAgreement) -> InputDifference | None:
     """Return how the pixels of two sides differ, or None unless both show them."""
     if not (first.shows_pixels and second.shows_pixels):
         return None
@@ -55,7 +57,7 @@ def pixel_difference(first: Side, second: Side, agreement: VectorAgreement) -> I
     )
 
 
-def token_difference(first: Side, second: Side, agreement: VectorAgreement) -> InputDifference | None:
+def token_difference(first: ComparedSide, second: ComparedSide, agreement: VectorAgreement) -> InputDifference | None:
     """Return how the tokens of two sides differ, or None unless both show them."""
     if not (first.shows_tokens and second.shows_tokens):
         return None
@@ -66,7 +68,7 @@ def token_difference(first: Side, second: Side, agreement: VectorAgreement) -> I
     detail = ""
     if differs.any():
         row = int(np.flatnonzero(differs)[0])
-        shown = [f"{ids[:6]!s:.40}{'...' * (len(ids) > 6)} ({len(ids)} tokens)" for ids in (contents[0][row], contents[1][row])]
+        shown = [_shown_ids(side_contents[row]) for side_contents in contents]
         detail = f": '{texts[row]:.40}' has {shown[0]} in {first.name} and {shown[1]} in {second.name}"
     return _difference(
         (first, second),
@@ -78,7 +80,7 @@ def token_difference(first: Side, second: Side, agreement: VectorAgreement) -> I
 
 
 def _difference(
-    sides: tuple[Side, Side],
+    sides: tuple[ComparedSide, ComparedSide],
     agreement: VectorAgreement,
     differs: Bool[np.ndarray, " n"],
     *,
@@ -103,13 +105,19 @@ def _difference(
         giver, taker = side, sides[1 - number]
         break
     kind = counted(len(agreement.ids), "picture" if agreement.modality == IMAGE else "text")
-    evidence = f"the {noun} of {len(ids)} of {kind} differ{detail}; {describe_difference(agreement, sides[0].side_length)}"
+    pattern = describe_difference(agreement, sides[0].side_length)
+    evidence = f"the {noun} of {len(ids)} of {kind} differ{detail}; {pattern}"
     if fed is not None and fed.is_same:
         evidence += f". With the {noun} of {giver.name}, {taker.name} gives its vectors"
     return InputDifference(differing=ids, evidence=evidence, fed=fed, feeds=feeds)
 
 
-def _pixel_feeds(side: Side, pixels: tuple[np.ndarray, np.ndarray], ids: Sequence[str]) -> tuple[Feed, Feed]:
+def _shown_ids(ids: Sequence[int]) -> str:
+    """Return the first tokens of a text and their number."""
+    return f"{', '.join(map(str, ids[:N_IDS]))}{', ...' * (len(ids) > N_IDS)} ({len(ids)} tokens)"
+
+
+def _pixel_feeds(side: ComparedSide, pixels: tuple[np.ndarray, np.ndarray], ids: Sequence[str]) -> tuple[Feed, Feed]:
     assert side.parts.encode_pixels is not None
     encode, rows = side.parts.encode_pixels, {id: row for row, id in enumerate(ids)}
     of_first, of_second = pixels
@@ -119,18 +127,18 @@ def _pixel_feeds(side: Side, pixels: tuple[np.ndarray, np.ndarray], ids: Sequenc
     )
 
 
-def _token_feeds(side: Side, tokens: tuple[Tokens, Tokens], ids: Sequence[str]) -> tuple[Feed, Feed]:
+def _token_feeds(side: ComparedSide, tokens: tuple[Tokens, Tokens], ids: Sequence[str]) -> tuple[Feed, Feed]:
     assert side.parts.encode_tokens is not None
     encode, rows = side.parts.encode_tokens, {id: row for row, id in enumerate(ids)}
     of_first, of_second = (_named_as(side, side_tokens) for side_tokens in tokens)
 
-    def feed(named: Tokens) -> Feed:
-        return lambda chosen: encode({name: values[[rows[id] for id in chosen]] for name, values in named.items()})
+    def feed(inputs: Tokens) -> Feed:
+        return lambda chosen: encode({name: values[[rows[id] for id in chosen]] for name, values in inputs.items()})
 
     return feed(of_first), feed(of_second)
 
 
-def _named_as(side: Side, tokens: Tokens) -> Tokens:
+def _named_as(side: ComparedSide, tokens: Tokens) -> Tokens:
     """Return tokens under the names that the side's tower takes, with a mask of their own where it takes one."""
     facts = side.token_facts
     assert facts is not None
@@ -155,7 +163,7 @@ def _mask(ids: Int64[np.ndarray, "n length"], lengths: Int64[np.ndarray, " n"]) 
     return (np.arange(ids.shape[1])[None] < lengths[:, None]).astype(np.int64)
 
 
-def _contents(side: Side, tokens: Tokens) -> list[list[int]]:
+def _contents(side: ComparedSide, tokens: Tokens) -> list[list[int]]:
     """Return the ids of each text without its padding."""
     facts = side.token_facts
     assert facts is not None

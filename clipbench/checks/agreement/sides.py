@@ -1,4 +1,4 @@
-"""One side of a comparison: the vectors of the fixed inputs, and the pixels and tokens behind them, if it shows them."""
+"""One side of a comparison: the vectors of the fixed inputs, and the pixels and tokens behind them, if shown."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -73,7 +73,7 @@ class Encoded:
         return self.vectors[list(positions)]
 
 
-class Side:
+class ComparedSide:
     """A model, or vectors of the fixed inputs that another program has made.
 
     Args:
@@ -137,7 +137,7 @@ class Side:
     def encode_opened(self, images: Sequence[Any]) -> Vectors:
         """Return the vectors of opened pictures."""
         assert self.model is not None
-        return self.model.encode_images(images)
+        return self.model.encode(IMAGE, list(images)) if self.takes_files else self.model.encode_images(images)
 
     def encode_texts(self, texts: Sequence[FixedText]) -> Vectors:
         """Return the vectors of texts."""
@@ -149,7 +149,7 @@ class Side:
         return self.model.encode_texts(texts)
 
     def open(self, image: FixedImage) -> Any:
-        """Return a picture as the side gets it: by its own reading, as a file for a server, or as every run reads it."""
+        """Return a picture as the side gets it: by its own reading, as a file for a server, or as runs read it."""
         if self.parts.open_image is not None:
             return self.parts.open_image(image.data)
         return image if self.takes_files else image.open()
@@ -186,7 +186,7 @@ class Side:
 
     @cached_property
     def side_length(self) -> int | None:
-        """Side of the square input of the image tower in pixels, or None if unknown."""
+        """ComparedSide of the square input of the image tower in pixels, or None if unknown."""
         size = self.preprocessing.size
         return size[0] if size is not None and size[0] == size[1] else self.embedder.info.image_size
 
@@ -216,7 +216,7 @@ class Side:
     def _encode_accepted(
         self, modality: str, inputs: Sequence[Item], encode: Callable[[Sequence[Item]], Vectors]
     ) -> tuple[Sequence[Item], Vectors]:
-        """Return the inputs that the side encodes with their vectors: all, unless it fails and each is tried alone."""
+        """Return the inputs that the side encodes with their vectors: all, unless it fails and each is tried."""
         try:
             return inputs, encode(inputs)
         except ModelError as failure:
@@ -274,7 +274,7 @@ class Side:
         """Return what the embedder takes for an input, by the id of the input. A suffix of a file's name is ignored."""
         dataset = self.embedder.dataset
         if dataset is None:
-            raise ClipbenchError(f"{self.name} has no vectors of pictures and texts: expected a model that encodes both")
+            raise ClipbenchError(f"{self.name} has no vectors of pictures and texts: expected a model of both")
         if modality == IMAGE:
             return {PurePath(id).stem: image for id, image in zip(dataset.image_ids, dataset.images, strict=True)}
         return {id: id for id in getattr(self.embedder, "text_rows", {})}

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from clipbench.checks.agreement.fixed_inputs import FixedImage, FixedText, fixed_inputs
-from clipbench.checks.agreement.sides import Encoded, Rows, Side, cosines
+from clipbench.checks.agreement.sides import ComparedSide, Encoded, Rows, cosines
 from clipbench.data.modalities import IMAGE
 from clipbench.metrics.similarity import unit
 from clipbench.results.numbers import counted
@@ -108,7 +108,7 @@ class VectorAgreement:
         return VectorAgreement(self.modality, [self.ids[row] for row in kept], self.first[kept], self.second[kept])
 
 
-def agreement_of(first: Side, second: Side, modality: str) -> VectorAgreement:
+def agreement_of(first: ComparedSide, second: ComparedSide, modality: str) -> VectorAgreement:
     """Return the agreement of two sides, on vectors of the batch of many or of one, whichever agree less.
 
     Raises:

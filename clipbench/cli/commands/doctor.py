@@ -1,4 +1,4 @@
-"""``clipbench doctor``: check a model and data, find out why a score misses what was expected, and compare two models."""
+"""``clipbench doctor``: check a model and data, explain a score that misses the expected one, compare two models."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -54,7 +54,7 @@ class DoctorArguments(ModelArguments, DataArguments):
     type=PATH,
     help="Write the pictures and texts of --against, for programs that clipbench cannot run.",
 )
-@click.option("--allow-partial", is_flag=True, help="Check what is present when images, classes or vectors are missing.")
+@click.option("--allow-partial", is_flag=True, help="Check what is present where images, classes or vectors are not.")
 @click.option("-o", "--out", metavar="FILE.html", type=PATH, help="Write the comparison of --against as a page.")
 @click.option(
     "--against-option",

@@ -140,9 +140,7 @@ def _last_norm(module: "nn.Module", names: Sequence[str]) -> "Callable[[torch.Te
     return module.get_submodule(names[-1]).float() if names else None
 
 
-def _pooled(
-    sequence: "torch.Tensor", lengths: Int64[np.ndarray, " n"] | None
-) -> "Iterator[tuple[str, torch.Tensor]]":
+def _pooled(sequence: "torch.Tensor", lengths: Int64[np.ndarray, " n"] | None) -> "Iterator[tuple[str, torch.Tensor]]":
     """Yield ways to make one vector of a sequence."""
     import torch
 

@@ -115,9 +115,7 @@ def test_an_onnx_export_is_the_same(small_clip_folder: Path, tmp_path: Path) -> 
 
 
 def test_bf16_is_the_same_up_to_precision_and_its_recall_is_named() -> None:
-    comparison = compare(
-        "tiny", "tiny", device="cpu", against_options={"precision": "bf16"}, data="scenes", limit=120
-    )
+    comparison = compare("tiny", "tiny", device="cpu", against_options={"precision": "bf16"}, data="scenes", limit=120)
     assert comparison.verdict == "same up to precision" and comparison.is_same
     assert {cause.stage for cause in comparison.causes} == {"precision"}
     assert all("bf16" in cause.evidence for cause in comparison.causes)
@@ -255,7 +253,10 @@ def index_of(before: np.ndarray, after: np.ndarray) -> SharedIndex:
 
 def test_an_engineer_reads_what_to_do() -> None:
     before = np.ones(1000)
-    assert index_of(before, before).sentence == "Both may share one index on hits: recall@10 of 100.0 % falls by at most 0.30 pp"
+    assert (
+        index_of(before, before).sentence
+        == "Both may share one index on hits: recall@10 of 100.0 % falls by at most 0.30 pp"
+    )
     lost = before.copy()
     lost[:360] = 0
     assert index_of(before, lost).sentence == "Re-embed: recall@10 falls from 100.0 to 64.0 %"
@@ -336,7 +337,7 @@ def test_other_dimensions_name_the_missing_step_or_another_space(tmp_path: Path)
         "texts": program.encode_texts([text.text for text in texts])[:, :64],
     }
     first = given(tmp_path / "cut.npz", program, **cut)
-    with pytest.raises(ModelError, match=r"are the first 64 numbers of those of tiny"):
+    with pytest.raises(ModelError, match=r"gives only the first 64 numbers of the vectors of tiny"):
         compare("tiny", first)
 
 
