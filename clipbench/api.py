@@ -348,11 +348,10 @@ def _compare_models(
 ) -> VectorComparison:
     """Return the comparison of two models, of which those in memory have a store of their own."""
     with tempfile.TemporaryDirectory(prefix="clipbench-store-") as own_root:
-        sides = [
-            str(side) if isinstance(side, PATHS) else _embedder(side, loading, Path(own_root) / str(number))
-            for number, (side, loading) in enumerate(((model, load), (against, against_load)))
-        ]
-        return compare_vectors(*sides, load, against_load, options)
+        first = str(model) if isinstance(model, PATHS) else _embedder(model, load, Path(own_root) / "first")
+        second_root = Path(own_root) / "second"
+        second = str(against) if isinstance(against, PATHS) else _embedder(against, against_load, second_root)
+        return compare_vectors(first, second, load, against_load, options)
 
 
 def compare(  # noqa: PLR0913  the options of the command, each by its name

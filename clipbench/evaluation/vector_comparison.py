@@ -260,22 +260,23 @@ def compare_vectors(
     data = None
     if options.data is not None:  # before a model is loaded, because loading takes long
         data = load_index_data(options.data, options.loading, limit=options.limit, seed=options.seed)
-    embedders = [load_embedder(model, load) if isinstance(model, str) else model]
+    one = load_embedder(model, load) if isinstance(model, str) else model
     with for_model_of("against"):
-        embedders.append(load_embedder(against, against_load) if isinstance(against, str) else against)
-    names = _side_names(*(embedder.info.ref for embedder in embedders))
-    allows_partial = options.loading.allow_partial
-    first, second = (
-        ComparedSide(embedder, name, allows_partial=allows_partial)
-        for embedder, name in zip(embedders, names, strict=True)
-    )
-    if first.model is None and second.model is None and data is not None:
-        raise UsageError("the data has no effect on vectors of the fixed inputs: remove it, or give models")
+        other = load_embedder(against, against_load) if isinstance(against, str) else against
+    names = _side_names(one.info.ref, other.info.ref)
+    first = ComparedSide(one, names[0], allows_partial=options.loading.allow_partial)
+    second = ComparedSide(other, names[1], allows_partial=options.loading.allow_partial)
+    for side in (first, second):
+        if side.model is None and data is not None:
+            raise UsageError(
+                f"{side.name} holds vectors of the fixed inputs, not of {data.dataset.id}: remove the data, or give a"
+                " model on both sides"
+            )
     check_dimensions(first, second)
     comparison = _compare_sides(first, second)
     if data is None:
         return comparison
-    return replace(comparison, share_index=measure_shared_index(*embedders, data, seed=options.seed))
+    return replace(comparison, share_index=measure_shared_index(one, other, data, seed=options.seed))
 
 
 def _side_names(first: str, second: str) -> tuple[str, str]:

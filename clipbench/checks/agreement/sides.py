@@ -257,8 +257,8 @@ class ComparedSide:
         missing = [item.id for item in inputs if item.id not in rows_by_id]
         if missing and (len(missing) == len(inputs) or not self.allows_partial):
             names = ", ".join(missing[:N_LISTED]) + (", ..." if len(missing) > N_LISTED else "")
-            ids = "image_ids" if modality == IMAGE else "text_ids"
-            advice = f"Encode what {option('write_inputs', 'DIR')} writes, with the ids in {ids}"
+            array = "image_ids" if modality == IMAGE else "text_ids"
+            advice = f"Encode what {option('write_inputs', 'DIR')} writes, with the ids in {array}"
             if len(missing) < len(inputs):
                 advice += f", or compare the others with {option('allow_partial', True)}"
             raise DataError(

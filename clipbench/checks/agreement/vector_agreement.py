@@ -151,7 +151,8 @@ def describe_difference(agreement: VectorAgreement, side_length: int | None = No
         side_length: side of the square input in pixels, if known.
     """
     inputs = inputs_of(agreement.modality)
-    differing, agreeing = [], []
+    differing: list[FixedImage | FixedText] = []
+    agreeing: list[FixedImage | FixedText] = []
     for id, is_equal in zip(agreement.ids, agreement.is_equal, strict=True):
         (agreeing if is_equal else differing).append(inputs[id])
     noun = "picture" if agreement.modality == IMAGE else "text"
