@@ -246,7 +246,7 @@ class Int8Linear(nn.Module):
     def __init__(self, layer: nn.Linear) -> None:
         super().__init__()
         self.scale = float(layer.weight.abs().max()) / 127
-        self.register_buffer("codes", (layer.weight / self.scale).round().to(torch.int8))
+        self.codes = nn.Buffer((layer.weight / self.scale).round().to(torch.int8))
         self.bias = layer.bias
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
