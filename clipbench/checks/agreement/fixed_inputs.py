@@ -279,7 +279,7 @@ def digits(n: int) -> str:
 
     Example:
         >>> digits(6), digits(8).startswith(digits(6))
-        ('3 0 2 7 9 6', True)
+        ('6 1 0 4 3 2', True)
     """
     return " ".join(str(_hashed(position, 5) % 10) for position in range(n))
 

@@ -293,8 +293,8 @@ def cosines(one: Rows, other: Rows) -> np.ndarray:
     """Return the cosine of each two vectors in the same row, in [-1, 1], computed from the distance for accuracy.
 
     Example:
-        >>> cosines(np.array([[3.0, 0]], np.float32), np.array([[0, 2.0]], np.float32)).round(6).tolist()
-        [0.0]
+        >>> cosines(np.array([[3.0, 0]], np.float32), np.array([[1.2, 1.6]], np.float32)).round(6).tolist()
+        [0.6]
     """
     distances = np.linalg.norm(unit(one).astype(np.float64) - unit(other), axis=1)
     return 1 - distances**2 / 2
