@@ -346,7 +346,15 @@ def _compare_models(
     against_load: LoadOptions,
     options: ComparisonOptions,
 ) -> VectorComparison:
-    """Return the comparison of two models, of which those in memory have a store of their own."""
+    """Return the comparison of two models, of which those in memory have a store of their own.
+
+    Options of loading are for a reference, and refused only if there is none.
+    """
+    in_memory = LoadOptions(batch_size=load.batch_size)
+    if not isinstance(model, PATHS) and isinstance(against, PATHS):
+        load = in_memory
+    elif isinstance(model, PATHS) and not isinstance(against, PATHS):
+        against_load = replace(in_memory, options=against_load.options)
     with tempfile.TemporaryDirectory(prefix="clipbench-store-") as own_root:
         first = str(model) if isinstance(model, PATHS) else _embedder(model, load, Path(own_root) / "first")
         second_root = Path(own_root) / "second"
