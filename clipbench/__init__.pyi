@@ -49,6 +49,7 @@ from clipbench.evaluation.diagnosis import Diagnosis as Diagnosis
 from clipbench.evaluation.progress import Progress as Progress
 from clipbench.evaluation.task import Evaluation as Evaluation
 from clipbench.evaluation.task import Task as Task
+from clipbench.evaluation.vector_comparison import VectorComparison as VectorComparison
 from clipbench.metrics.similarity import pair_scores as pair_scores
 from clipbench.metrics.similarity import unit as unit
 from clipbench.models.adapters.torch_module import torch_model as torch_model

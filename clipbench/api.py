@@ -8,7 +8,7 @@ from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, TypeAlias, overload
 
 from clipbench.choosing.judgement_log import read_log
 from clipbench.choosing.make import PoolOptions, make_pool, read_queries
@@ -32,6 +32,12 @@ from clipbench.evaluation.progress import Progress
 from clipbench.evaluation.score_causes import Expectation
 from clipbench.evaluation.session import Session, SessionOptions
 from clipbench.evaluation.targets import REPORT, RESULT, Target, Targets, may_be_finished
+from clipbench.evaluation.vector_comparison import (
+    ComparisonOptions,
+    VectorComparison,
+    against_load_options,
+    compare_vectors,
+)
 from clipbench.files import default_root, temporary_folder
 from clipbench.hub import cache_only
 from clipbench.models import reference as model_references
@@ -204,9 +210,11 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
     return run
 
 
-def doctor(  # noqa: PLR0913  the options of the command, each by its name
+@overload
+def doctor(
     model: "ModelLike",
     *,
+    against: None = None,
     data: "DataLike | None" = None,
     expect: float | str | None = None,
     metric: str | None = None,
@@ -219,15 +227,65 @@ def doctor(  # noqa: PLR0913  the options of the command, each by its name
     arch: str | None = None,
     trust_remote_code: bool = False,
     model_options: Mapping[str, str] | None = None,
+    against_options: Mapping[str, str] | None = None,
     data_options: Mapping[str, str] | None = None,
     data_root: str | os.PathLike[str] | None = None,
     allow_partial: bool = False,
-) -> Diagnosis:
+) -> Diagnosis: ...
+
+
+@overload
+def doctor(
+    model: "ModelLike",
+    *,
+    against: "ModelLike",
+    data: "DataLike | None" = None,
+    expect: float | str | None = None,
+    metric: str | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    try_served: bool = False,
+    device: str = "auto",
+    precision: str = "fp32",
+    batch_size: int | None = None,
+    arch: str | None = None,
+    trust_remote_code: bool = False,
+    model_options: Mapping[str, str] | None = None,
+    against_options: Mapping[str, str] | None = None,
+    data_options: Mapping[str, str] | None = None,
+    data_root: str | os.PathLike[str] | None = None,
+    allow_partial: bool = False,
+) -> VectorComparison: ...
+
+
+def doctor(  # noqa: PLR0913  the options of the command, each by its name
+    model: "ModelLike",
+    *,
+    against: "ModelLike | None" = None,
+    data: "DataLike | None" = None,
+    expect: float | str | None = None,
+    metric: str | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    try_served: bool = False,
+    device: str = "auto",
+    precision: str = "fp32",
+    batch_size: int | None = None,
+    arch: str | None = None,
+    trust_remote_code: bool = False,
+    model_options: Mapping[str, str] | None = None,
+    against_options: Mapping[str, str] | None = None,
+    data_options: Mapping[str, str] | None = None,
+    data_root: str | os.PathLike[str] | None = None,
+    allow_partial: bool = False,
+) -> Diagnosis | VectorComparison:
     """Say whether a model's adapter is right and its numbers can be believed, as ``clipbench doctor`` does.
 
     Args:
         model: a reference, or a model in memory, as ``clipbench.run`` takes them. ``torch_model`` shows its tokenizer
             and preprocessing, so that more can be seen of it than of an object with two methods.
+        against: another way to run the same weights, or vectors of the fixed inputs by their ids: are the vectors the
+            same, which stage differs, and with ``data`` may both share an index?
         data: your own data, to be checked too, and to check the model with, as in ``clipbench.run``.
         expect: the score that you expect on the data, 52.1 or 0.521, or ``"published"``: each switch of the model is
             flipped in turn, to say which leads to it.
@@ -237,11 +295,14 @@ def doctor(  # noqa: PLR0913  the options of the command, each by its name
         seed: of samples.
         try_served: try changes of texts and images on a model behind a server too, about 20 times the requests of a
             sample of 500 images.
+        against_options: options of ``against``, as ``model_options``, also ``device``, ``precision``, ``batch_size``
+            and ``arch`` where both differ.
         device: this and all other options mean the same as in ``clipbench.run``.
 
     Returns:
         The diagnosis: ``is_healthy``, ``findings`` (check, status, what was seen, why it matters, the fix),
-        ``frame()``, and ``explanation`` where a score was expected.
+        ``frame()``, and ``explanation`` where a score was expected. With ``against``, the comparison: ``verdict``,
+        ``is_same``, ``image`` and ``text`` (cosines), ``causes`` and ``share_index``.
 
     Raises:
         ClipbenchError: the model, the data or an option is wrong.
@@ -257,6 +318,13 @@ def doctor(  # noqa: PLR0913  the options of the command, each by its name
         raise UsageError("metric has no effect without expect: set expect to the score of that metric, such as 52.1")
     load = _load_options(device, precision, batch_size, arch, model_options, trust_remote_code)
     source, loading = _load_in_memory(data, _data_options(data_root, allow_partial, data_options))
+    if against is not None:
+        if expect is not None:
+            raise UsageError("expect is about one model: remove it, or against")
+        compared = ComparisonOptions(data=source, loading=loading, limit=limit, seed=seed)
+        return _compare_models(model, against, load, against_load_options(load, against_options or {}), compared)
+    if against_options is not None:
+        raise UsageError("against_options has no effect without against: remove it")
     options = DoctorOptions(
         data=source,
         loading=loading,
@@ -267,6 +335,29 @@ def doctor(  # noqa: PLR0913  the options of the command, each by its name
     )
     with temporary_folder("store") as own_root:
         return diagnose(str(model) if isinstance(model, PATHS) else _embedder(model, load, own_root), load, options)
+
+
+def _compare_models(
+    model: "ModelLike",
+    against: "ModelLike",
+    load: LoadOptions,
+    against_load: LoadOptions,
+    options: ComparisonOptions,
+) -> VectorComparison:
+    """Return the comparison of two models, of which those in memory have a store of their own.
+
+    Options of loading are for a reference, and refused only if there is none.
+    """
+    in_memory = LoadOptions(batch_size=load.batch_size)
+    if not isinstance(model, PATHS) and isinstance(against, PATHS):
+        load = in_memory
+    elif isinstance(model, PATHS) and not isinstance(against, PATHS):
+        against_load = replace(in_memory, options=against_load.options)
+    with temporary_folder("store") as own_root:
+        first = str(model) if isinstance(model, PATHS) else _embedder(model, load, own_root / "first")
+        second_root = own_root / "second"
+        second = str(against) if isinstance(against, PATHS) else _embedder(against, against_load, second_root)
+        return compare_vectors(first, second, load, against_load, options)
 
 
 def compare(  # noqa: PLR0913  the options of the command, each by its name

@@ -149,6 +149,7 @@ def error_kind(error: ClipbenchError) -> str:
 
 class _MessageReader:
     is_at_command_line = False
+    model_kind = "model"
 
 
 @contextmanager
@@ -162,6 +163,16 @@ def for_command_line() -> Iterator[None]:
         yield
     finally:
         _MessageReader.is_at_command_line = before
+
+
+@contextmanager
+def for_model_of(kind: str) -> Iterator[None]:
+    """Have messages name the options of another model, such as ``--against-option``, while it is loaded."""
+    before, _MessageReader.model_kind = _MessageReader.model_kind, kind
+    try:
+        yield
+    finally:
+        _MessageReader.model_kind = before
 
 
 def on_command_line(text: str) -> str:
@@ -201,7 +212,7 @@ def data_option(**entry: object) -> str:
 
 def model_option(**entry: object) -> str:
     """Return an option of the model as the reader of a message writes it."""
-    return _entry("model", entry)
+    return _entry(_MessageReader.model_kind, entry)
 
 
 def _entry(kind: str, entry: Mapping[str, object]) -> str:

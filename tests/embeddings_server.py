@@ -48,7 +48,7 @@ class State:
         else:
             inputs = [each["image"] if isinstance(each, dict) else each for each in body["input"]]
         role = [body["input_type"]] if "input_type" in body else []
-        if all(each.startswith("data:image/png;base64,") for each in inputs):
+        if all(each.startswith("data:image/") for each in inputs):
             files = [io.BytesIO(base64.b64decode(each.partition(",")[2])) for each in inputs]
             return self.encode_images([Image.open(file) for file in files], *role).tolist()
         return self.encode_texts(inputs, *role).tolist()

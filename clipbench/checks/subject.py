@@ -129,10 +129,7 @@ class Subject:
     @cached_property
     def parts(self) -> Internals:
         """The parts that the adapter shows, whose own errors are ModelErrors."""
-        parts = self.model.internals()
-        functions = {name: getattr(parts, name) for name in PARTS}
-        watched: dict[str, Any] = {name: function and _watch(name, function) for name, function in functions.items()}
-        return replace(parts, **watched)
+        return watched_internals(self.model)
 
     @property
     def module(self) -> "torch.nn.Module":
@@ -229,8 +226,16 @@ class WatchedModel(Model):
         return self._encode(modality, inputs, role)
 
 
-PARTS = ("preprocess", "encode_pixels", "tokenize", "encode_tokens")
+PARTS = ("open_image", "preprocess", "encode_pixels", "tokenize", "encode_tokens")
 """Functions among the parts of a model."""
+
+
+def watched_internals(model: Model) -> Internals:
+    """Return the parts that a model shows, whose own errors are ModelErrors."""
+    parts = model.internals()
+    functions = {name: getattr(parts, name) for name in PARTS}
+    watched: dict[str, Any] = {name: function and _watch(name, function) for name, function in functions.items()}
+    return replace(parts, **watched)
 
 
 def _watch(name: str, function: Callable[..., Any]) -> Callable[..., Any]:

@@ -15,7 +15,7 @@ from clipbench.comparison.new_labels import relabelled_differences
 from clipbench.comparison.overall import with_verdict
 from clipbench.comparison.paired_tests import difference
 from clipbench.comparison.records import CompareOptions, Comparison, Refusal
-from clipbench.comparison.representations import representational_similarity
+from clipbench.comparison.representations import other_vectors_notes, representational_similarity
 from clipbench.errors import ClipbenchError, NotComparable
 from clipbench.results.grouping import group_values
 from clipbench.results.matching import match
@@ -136,6 +136,7 @@ def _compare_runs(base: Run, candidate: Run, options: CompareOptions) -> Compari
             slices += _slices_of(base, candidate, pair, options.alpha, refused)
     similarity, not_computed = representational_similarity(base, candidate, pairs)
     notes += not_computed
+    notes += other_vectors_notes(base, candidate, pairs)
     notes += cost_differences(base.result, candidate.result)
     refused.sort(key=lambda refusal: refusal.is_part)
     if not differences:

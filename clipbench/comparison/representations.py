@@ -33,6 +33,11 @@ MOST_CHANCE = 0.25
 then.
 """
 
+SAME, ROUNDED = 1e-5, 2e-4
+"""Distances of a cosine from 1 up to which vectors are the same, and up to which rounding to 16 bits explains it."""
+LEAST_SAME = 0.05
+"""Fraction of vectors that must be the same for two models to be one, unless all others differ by rounding only."""
+
 Vectors = Float32[np.ndarray, "_ _"]
 Modality = Literal["image", "text"]
 PairVectors = Mapping[Modality, Vectors]
@@ -88,6 +93,47 @@ def representational_similarity(
         except ClipbenchError as error:
             notes.append(f"{pair.name}: mutual k-NN and CKA of the two models are not computed: {error}")
     return similarities, notes
+
+
+def other_vectors_notes(base: Run, candidate: Run, pairs: Sequence[EvaluationPair]) -> list[str]:
+    """Return a line if two references look like one model whose vectors are not the same, none otherwise.
+
+    One model by two references has vectors that partly agree to rounding, or that all differ by rounding only. Weights
+    that were trained further move all vectors, and by more.
+
+    Args:
+        pairs: evaluations of both runs. Those that keep no vectors of pairs are skipped.
+    """
+    references = [run.result.model.get("ref") for run in (base, candidate)]
+    if None in references or references[0] == references[1]:
+        return []
+    for pair in pairs:
+        if not (keeps_pairs(pair.base) and keeps_pairs(pair.candidate)) or not match(*pair).is_same:
+            continue
+        try:
+            one, other = _common_vectors([kept_pairs(base, pair.base), kept_pairs(candidate, pair.candidate)])
+        except ClipbenchError:  # mutual k-NN and CKA, which need the same vectors, say why
+            continue
+        differing = [
+            text for modality, noun in ARRAYS.items() if (text := _other_vectors(one[modality], other[modality], noun))
+        ]
+        if differing:
+            command = f"clipbench doctor --model {references[0]} --against {references[1]}"
+            if any(str(reference).startswith("embeddings:") for reference in references):
+                command = "clipbench doctor --write-inputs DIR"  # their vectors are of other inputs
+            subject = f"{references[0]} and {references[1]} look like one model"
+            return [f"{subject}, but {' and '.join(differing)} have other vectors: `{command}` helps to find the stage"]
+    return []
+
+
+def _other_vectors(one: Vectors, other: Vectors, noun: str) -> str:
+    """Return how many vectors of one model differ, such as ``3 of 80 images``, empty if none do or models differ."""
+    if one.shape != other.shape:
+        return ""
+    defects = np.linalg.norm(one.astype(np.float64) - other, axis=1) ** 2 / 2
+    n_differing = int((defects > SAME).sum())
+    is_one_model = n_differing < len(defects) * (1 - LEAST_SAME) or float(defects.max()) <= ROUNDED
+    return f"{n_differing:,} of {len(defects):,} {noun}" if n_differing and is_one_model else ""
 
 
 def similarity_matrix(runs: Sequence[Run], data: str | None = None) -> SimilarityMatrix:

@@ -307,6 +307,14 @@ class EncodedImage(ABC):
     def read(self) -> bytes:
         """Return the encoded image, or raise BadImage when it cannot be read."""
 
+    @property
+    def media_type(self) -> str:
+        """Type of the file, such as ``image/png``, or raise BadImage if it is not an image."""
+        try:
+            return Image.MIME[_open_undecoded(self.read()).format or ""]
+        except FOREIGN as error:
+            raise BadImage(self.name, _decoding_fault(error)) from error
+
     def digest(self) -> str:
         return content_digest(self.read())
 

@@ -197,6 +197,10 @@ class Internals:
     They let ``clipbench doctor`` see what a model is fed, and run it with one setting changed.
     """
 
+    open_image: Callable[[bytes], Image.Image] | None = None
+    """From the bytes of a file to the image, where the model's own code opens files. None for the reading of every
+    run (``data.images``).
+    """
     preprocess: Callable[[Image.Image], Any] | None = None
     """From an RGB image to the input of the image tower, (channels, height, width)."""
     encode_pixels: Callable[[np.ndarray], Float32[np.ndarray, "n_images dim"]] | None = None
@@ -235,6 +239,10 @@ class Model:
     """
     files: Sequence[Path] = ()
     """Files, and folders with all that is in them, that it was loaded from, or none if there is more to it."""
+    takes_files: bool = False
+    """True where ``encode`` also takes images as files (``data.images.EncodedImage``), whose bytes reach the model
+    unchanged, as a server's do.
+    """
     is_sole: bool = False
     """True where all of its work has to be done in one process, as of a model that counts what it costs."""
 

@@ -1,14 +1,16 @@
-"""``clipbench doctor``: check a model and data, and find out why a score misses what was expected."""
+"""``clipbench doctor``: check a model and data, explain a score that misses the expected one, compare two models."""
 
 import textwrap
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from clipbench.cli import options
 from clipbench.cli.main import DONE, FAULT, command
-from clipbench.cli.options import DataArguments, ModelArguments, shows_traceback, with_arguments
+from clipbench.cli.options import PATH, DataArguments, ModelArguments, key_values, shows_traceback, with_arguments
 from clipbench.cli.output import echo, echo_json, terminal_width
 from clipbench.results.table.text import wrap_text
 
@@ -26,21 +28,25 @@ NAME, MARK = 16, 8
 class DoctorArguments(ModelArguments, DataArguments):
     """The arguments of ``clipbench doctor``."""
 
-    model: str
+    model: str | None
     expect: str | None
     metric: str | None
     tries_served: bool
+    against: str | None
+    against_option: Mapping[str, str]
+    write_inputs: Path | None
+    out: Path | None
     as_json: bool
 
 
 @command(
-    What=("model", "data", "expect", "metric", "tries_served"),
+    What=("model", "data", "expect", "metric", "tries_served", "against", "write_inputs"),
     Data=("data_root", "data_option", "limit"),
-    Model=("model_option", "arch", "precision"),
+    Model=("model_option", "against_option", "arch", "precision"),
     Speed=("device",),
-    Output=("as_json",),
+    Output=("as_json", "out"),
 )
-@click.option("--model", required=True, metavar="REF", help="Model to check.")
+@click.option("--model", metavar="REF", help="Model to check.")
 @click.option("--data", metavar="DATA", help="Data to check, and to check the model with.")
 @click.option("--expect", metavar="SCORE|published", help="Expected score on the data, such as 52.1.")
 @click.option("--metric", metavar="TASK/METRIC", help="Metric of the expected score, such as zero-shot/acc1.")
@@ -50,7 +56,22 @@ class DoctorArguments(ModelArguments, DataArguments):
     is_flag=True,
     help="Try changes of texts and images on a model behind a server too: about 20 times the sample's requests.",
 )
-@click.option("--allow-partial", is_flag=True, help="Check what is present when images or classes are missing.")
+@click.option("--against", metavar="REF", help="Another way to run the same weights: are the vectors the same?")
+@click.option(
+    "--write-inputs",
+    metavar="DIR",
+    type=PATH,
+    help="Write the pictures and texts of --against, for programs that clipbench cannot run.",
+)
+@click.option("--allow-partial", is_flag=True, help="Check what is present where images, classes or vectors are not.")
+@click.option("-o", "--out", metavar="FILE.html", type=PATH, help="Write the comparison of --against as a page.")
+@click.option(
+    "--against-option",
+    multiple=True,
+    metavar="KEY=VALUE",
+    callback=key_values,
+    help="Option of the model of --against, also device, precision, batch_size and arch (repeatable).",
+)
 @options.model_options
 @options.DATA_ROOT
 @options.DATA_OPTION
@@ -69,6 +90,7 @@ def doctor(arguments: DoctorArguments) -> int:
     clipbench doctor --model vit-b-32
     clipbench doctor --model hf:my/checkpoint --data photos/captions.csv
     clipbench doctor --model siglip2-b-16 --data coco --expect published
+    clipbench doctor --model vit-b-32 --against onnx:export/ --data photos/captions.csv
 
     With --data, changes of texts (templates, article, full stop, space, case) and of images (shape, size, channels) are
     tried on a sample of at most 500 images, and those that score clearly higher are named.
@@ -76,8 +98,72 @@ def doctor(arguments: DoctorArguments) -> int:
     With --expect, the score is measured, and each switch is flipped in turn (templates, case, padding, end of text,
     resize, interpolation, normalization, activation, precision), to say which leads to the expected one.
 
-    Exit status: 0 healthy, 1 a fault was found, 2 bad usage or input, 3 weights or data that are not here.
+    With --against, both models encode the same fixed pictures and texts. The stage that differs is named (pixels,
+    tokens, tower, pooling, projection, normalization, precision, batch), and with --data whether both may share an
+    index.
+
+    Exit status: 0 healthy, or the same vectors, 1 a fault or other vectors, 2 bad usage or input, 3 weights or data
+    that are not here.
     """
+    if arguments.write_inputs is not None:
+        return _write_inputs(arguments)
+    if arguments.against is not None:
+        return _compare(arguments)
+    for name, value in (("--against-option", arguments.against_option), ("-o", arguments.out)):
+        if value:
+            raise click.UsageError(f"{name} has no effect without --against: add --against REF")
+    return _check(arguments)
+
+
+def _write_inputs(arguments: DoctorArguments) -> int:
+    """Write the fixed inputs, without a model."""
+    from clipbench.checks.agreement.fixed_inputs import TEXTS_FILE, write_inputs
+
+    folder = arguments.write_inputs
+    assert folder is not None
+    if arguments.model is not None or arguments.against is not None:
+        raise click.UsageError("--write-inputs writes the inputs of every comparison: remove --model and --against")
+    n_images = len(write_inputs(folder)) - 1
+    echo(f"wrote {n_images} pictures and {TEXTS_FILE} to {folder}")
+    return DONE
+
+
+def _compare(arguments: DoctorArguments) -> int:
+    """Compare the vectors of two models."""
+    from clipbench.evaluation.vector_comparison import ComparisonOptions, against_load_options, compare_vectors
+    from clipbench.results.numbers import ascii_signs
+
+    assert arguments.against is not None
+    for name, value in (("--expect", arguments.expect), ("--metric", arguments.metric)):
+        if value is not None:
+            raise click.UsageError(f"{name} is about one model: remove it, or --against")
+    options = ComparisonOptions(
+        data=arguments.data, loading=arguments.data_options, limit=arguments.limit, seed=arguments.seed
+    )
+    load = arguments.load_options
+    comparison = compare_vectors(
+        _model(arguments), arguments.against, load, against_load_options(load, arguments.against_option), options
+    )
+    if arguments.as_json:
+        echo_json(comparison.to_json())
+    else:
+        echo(*map(ascii_signs, comparison.lines(terminal_width())))
+    if arguments.out is not None:
+        from clipbench import plugins
+
+        plugins.load(plugins.REPORTS, "against")(comparison, arguments.out)
+        echo(f"wrote {arguments.out}", err=arguments.as_json)
+    return DONE if comparison.is_same else FAULT
+
+
+def _model(arguments: DoctorArguments) -> str:
+    if arguments.model is None:
+        raise click.UsageError("Missing option '--model'")
+    return arguments.model
+
+
+def _check(arguments: DoctorArguments) -> int:
+    """Check one model and data."""
     from clipbench.evaluation.diagnosis import DoctorOptions, diagnose
     from clipbench.evaluation.score_causes import Expectation
 
@@ -98,7 +184,7 @@ def doctor(arguments: DoctorArguments) -> int:
         if not as_json:
             echo(*finding_lines(finding, width))
 
-    diagnosis = diagnose(arguments.model, arguments.load_options, options, print_finding)
+    diagnosis = diagnose(_model(arguments), arguments.load_options, options, print_finding)
     explanation = diagnosis.explanation
     if as_json:
         parts = {"model": diagnosis.model.ref, "is_healthy": diagnosis.is_healthy}

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float32
 from PIL import Image
 
-from clipbench.data.images import rgb
+from clipbench.data.images import EncodedImage, rgb
 from clipbench.data.modalities import IMAGE, JOINT, TEXT
 from clipbench.errors import ModelError, UsageError, did_you_mean, model_option
 from clipbench.models.adapters.http_client import Client
@@ -109,6 +109,7 @@ class ApiModel(Model):
     """Items of a modality that one request takes."""
     concurrency: int
 
+    takes_files = True
     is_sole = True  # requests and bytes are counted in one process
 
     def encode(self, modality: str, inputs: Any, role: Role = None) -> Vectors:
@@ -250,16 +251,22 @@ def load(body: str, options: LoadOptions) -> ApiModel:
     )
 
 
-def data_url(image: Image.Image) -> str:
-    """Return an image as a data URL of an RGB PNG.
+def data_url(image: Image.Image | EncodedImage) -> str:
+    """Return an image as a data URL of an RGB PNG, or a file as it is.
 
     Example:
         >>> data_url(Image.new("L", (1, 1)))[:32]
         'data:image/png;base64,iVBORw0KGg'
     """
+    if isinstance(image, EncodedImage):
+        return _base64_url(image.read(), image.media_type)
     file = io.BytesIO()
     rgb(image).save(file, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return _base64_url(file.getvalue(), "image/png")
+
+
+def _base64_url(data: bytes, media_type: str) -> str:
+    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
 
 
 SENT: Mapping[str, Callable[[Any], Any]] = {

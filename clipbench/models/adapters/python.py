@@ -134,13 +134,14 @@ class PythonModel(Model):
     def internals(self) -> Internals:
         """Return the parts that the user's object shows by a method of this name, as ``torch_model`` does.
 
-        Without the method, those are shown that are attributes of the object (``found_parts``).
+        Without the method, those are shown that are attributes of the object (``found_parts``). A method
+        ``open_image(data: bytes)`` is its way to open a file, whatever else the object shows.
         """
         get_internals = getattr(self.encoders, "internals", None)
-        if not callable(get_internals):
-            return found_parts(self.encoders)
-        parts = get_internals()
-        return parts if isinstance(parts, Internals) else Internals()
+        parts = get_internals() if callable(get_internals) else found_parts(self.encoders)
+        parts = parts if isinstance(parts, Internals) else Internals()
+        open_image = getattr(self.encoders, "open_image", None)
+        return replace(parts, open_image=open_image) if callable(open_image) else parts
 
 
 def load(body: str, options: LoadOptions) -> PythonModel:

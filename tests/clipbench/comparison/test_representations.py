@@ -147,3 +147,31 @@ def test_few_pairs_have_a_mutual_k_nn_without_an_interval(tmp_path: Path) -> Non
         assert each.mutual_knn.value is not None and each.mutual_knn.low is None
         assert each.mutual_knn.reason == "no interval: with 30 pairs, 34.5 % are neighbours by chance"
         assert each.cka.low is not None
+
+
+def notes_on_one_model(base: Run, candidate: Run) -> list[str]:
+    return [note for note in cb.compare(base, candidate).notes if "look like one model" in note]
+
+
+def test_two_references_of_one_model_with_other_vectors_are_named_in_one_line(tmp_path: Path) -> None:
+    base = write(tmp_path / "hf", vectors(1))
+    partly = {name: side.copy() for name, side in vectors(1).items()}
+    partly["images"][:7] = np.roll(partly["images"][:7], 1, axis=0)
+    (note,) = notes_on_one_model(base, write(tmp_path / "onnx", partly))
+    assert note.startswith(f"hf and onnx look like one model, but 7 of {N} images have other vectors: ")
+    assert "`clipbench doctor --model hf --against onnx`" in note
+    noise = np.random.default_rng(5).standard_normal((2, N, 8)).astype(np.float32) * 0.003
+    rounded = {name: unit(side + error) for (name, side), error in zip(vectors(1).items(), noise, strict=True)}
+    (note,) = notes_on_one_model(base, write(tmp_path / "bf16", rounded))
+    assert "images and " in note and "texts have other vectors" in note
+
+
+def test_the_same_vectors_and_other_weights_are_no_line(tmp_path: Path) -> None:
+    base = write(tmp_path / "base", vectors(1))
+    assert notes_on_one_model(base, write(tmp_path / "again", vectors(1))) == []
+    noise = np.random.default_rng(5).standard_normal((N, 8)).astype(np.float32) * 0.1
+    tuned = {name: unit(side + noise) for name, side in vectors(1).items()}
+    assert notes_on_one_model(base, write(tmp_path / "tuned", tuned)) == []
+    text_only = {"images": vectors(1)["images"], "texts": tuned["texts"]}
+    assert notes_on_one_model(base, write(tmp_path / "text tower only", text_only)) == []
+    assert notes_on_one_model(base, write(tmp_path / "other", vectors(3))) == []
