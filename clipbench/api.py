@@ -321,6 +321,8 @@ def doctor(  # noqa: PLR0913  the options of the command, each by its name
     if against is not None:
         if expect is not None:
             raise UsageError("expect is about one model: remove it, or against")
+        if try_served:
+            raise UsageError("try_served is about one model: remove it, or against")
         compared = ComparisonOptions(data=source, loading=loading, limit=limit, seed=seed)
         return _compare_models(model, against, load, against_load_options(load, against_options or {}), compared)
     if against_options is not None:

@@ -137,6 +137,8 @@ def _compare(arguments: DoctorArguments) -> int:
     for name, value in (("--expect", arguments.expect), ("--metric", arguments.metric)):
         if value is not None:
             raise click.UsageError(f"{name} is about one model: remove it, or --against")
+    if arguments.tries_served:
+        raise click.UsageError("--try is about one model: remove it, or --against")
     options = ComparisonOptions(
         data=arguments.data, loading=arguments.data_options, limit=arguments.limit, seed=arguments.seed
     )
