@@ -3,16 +3,19 @@
 The sentences at its top are of one model chosen by a rule, of several the model that is ahead in each evaluation.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench.results import numbers as fmt
 from clipbench.results.matching import is_one_training
 from clipbench.results.model_costs import cost_tables
 from clipbench.results.provenance import moment
+from clipbench.results.record import Metric
 from clipbench.results.run import Run, labels
 from clipbench.results.table.html import bind_percent_signs
 from clipbench.results.tried_changes import opening_lines
@@ -29,7 +32,7 @@ from clipbench_reports.page.leads import RULE_OF_SEVERAL, lead_line, leads
 from clipbench_reports.page.opening import MOST, RULE, Sentence, key_sentences, opening_line
 from clipbench_reports.page.provenance import citations, headline_facts, origin
 from clipbench_reports.page.scorecard import headline_card, scorecard
-from clipbench_reports.page.task_results import n_shares, task_results
+from clipbench_reports.page.task_results import TaskResults, n_shares, task_results
 from clipbench_reports.page.trends import RULE_OF_TRAINING, trend_line, trends
 
 FEWEST_RANKED = 3
@@ -68,78 +71,106 @@ def _corrected_context(runs: Sequence[Run]) -> dict[str, object]:
 
 def _page_context(runs: Sequence[Run], groups: list[Group]) -> dict[str, object]:
     names = page_labels(runs)
-    labelled = list(zip(names, runs, strict=True))
-    is_one = len(runs) == 1
     measured = [group for group in groups if group.measured]
     training = _training(runs, {group.task: group.title for group in groups})
+    # Of a training, failures and costs are shown for the last checkpoint only.
     failures_of = len(runs) - 1 if training else None
-    costed = labelled[-1:] if training else labelled
-    n_drawn = sum(len(group.section.label_sets(model.evaluation)) for group in measured for model in group.measured)
-    budget = PageBudget(MAX_BYTES, n_shares=n_shares(groups, failures_of)) if n_drawn <= MAX_DRAWN else None
+    first_costed = len(runs) - 1 if training else 0
+    budget = _image_budget(groups, failures_of)
     sections = [task_results(group, budget=budget, failures_of=failures_of) for group in measured]
-    line, sentences, by_section = _opening(groups, len(runs), is_training=bool(training))
-    averages = {name: run.result.average for name, run in labelled}
-    headlines = headline_card(measured, averages, has_ranks=len(runs) >= FEWEST_RANKED and not training)
-    all_metrics = (
-        metric for group in measured for model in group.measured for metric in model.evaluation.metrics.values()
-    )
+    opening = _opening(groups, len(runs), is_training=bool(training))
+    averages = {name: run.result.average for name, run in zip(names, runs, strict=True)}
+    has_ranks = len(runs) >= FEWEST_RANKED and not training
+    headlines = headline_card(measured, averages, has_ranks=has_ranks)
     return {
         **assets(),
-        "models": [
-            {"label": label, "name": name, "facts": headline_facts(run)}
-            for (label, run), name in zip(labelled, labels(runs), strict=True)
-        ],
-        "preflight": [
-            {"position": position, "label": name, "finding": finding}
-            for position, (name, run) in enumerate(labelled)
-            for finding in run.result.preflight or ()
-        ],
-        "tries": [
-            {"position": position, "line": sentence}
-            for position, (_, run) in enumerate(labelled)
-            for sentence in opening_lines(run.result.evaluations)
-        ],
-        "contents": [
-            SUMMARY,
-            *([Heading("training", "Through the training")] if training else []),
-            *task_headings(Heading(section.anchor, section.title, section.data) for section in sections),
-            PROVENANCE,
-        ],
+        **_models(runs, names),
+        "contents": _contents(sections, has_training=bool(training)),
         "created": moment(max(run.result.created for run in runs)),
         "scope": scope(groups),
-        "line": line,
-        "sentences": sentences,
-        "trends": by_section,
-        "rule": RULE if is_one else RULE_OF_TRAINING if training else RULE_OF_SEVERAL,
-        "uncompared": [] if is_one else uncompared(groups, len(runs), headlines.unranked),
+        "line": opening.line,
+        "sentences": opening.sentences,
+        "trends": opening.trends,
+        "rule": opening.rule,
+        "uncompared": [] if len(runs) == 1 else uncompared(groups, len(runs), headlines.unranked),
         "headlines": headlines,
         "card": scorecard(groups, averages),
-        "interval_name": bind_percent_signs(fmt.interval_name(all_metrics)),
+        "interval_name": bind_percent_signs(fmt.interval_name(_all_metrics(measured))),
         "training": training,
         "sections": sections,
         "is_drawn": budget is not None,
         "citations": citations(runs),
-        "costs": cost_tables([run.result for _, run in costed], [name for name, _ in costed]),
-        "origins": [origin(run, name, position) for position, (name, run) in enumerate(labelled)],
+        "costs": cost_tables([run.result for run in runs[first_costed:]], names[first_costed:]),
     }
 
 
-def _opening(
-    groups: Sequence[Group], n_models: int, *, is_training: bool
-) -> tuple[str, list[Sentence], dict[str, Finding]]:
-    """Return the line in large type, the sentences below it, and of one training the trend of each section."""
+def _image_budget(groups: list[Group], failures_of: int | None) -> PageBudget | None:
+    """Return the budget for images in the page, or None if it has too many evaluations for figures and images."""
+    n_drawn = 0
+    for group in groups:
+        n_drawn += sum(len(group.section.label_sets(model.evaluation)) for model in group.measured)
+    if n_drawn > MAX_DRAWN:
+        return None
+    return PageBudget(MAX_BYTES, n_shares=n_shares(groups, failures_of))
+
+
+def _models(runs: Sequence[Run], names: Sequence[str]) -> dict[str, list[dict[str, object]]]:
+    """Return the facts on each model, the findings of its quick checks and of its tried texts, and its origin.
+
+    Args:
+        names: the names of the runs on this page.
+    """
+    parts: dict[str, list[dict[str, object]]] = {"models": [], "preflight": [], "tries": [], "origins": []}
+    for position, (run, name, full_name) in enumerate(zip(runs, names, labels(runs), strict=True)):
+        parts["models"].append({"label": name, "name": full_name, "facts": headline_facts(run)})
+        for finding in run.result.preflight or ():
+            parts["preflight"].append({"position": position, "label": name, "finding": finding})
+        for line in opening_lines(run.result.evaluations):
+            parts["tries"].append({"position": position, "line": line})
+        parts["origins"].append(origin(run, name, position))
+    return parts
+
+
+def _contents(sections: Sequence[TaskResults], *, has_training: bool) -> list[Heading]:
+    training = [Heading("training", "Through the training")] if has_training else []
+    tasks = task_headings(Heading(section.anchor, section.title, section.data) for section in sections)
+    return [SUMMARY, *training, *tasks, PROVENANCE]
+
+
+def _all_metrics(groups: Sequence[Group]) -> Iterator[Metric]:
+    for group in groups:
+        for model in group.measured:
+            yield from model.evaluation.metrics.values()
+
+
+class _Opening(NamedTuple):
+    """The first words of a page."""
+
+    line: str
+    """The line in large type."""
+    sentences: list[Sentence]
+    """The sentences below it."""
+    rule: str
+    """The rule by which they are chosen, for a reader."""
+    trends: Mapping[str, Finding] = MappingProxyType({})
+    """Of one training, the trend of each section by its anchor."""
+
+
+def _opening(groups: Sequence[Group], n_models: int, *, is_training: bool) -> _Opening:
     if n_models == 1:
         titles = task_titles(groups)
-        every = [
-            Sentence(group.anchor, finding, titles[group.anchor])
-            for group in groups
-            for finding in group.section.summary(group.models[0].evaluation)
-        ]
-        return opening_line([sentence.finding for sentence in every]), key_sentences(every), {}
+        sentences = []
+        for group in groups:
+            for finding in group.section.summary(group.models[0].evaluation):
+                sentences.append(Sentence(group.anchor, finding, titles[group.anchor]))
+        line = opening_line([sentence.finding for sentence in sentences])
+        return _Opening(line, key_sentences(sentences), RULE)
     compared = trends(groups) if is_training else leads(groups)
-    line = trend_line(compared) if is_training else lead_line(compared, n_models)
-    firsts = sorted(compared, key=lambda sentence: sentence.finding.mark not in ("ahead", "gained", "lost"))[:MOST]
-    return line, firsts, {sentence.anchor: sentence.finding for sentence in compared if is_training}
+    shown_first = sorted(compared, key=lambda sentence: sentence.finding.mark not in ("ahead", "gained", "lost"))
+    if is_training:
+        by_section = {sentence.anchor: sentence.finding for sentence in compared}
+        return _Opening(trend_line(compared), shown_first[:MOST], RULE_OF_TRAINING, by_section)
+    return _Opening(lead_line(compared, n_models), shown_first[:MOST], RULE_OF_SEVERAL)
 
 
 def _training(runs: Sequence[Run], titles: Mapping[str, str]) -> list[Chart]:
