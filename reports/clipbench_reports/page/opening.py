@@ -51,8 +51,8 @@ def key_sentences(sentences: Sequence[Sentence]) -> list[Sentence]:
     for kind in TURNS:
         if waiting[kind]:
             chosen.append(waiting[kind].pop(0))
-    for others in waiting:  # fill the places that a kind left empty
-        chosen += others[: MOST - len(chosen)]
+    for sentences_left in waiting:  # they fill the places that a kind left empty
+        chosen += sentences_left[: MOST - len(chosen)]
     chosen.sort(key=lambda sentence: ORDER.index(sentence.finding.mark))
     return [*chosen, *(sentence for sentence in sentences if sentence.finding.mark == "missing")]
 

@@ -73,7 +73,7 @@ def _page_context(runs: Sequence[Run], groups: list[Group]) -> dict[str, object]
     names = page_labels(runs)
     measured = [group for group in groups if group.measured]
     training = _training(runs, {group.task: group.title for group in groups})
-    # Of a training, failures and costs are shown for the last checkpoint only.
+    # For a training, failures and costs are shown for the last checkpoint only.
     failures_of = len(runs) - 1 if training else None
     first_costed = len(runs) - 1 if training else 0
     budget = _image_budget(groups, failures_of)

@@ -23,7 +23,7 @@ Baseline = tuple[str, str]
 """The short title of a baseline of a metric, and its value with its unit."""
 
 
-class PublishedValue(NamedTuple):
+class FootnotedValue(NamedTuple):
     """A value that was published for the same model, data and protocol."""
 
     value: float
@@ -41,7 +41,7 @@ class MetricValue:
     metric: Metric
     note: int | None
     """Number of the footnote with the reason for a missing interval."""
-    published: list[PublishedValue]
+    published: list[FootnotedValue]
     baselines: list[Baseline]
     """Baselines that the value is read against."""
     rank_range: str = ""
@@ -293,7 +293,7 @@ def _metric_value(
             note = numbered(metric.reason or "No interval and no reason were recorded.")
         for publication in metric.published:
             source = numbered(f"Published value: {publication.protocol}. Source: {publication.source}.")
-            published.append(PublishedValue(publication.value, publication.verdict, source))
+            published.append(FootnotedValue(publication.value, publication.verdict, source))
     return MetricValue(
         label=label, position=position, metric=metric, note=note, published=published, baselines=baselines
     )

@@ -330,7 +330,7 @@ def points_at(figure: Chart, evidence: Evidence, budget: PageBudget) -> list[Poi
         image = address(evidence.run, digests[row], is_small=True) if digests and row is not None else ""
         points.append(Point(id=name, caption=caption, address=image))
     kept_addresses = _addresses_within_budget([point.address for point in points], budget.share(CLOUD_SHARES))
-    return [replace(point, address=kept) for point, kept in zip(points, kept_addresses, strict=True)]
+    return [replace(point, address=image) for point, image in zip(points, kept_addresses, strict=True)]
 
 
 def _addresses_within_budget(addresses: list[str], budget: PageBudget) -> list[str]:

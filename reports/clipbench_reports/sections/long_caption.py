@@ -254,18 +254,18 @@ def _findings_by_position(evaluation: EvaluationRecord) -> list[Finding]:
     for name, metric in evaluation.metrics.items():
         if is_in_subset(name, "text_acc") and metric.value is not None:
             subset = subset_of(name)
-            place = within_sentence(subset_title(subset, evaluation.subsets))
-            accuracies[place] = metric
+            title = within_sentence(subset_title(subset, evaluation.subsets))
+            accuracies[title] = metric
             share_cut = evaluation.baselines.get(f"{subset}/beyond_window")
             if share_cut and share_cut.value == 1:
-                unread.append(isolated(place))
+                unread.append(isolated(title))
             else:
-                read[place] = metric
+                read[title] = metric
     if not accuracies:
         return []
     shares = [
-        f"{fmt.percent(metric.value)} % {fmt.interval(metric)} ({isolated(place)})"
-        for place, metric in (read or accuracies).items()
+        f"{fmt.percent(metric.value)} % {fmt.interval(metric)} ({isolated(title)})"
+        for title, metric in (read or accuracies).items()
     ]
     chance = fmt.percent(next(iter(accuracies.values())).chance)
     text = f"Prefers a true caption to one with a single false fact in {', '.join(shares)}, where chance is {chance} %"
@@ -282,7 +282,7 @@ def _finding_by_chance(text: str, accuracies: Mapping[str, Metric], everywhere: 
     if mark == "good":
         clauses = [f"better than chance {everywhere}"]
     else:
-        clauses = [f"{relation}: {', '.join(places)}" for relation, places in not_better(accuracies).items()]
+        clauses = [f"{relation}: {', '.join(titles)}" for relation, titles in not_better(accuracies).items()]
     lowest = min(skill(metric) for metric in accuracies.values())
     return Finding(
         mark,
