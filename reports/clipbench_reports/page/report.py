@@ -153,7 +153,7 @@ class _Opening(NamedTuple):
     rule: str
     """The rule by which they are chosen, for a reader."""
     trends: Mapping[str, Finding] = MappingProxyType({})
-    """Of one training, the trend of each section by its anchor."""
+    """For a training, the trend of each section by the anchor of the section."""
 
 
 def _opening(groups: Sequence[Group], n_models: int, *, is_training: bool) -> _Opening:
