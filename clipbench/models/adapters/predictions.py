@@ -85,14 +85,11 @@ def load(body: str, options: LoadOptions) -> PredictedClasses:
         notes=(f"columns without effect: {', '.join(table.unused)}",) if table.unused else (),
         missing=dict.fromkeys(("captions", "contrasts", "attacks"), "the file holds labels and predictions"),
     )
-    content = (
-        repr((table.ids, table.predictions)),
-        "" if table.confidence is None else table.confidence.tobytes().hex(),
-    )
+    confidence = "" if table.confidence is None else table.confidence.tobytes().hex()
     info = ModelInfo(
         ref=reference,
         id=reference,
-        fingerprint=digest("predictions 1", *content),
+        fingerprint=digest("predictions 1", repr((table.ids, table.predictions)), confidence),
         family="predictions",
         embed_dim=0,
         notes=("the file has only predicted classes, so metrics that need the scores of all classes are undefined",),
