@@ -384,13 +384,17 @@ def _parse_requests(options: LoadOptions) -> _Requests:
     if blocks and (both := [tower for tower in STYLES if tower in options.options]):
         raise UsageError(f"model option template={name} already defines how {both[0]} are sent: remove {both[0]}=")
     by_role: dict[str, str] = {}
-    for role in ROLES:
-        own_fields = [f"{field}={value}" for field, value in fields[role].items() if fields[None].get(field) != value]
-        by_role[role] = " ".join(own_fields)
+    for name_of_role in ROLES:
+        of_role = fields[name_of_role].items()
+        own_fields = " ".join(f"{field}={value}" for field, value in of_role if fields[None].get(field) != value)
         if len(blocks) > 1:
-            by_role[role] = f"block {role} of {name} {by_role[role]}".rstrip()
+            own_fields = f"block {name_of_role} of {name} {own_fields}".rstrip()
+        by_role[name_of_role] = own_fields
     bodies: dict[Kind, Body] = {}
-    for role in (None, *(ROLES if any(by_role.values()) else ())):
+    sent_roles: list[Role] = [None]
+    if any(by_role.values()):
+        sent_roles += ROLES
+    for role in sent_roles:
         if blocks:
             by_modality = _template_bodies(blocks.get(role, blocks[None]), fields[role])
         else:

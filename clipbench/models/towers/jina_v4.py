@@ -141,7 +141,9 @@ def load_jina_v4(
         repr(sorted(processor.image_processor.to_dict().items(), key=str)),
         tokenizer_identity(tokenize, processor.tokenizer.get_vocab()),
     )
-    roles = {} if task == "text-matching" else {TEXT: {role: JINA_PREFIXES[role] for role in ROLES}}
+    roles: dict[str, dict[str, str]] = {}
+    if task != "text-matching":
+        roles[TEXT] = {role: JINA_PREFIXES[role] for role in ROLES}
     info = ModelInfo(
         ref=reference,
         id=with_options(reference, identity_options),

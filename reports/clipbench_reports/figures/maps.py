@@ -287,14 +287,15 @@ def _dots(cloud: _Cloud) -> list[Mark]:
     ends_of_modalities = np.cumsum([len(rows) for rows in cloud.rows])
     coordinates = np.split(cloud.flat.coordinates, ends_of_modalities[:-1])
     if len(cloud.names) == 2:
-        _, left, right = np.intersect1d(*cloud.rows, return_indices=True)  # the groups that both modalities have
+        first_rows, second_rows = cloud.rows
+        _, left, right = np.intersect1d(first_rows, second_rows, return_indices=True)  # the groups that both have
         joined = evenly_spaced(len(left), MAX_LINES)
         starts, ends = coordinates[0][left[joined]], coordinates[1][right[joined]]
         marks.append(Threads(starts=starts, ends=ends, name="pair"))
     own_roles: dict[str, Role] = {"image": "image", "text": "text"}
     unused_roles = iter(ROLES * len(cloud.names))
     for name, rows, points in zip(cloud.names, cloud.rows, coordinates, strict=True):
-        role = own_roles.get(name) or next(unused_roles)
+        role = own_roles[name] if name in own_roles else next(unused_roles)
         ids = [cloud.ids[row] for row in rows.tolist()]
         xs, ys = points.T.tolist()
         marks.append(Dots(xs=xs, ys=ys, role=role, name=name.replace("_", " "), ids=ids, is_dense=True))
