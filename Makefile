@@ -28,7 +28,7 @@ ROOM := comparison
 ROOM_FOLDERS = $(foreach package,clipbench reports/clipbench_reports tasks/clipbench_tasks tests tests/clipbench tests/reports tests/tasks,$(package)/$(ROOM))
 ROOM_GUARDS := tests/test_inventory.py tests/test_metric_name_home.py tests/test_names.py
 
-.PHONY: help install axe demo test collect test-room test-slow test-wheel test-wheel-all workflows release-check test-peer lowest smoke-lowest test-lowest fuzz torture mutants check fmt bench proof parity claims rates figures screens pages freeze docs docs-serve example-report train-tiny clean
+.PHONY: help install axe demo test collect test-room test-slow test-wheel test-wheel-all workflows release-check test-peer lowest smoke-lowest test-lowest fuzz torture mutants check density fmt bench proof parity claims rates figures screens pages freeze docs docs-serve example-report train-tiny clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -68,6 +68,9 @@ check: $(READY)  ## lint, names, types, import rules, and phrases of pages
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/prose.py
+
+density: $(READY)  ## show by room how large statements are; it guards nothing
+	$(BIN)/python tools/density.py
 
 fmt: $(READY)  ## format the code
 	$(BIN)/ruff format .

@@ -24,8 +24,11 @@ def origin(run: Run) -> str:
 def model_facts(run: Run) -> list[str]:
     """Return the known facts on the model: its full name, sizes, scale and device."""
     model, environment = run.result.model, run.result.environment
+    # A resolved name says more than the family, unless it is the name that was given.
+    has_resolved_name = model.get("id") not in (None, model.get("ref"))
+    computation = [str(environment[key]) for key in ("precision", "device") if environment.get(key)]
     return [
-        *_fact("{}", model.get("family") if model.get("id") in (None, model.get("ref")) else model["id"]),
+        *_fact("{}", model["id"] if has_resolved_name else model.get("family")),
         *_fact("step {}", _number(model, "step")),
         *_fact("{} px", model.get("image_size")),
         *cost_facts(run.result),
@@ -33,7 +36,7 @@ def model_facts(run: Run) -> list[str]:
         *_fact("{} tokens", model.get("context_length")),
         *_fact("{} dimensions", model.get("embed_dim")),
         *_fact("logit scale {}", _number(model, "logit_scale")),
-        *_fact("{}", " on ".join(str(environment[key]) for key in ("precision", "device") if environment.get(key))),
+        *_fact("{}", " on ".join(computation)),
     ]
 
 
@@ -57,8 +60,10 @@ def encoded_facts(counts: Mapping[str, int]) -> str | None:
     if not counts.keys() >= {"images", "stored_images", "texts", "stored_texts"}:
         return None  # vectors that were there before
     parts = []
-    for name in (name for name in counts if f"stored_{name}" in counts):
-        encoded, stored = counts[name], counts[f"stored_{name}"]
+    for name, encoded in counts.items():
+        if f"stored_{name}" not in counts:
+            continue
+        stored = counts[f"stored_{name}"]
         is_plural = name in ("images", "texts")
         first = counted(encoded or stored, name[:-1]) if is_plural else f"{name}: {count(encoded or stored)}"
         if encoded and stored:

@@ -213,13 +213,11 @@ def load(body: str, options: LoadOptions) -> ApiModel:
             f" ({', '.join(f'{kind} {dim}' for kind, dim in dims.items())}): expected a model that gives one, which"
             " some servers take as body.dimensions=N"
         )
-    identity_options = [
-        f"{name}={value}"
-        for name, value in sorted(options.options.items())
-        if name in ("model", *STYLES) or name.startswith(BODY)
-    ]
+    identity_options = _identity_options(options)
+    templates = [f"template={name}" for name in requests.template]
     notes = ["a served model is identified only by its address, its name and the vectors of a few probes"]
-    if (noise := max(sample.noise for sample in samples.values())) > NOISE:
+    noise = max(sample.noise for sample in samples.values())
+    if noise > NOISE:
         notes.append(
             f"the server's vector of one input varies by {noise:.1g} of its length from call to call: a later run may"
             " not find these vectors in the store again"
@@ -228,18 +226,14 @@ def load(body: str, options: LoadOptions) -> ApiModel:
         notes.append("the key travels unencrypted: the address begins with http:")
     info = ModelInfo(
         ref=reference,
-        id=" ".join([reference, *identity_options, *(f"template={name}" for name in requests.template)]),
+        id=" ".join([reference, *identity_options, *templates]),
         fingerprint=digest(ADAPTER, client.url, *identity_options, *map(json.dumps, requests.template.values())),
         family="api",
         embed_dim=next(iter(dims.values())),
         logit_scale=scale,
         logit_bias=bias,
         notes=tuple(notes),
-        roles={
-            modality: requests.by_role
-            for modality in (*TOWERS, JOINT)
-            if any(_has_effect(samples, modality, role) for role in ROLES)
-        },
+        roles={modality: requests.by_role for modality in _modalities_with_roles(samples)},
         is_joint=(JOINT, None) in samples,
     )
     return ApiModel(
@@ -337,6 +331,20 @@ def _difference(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.linalg.norm(a.astype(np.float64) - b) / np.linalg.norm(b))
 
 
+def _identity_options(options: LoadOptions) -> list[str]:
+    """Return the options that change vectors, as they are in the name of the model."""
+    identity_options = []
+    for name, value in sorted(options.options.items()):
+        if name in ("model", *STYLES) or name.startswith(BODY):
+            identity_options.append(f"{name}={value}")
+    return identity_options
+
+
+def _modalities_with_roles(samples: Mapping[Kind, Sample]) -> list[str]:
+    """Return the modalities whose vectors depend on the role."""
+    return [modality for modality in (*TOWERS, JOINT) if any(_has_effect(samples, modality, role) for role in ROLES)]
+
+
 def _has_effect(samples: Mapping[Kind, Sample], modality: str, role: Role) -> bool:
     """Return whether a role changes the vector of an input: a server may use a field only for texts."""
     plain, by_role = samples.get((modality, None)), samples.get((modality, role))
@@ -382,20 +390,30 @@ def _parse_requests(options: LoadOptions) -> _Requests:
     blocks = {} if name is None else read_template(name)
     if blocks and (both := [tower for tower in STYLES if tower in options.options]):
         raise UsageError(f"model option template={name} already defines how {both[0]} are sent: remove {both[0]}=")
-    by_role: dict[str, str] = {
-        role: " ".join(f"{field}={value}" for field, value in fields[role].items() if fields[None].get(field) != value)
-        for role in ROLES
-    }
-    if len(blocks) > 1:
-        by_role = {role: f"block {role} of {name} {listed}".rstrip() for role, listed in by_role.items()}
+    by_role: dict[str, str] = {}
+    for name_of_role in ROLES:
+        of_role = fields[name_of_role].items()
+        own_fields = " ".join(f"{field}={value}" for field, value in of_role if fields[None].get(field) != value)
+        if len(blocks) > 1:
+            own_fields = f"block {name_of_role} of {name} {own_fields}".rstrip()
+        by_role[name_of_role] = own_fields
     bodies: dict[Kind, Body] = {}
-    for role in (None, *(ROLES if any(by_role.values()) else ())):
-        by_modality = (
-            _template_bodies(blocks.get(role, blocks[None]), fields[role]) if blocks else _bodies(fields[role], styles)
-        )
+    sent_roles: list[Role] = [None]
+    if any(by_role.values()):
+        sent_roles += ROLES
+    for role in sent_roles:
+        if blocks:
+            by_modality = _template_bodies(blocks.get(role, blocks[None]), fields[role])
+        else:
+            by_modality = _bodies(fields[role], styles)
         bodies |= {(modality, role): body for modality, body in by_modality.items()}
     one_by_one = [modality for modality, tower in TOWERS.items() if styles[tower] == "messages"]
-    return _Requests(bodies, (*TOWERS, JOINT) if blocks else one_by_one, by_role, {name: blocks} if name else {})
+    return _Requests(
+        bodies=bodies,
+        one_by_one=(*TOWERS, JOINT) if blocks else one_by_one,
+        by_role=by_role,
+        template={name: blocks} if name else {},
+    )
 
 
 def _bodies(common: Mapping[str, Any], styles: Mapping[Tower, str]) -> dict[str, Body]:

@@ -182,22 +182,20 @@ def _make_object(module: str, factory: str, options: dict[str, str], n_arrays: i
     imported = module_of(module)
     function = getattr(imported, factory)
     encoders = function(**options)
+    values = {name: _json_value(getattr(encoders, name)) for name in VALUES if hasattr(encoders, name)}
     names = [name for name in dir(encoders) if name.startswith("encode_") or name in METHODS]
-    versions = {
-        name: getattr(package, "__version__", None) for name, package in sorted(sys.modules.items()) if "." not in name
-    }
+    methods = {name: getattr(encoders, name) for name in names}
+    versions = {"python": sys.version.split()[0]}
+    for name, package in sorted(sys.modules.items()):
+        version = getattr(package, "__version__", None) if "." not in name else None
+        if version:
+            versions[name] = str(version)
     return encoders, {
         "class": type(encoders).__name__,
-        "values": {
-            **{name: _json_value(getattr(encoders, name)) for name in VALUES if hasattr(encoders, name)},
-            "similarity": _json_value(similarity_of(encoders)),
-        },
-        "methods": {name: takes_role(getattr(encoders, name)) for name in names if callable(getattr(encoders, name))},
+        "values": {**values, "similarity": _json_value(similarity_of(encoders))},
+        "methods": {name: takes_role(method) for name, method in methods.items() if callable(method)},
         "sources": sources_of(imported, function),
-        "versions": {
-            "python": sys.version.split()[0],
-            **{name: str(version) for name, version in versions.items() if version},
-        },
+        "versions": versions,
     }
 
 

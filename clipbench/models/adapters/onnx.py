@@ -152,16 +152,18 @@ def load(body: str, options: LoadOptions) -> OnnxModel:
         texts = texts.restricted_to([port.name for port in session.get_inputs()])
     preprocess = None if images is None else images.preprocess
     dim, batch_notes = _probe_graphs(graphs, preprocess, texts, paths)
+    fingerprint = digest(
+        ADAPTER,
+        *paths,
+        *(_digest_with_weights(path) for path in paths.values()),
+        "" if images is None else images.identity,
+        "" if texts is None else texts.identity,
+        *(graph.output for graph in graphs.values()),
+    )
     info = ModelInfo(
         ref=reference,
         id=with_options(reference, options.options),
-        fingerprint=digest(
-            ADAPTER,
-            *paths,
-            *map(_digest_with_weights, paths.values()),
-            *("" if inputs is None else inputs.identity for inputs in (images, texts)),
-            *(graph.output for graph in graphs.values()),
-        ),
+        fingerprint=fingerprint,
         family="onnx",
         embed_dim=dim,
         context_length=None if texts is None else texts.context_length,
@@ -169,7 +171,7 @@ def load(body: str, options: LoadOptions) -> OnnxModel:
         logit_scale=scale,
         logit_bias=bias,
         device=device,
-        notes=(*(() if texts is None else texts.notes), *batch_notes),
+        notes=batch_notes if texts is None else (*texts.notes, *batch_notes),
     )
     return OnnxModel(
         info=info, graphs=graphs, preprocess=preprocess, texts=texts, batch_size=options.n_at_once, files=(folder,)

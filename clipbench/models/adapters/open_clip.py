@@ -358,17 +358,22 @@ def build(recipe: Recipe, options: LoadOptions) -> TorchModel:
     # context that the model already has is the same as none.
     text = {key: value for key, value in config["text_cfg"].items() if key != "hf_tokenizer_name"}
     context = None if recipe.context == text.get("context_length", DEFAULT_CONTEXT_LENGTH) else recipe.context
+    computation = {**config, **recipe.forced, "text_cfg": {**text, "context": context}}
+    fingerprint = digest(
+        ADAPTER,
+        weights_digest(module),
+        json.dumps(computation, sort_keys=True),
+        sorted(visual.preprocess_cfg.items()),
+        digest(options.precision, tokens),
+    )
+    step = step_in_name(Path(recipe.id))
+    if checkpoint is not None and checkpoint.step is not None:
+        step = checkpoint.step
     info = ModelInfo(
         ref=recipe.id,
         id=recipe.id,
-        fingerprint=digest(
-            ADAPTER,
-            weights_digest(module),
-            json.dumps({**config, **recipe.forced, "text_cfg": {**text, "context": context}}, sort_keys=True),
-            sorted(visual.preprocess_cfg.items()),
-            digest(options.precision, tokens),
-        ),
-        family=f"open_clip/{'CoCa' if isinstance(module, CoCa) else 'CLIP' if module.logit_bias is None else 'SigLIP'}",
+        fingerprint=fingerprint,
+        family=f"open_clip/{_family(module)}",
         embed_dim=config["embed_dim"],
         context_length=tokenizer.context_length,
         image_size=sides[0] if len(set(sides)) == 1 else None,
@@ -378,7 +383,7 @@ def build(recipe: Recipe, options: LoadOptions) -> TorchModel:
         device=str(placement.device),
         precision=options.precision,
         notes=notes,
-        step=step_in_name(Path(recipe.id)) if checkpoint is None or checkpoint.step is None else checkpoint.step,
+        step=step,
     )
     model = TorchModel(
         info=info,
@@ -392,6 +397,12 @@ def build(recipe: Recipe, options: LoadOptions) -> TorchModel:
     freeze(module, placement)
     probe(model)
     return model
+
+
+def _family(module: Any) -> str:
+    if isinstance(module, CoCa):
+        return "CoCa"
+    return "CLIP" if module.logit_bias is None else "SigLIP"
 
 
 def _source_files(recipe: Recipe) -> tuple[Path, ...]:

@@ -89,12 +89,7 @@ def load(body: str, options: LoadOptions) -> PairModel:
             f"{reference}: {images.id} compares vectors by {images.similarity}, {texts.id} by {texts.similarity}:"
             " expected one similarity"
         )
-    settings = {"device": (images.device, texts.device), "precision": (images.precision, texts.precision)}
-    notes = [
-        f"{name}: {of_images or 'unknown'} for images, {of_texts or 'unknown'} for texts"
-        for name, (of_images, of_texts) in settings.items()
-        if of_images != of_texts
-    ]
+    roles = {name: info.roles[name] for name, info in ((IMAGE, images), (TEXT, texts)) if name in info.roles}
     info = ModelInfo(
         ref=reference,
         id=f"pair:{images.id}+{texts.id}",
@@ -107,11 +102,23 @@ def load(body: str, options: LoadOptions) -> PairModel:
         logit_bias=bias,
         device=images.device if images.device == texts.device else None,
         precision=images.precision if images.precision == texts.precision else None,
-        roles={name: info.roles[name] for name, info in ((IMAGE, images), (TEXT, texts)) if name in info.roles},
+        roles=roles,
         similarity=images.similarity,
-        notes=(*notes, *(f"images: {note}" for note in images.notes), *(f"texts: {note}" for note in texts.notes)),
+        notes=_notes(images, texts),
     )
     return PairModel(info, image_model, text_model)
+
+
+def _notes(images: ModelInfo, texts: ModelInfo) -> Notes:
+    """Return in which settings the two sides differ, and the notes of each side."""
+    notes = []
+    settings = {"device": (images.device, texts.device), "precision": (images.precision, texts.precision)}
+    for name, (of_images, of_texts) in settings.items():
+        if of_images != of_texts:
+            notes.append(f"{name}: {of_images or 'unknown'} for images, {of_texts or 'unknown'} for texts")
+    notes += [f"images: {note}" for note in images.notes]
+    notes += [f"texts: {note}" for note in texts.notes]
+    return tuple(notes)
 
 
 def _side(part: str, tower: Tower, options: LoadOptions) -> Model:

@@ -96,14 +96,11 @@ def load(body: str, options: LoadOptions) -> PredictedClasses:
     label_file = options.options.get(LABELS_OPTION)
     if label_file is not None:
         dataset = with_given_labels(dataset, label_file, option=model_option(**{LABELS_OPTION: label_file}))
-    content = (
-        repr((table.ids, table.predictions)),
-        "" if table.confidence is None else table.confidence.tobytes().hex(),
-    )
+    confidence = "" if table.confidence is None else table.confidence.tobytes().hex()
     info = ModelInfo(
         ref=reference,
         id=reference,
-        fingerprint=digest("predictions 1", *content),
+        fingerprint=digest("predictions 1", repr((table.ids, table.predictions)), confidence),
         family="predictions",
         embed_dim=0,
         notes=("the file has only predicted classes, so metrics that need the scores of all classes are undefined",),

@@ -162,10 +162,10 @@ def load(body: str, options: LoadOptions) -> SentenceModel:
                 " pair:IMAGE_REF+TEXT_REF"
             )
     prompts = _prompts(module, options)
-    prompt_texts = {
-        tower: _prompt_text(module, prompts[NAMES[tower], None]) for tower in NAMES if tower in options.towers
-    }
-    notes = [f"prompt of {tower}: '{text}'" for tower, text in prompt_texts.items() if text]
+    notes = [] if code is None else [code.note]
+    for tower in NAMES:
+        if tower in options.towers and (text := _prompt_text(module, prompts[NAMES[tower], None])):
+            notes.append(f"prompt of {tower}: '{text}'")
     freeze(module, placement)
     inner = module.transformers_model
     is_alone = all(type(part).__name__ in ("Transformer", "CLIPModel", "Normalize") for part in module)
@@ -183,18 +183,20 @@ def load(body: str, options: LoadOptions) -> SentenceModel:
         )
     files = sorted(path for path in folder.rglob("*") if path.name.endswith(SETTINGS_SUFFIXES) and path.is_file())
     hashes = [f"{path.relative_to(folder)} {file_digest(path)}" for path in files]
+    fingerprint = digest(
+        ADAPTER,
+        "" if code is None else code.identity,
+        digest(weights_digest(module), *hashes),
+        options.precision,
+        identity_options,
+        repr([module.truncate_dim, module.default_prompt_name, sorted(module.prompts.items())]),
+    )
+    first_part = module[0] if inner is None else inner
     info = ModelInfo(
         ref=reference,
         id=with_options(reference, identity_options),
-        fingerprint=digest(
-            ADAPTER,
-            "" if code is None else code.identity,
-            digest(weights_digest(module), *hashes),
-            options.precision,
-            identity_options,
-            repr([module.truncate_dim, module.default_prompt_name, sorted(module.prompts.items())]),
-        ),
-        family=f"sentence-transformers/{type(module[0] if inner is None else inner).__name__.removesuffix('Model')}",
+        fingerprint=fingerprint,
+        family=f"sentence-transformers/{type(first_part).__name__.removesuffix('Model')}",
         embed_dim=dim,
         context_length=module.get_max_seq_length(),
         logit_scale=scale,
@@ -202,7 +204,7 @@ def load(body: str, options: LoadOptions) -> SentenceModel:
         n_parameters=n_parameters(module),
         device=str(placement.device),
         precision=options.precision,
-        notes=(*(() if code is None else (code.note,)), *notes),
+        notes=tuple(notes),
         is_joint=(JOINT, None) in prompts,
         similarity=module.similarity_fn_name,
     )

@@ -125,8 +125,11 @@ def load(body: str, options: LoadOptions) -> TorchModel | JinaV4:
         Unavailable: files that are not on this machine and cannot be fetched.
     """
     reference = f"hf:{body}"
-    common_options = ["context", *(["code_commit"] if options.trust_remote_code else [])]
-    options.refuse_unknown([*common_options, *{name for names in OPTIONS.values() for name in names}], reference)
+    common_options = ["context"]
+    if options.trust_remote_code:
+        common_options.append("code_commit")
+    family_options = {name for names in OPTIONS.values() for name in names}
+    options.refuse_unknown([*common_options, *family_options], reference)
     source = resolve_source(body, reference, options)
     placement = resolve_placement(options.device, options.precision, options.batch_size)
     parts = _from_library(source, reference, options, common_options)
@@ -144,10 +147,9 @@ def load(body: str, options: LoadOptions) -> TorchModel | JinaV4:
         json.dumps(parts.processor.to_dict(), sort_keys=True, default=str),
         tokenizer_identity(tower.tokenize, parts.tokenizer.get_vocab()),
     )
-    identity_parts = [
-        *([parts.code] if parts.code else []),
-        *(f"{key}={value}" for key, value in sorted(parts.options.items())),
-    ]
+    identity_parts = [f"{key}={value}" for key, value in sorted(parts.options.items())]
+    if parts.code:
+        identity_parts.insert(0, parts.code)
     scale, bias = _scale_and_bias(module, reference)
     embed_dim, context_length = _text_shape(module, tower, reference)
     vision = getattr(module.config, "vision_config", getattr(module.config, "image_config", None))

@@ -11,7 +11,7 @@ from clipbench.errors import ModelError
 from clipbench.hub import cache_only
 from clipbench.models.hub_files import file_of
 from clipbench.models.protocol import TOWERS as TOWER_METHODS
-from clipbench.models.protocol import Preprocessing, Tokens
+from clipbench.models.protocol import Preprocessing, Resize, Tokens
 from clipbench.untrusted.reading import read_json
 
 if TYPE_CHECKING:
@@ -244,14 +244,23 @@ def _of_transformers(settings: Mapping[str, Any]) -> Preprocessing:
     sides = {"shortest_edge": size} if is_cropped else {"height": size, "width": size}
     if isinstance(size, Mapping):
         sides = {**size}
-    is_squashed = bool(sides.get("height") and sides.get("width"))
+    resize: Resize | None = None
+    if sides.get("height") and sides.get("width"):
+        resize = "squash"
+    elif is_cropped and "shortest_edge" in sides:
+        resize = "crop"
     final = crop if is_cropped and crop is not None else sides
-    is_normalized = settings.get("do_normalize", True)
+    if isinstance(final, Mapping):
+        final = (final.get("height"), final.get("width"))
+    if settings.get("do_normalize", True):
+        mean, std = _tuple(settings.get("image_mean")), _tuple(settings.get("image_std"))
+    else:
+        mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
     return Preprocessing(
-        size=_pair((final.get("height"), final.get("width")) if isinstance(final, Mapping) else final),
-        mean=_tuple(settings.get("image_mean")) if is_normalized else (0.0, 0.0, 0.0),
-        std=_tuple(settings.get("image_std")) if is_normalized else (1.0, 1.0, 1.0),
-        resize="squash" if is_squashed else "crop" if is_cropped and "shortest_edge" in sides else None,
+        size=_pair(final),
+        mean=mean,
+        std=std,
+        resize=resize,
         interpolation=RESAMPLING.get(settings.get("resample", -1)),
     )
 

@@ -99,15 +99,15 @@ class PriceTag:
             )
         else:
             reasons |= dict.fromkeys(("images_per_second", "batch_size"), reasons["image_p50"])
+        rounded: dict[str, Any] = {}
+        for name, figure in figures.items():
+            rounded[name] = _rounded(figure) if isinstance(figure, float) else figure
         return PriceRecord(
             load_seconds=_rounded(loaded - self._start),
             vector_bytes=4 * model.info.embed_dim,
             machine=_machine(model),
             reasons=reasons,
-            **cast(
-                Any,
-                {name: _rounded(figure) if isinstance(figure, float) else figure for name, figure in figures.items()},
-            ),
+            **rounded,
         )
 
     def _one_at_a_time(self, item: Callable[[int], Any], encode: Callable[[Any], object]) -> tuple[float, float]:

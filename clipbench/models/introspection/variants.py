@@ -179,11 +179,15 @@ def activation_variants(model: Model, parts: Internals) -> Iterator[Variant]:
 def _variant(
     model: Model, switch: str, setting: str, *, images: Images | None = None, texts: Texts | None = None
 ) -> Variant:
-    changes: tuple[Tower, ...] = (*(("images",) if images else ()), *(("texts",) if texts else ()))
+    changes: list[Tower] = []
+    if images:
+        changes.append("images")
+    if texts:
+        changes.append("texts")
     return Variant(
         switch=switch,
         setting=setting,
-        changes=changes,
+        changes=tuple(changes),
         info=replace(model.info, fingerprint=digest(model.info.fingerprint, switch, setting)),
         images=images or partial(images_as, model),
         texts=texts or partial(texts_as, model),

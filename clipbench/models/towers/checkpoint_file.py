@@ -124,12 +124,17 @@ def state_dict_mismatches(expected: Mapping[str, torch.Tensor], state: StateDict
         for name, value in expected.items()
         if name in state and state[name].shape != value.shape
     ]
-    faults = {f"of {len(expected)} weights missing": missing, "left over": unexpected, "of another shape": misshaped}
-    return ", ".join(
-        f"{len(names)} {fault} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
-        for fault, names in faults.items()
-        if names
-    )
+    names_by_fault = {
+        f"of {len(expected)} weights missing": missing,
+        "left over": unexpected,
+        "of another shape": misshaped,
+    }
+    faults = []
+    for fault, names in names_by_fault.items():
+        if names:
+            first_names = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+            faults.append(f"{len(names)} {fault} ({first_names})")
+    return ", ".join(faults)
 
 
 def _advice(state: Iterable[str]) -> str:
@@ -154,10 +159,9 @@ def _read_safetensors(path: Path) -> object:
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
-        real_path = path.resolve()  # a link, where it was downloaded from the Hub
-        advice = (
-            "copy or save it again" if real_path == path.absolute() else "remove that file, and it is downloaded again"
-        )
+        real_path = path.resolve()
+        is_link = real_path != path.absolute()  # as files that were downloaded from the Hub are
+        advice = "remove that file, and it is downloaded again" if is_link else "copy or save it again"
         raise ModelError(
             f"checkpoint {real_path} is not a complete safetensors file ({first_line(error)}): {advice}"
         ) from error

@@ -120,10 +120,11 @@ def load_jina_v4(
     full_model, report = transformers.Qwen2_5_VLForConditionalGeneration.from_pretrained(
         folder, config=config, dtype=torch.float32, output_loading_info=True
     )
-    if report["missing_keys"]:
+    missing = sorted(report["missing_keys"])
+    if missing:
         raise ModelError(
-            f"{reference} lacks {len(report['missing_keys'])} weights ({', '.join(sorted(report['missing_keys'])[:3])},"
-            " ...): they would be random, so it is not loaded"
+            f"{reference} lacks {len(missing)} weights ({', '.join(missing[:3])}, ...): they would be random, so it is"
+            " not loaded"
         )
     module = full_model.model
     _merge_adapters(module, folder / "adapters", task, reference)
@@ -132,17 +133,21 @@ def load_jina_v4(
     prefixes = JINA_PREFIXES if task != "text-matching" else dict.fromkeys(JINA_PREFIXES, JINA_PREFIXES[None])
     identity_options = {key: value for key, value in options.options.items() if key != "code_commit"}
     tokenize = lambda texts: processor.tokenizer(texts, padding=True, return_tensors="pt")
+    fingerprint = digest(
+        JINA_ADAPTER,
+        weights_digest(module),
+        options.precision,
+        repr([dim, sorted(prefixes.items(), key=str)]),
+        repr(sorted(processor.image_processor.to_dict().items(), key=str)),
+        tokenizer_identity(tokenize, processor.tokenizer.get_vocab()),
+    )
+    roles: dict[str, dict[str, str]] = {}
+    if task != "text-matching":
+        roles[TEXT] = {role: JINA_PREFIXES[role] for role in ROLES}
     info = ModelInfo(
         ref=reference,
         id=with_options(reference, identity_options),
-        fingerprint=digest(
-            JINA_ADAPTER,
-            weights_digest(module),
-            options.precision,
-            repr([dim, sorted(prefixes.items(), key=str)]),
-            repr(sorted(processor.image_processor.to_dict().items(), key=str)),
-            tokenizer_identity(tokenize, processor.tokenizer.get_vocab()),
-        ),
+        fingerprint=fingerprint,
         family="transformers/JinaEmbeddingsV4",
         embed_dim=dim,
         context_length=JINA_TOKENS,
@@ -150,7 +155,7 @@ def load_jina_v4(
         device=str(placement.device),
         precision=options.precision,
         notes=(*notes, f"weights of the task {task}"),
-        roles=({} if task == "text-matching" else {TEXT: {role: JINA_PREFIXES[role] for role in ROLES}}),
+        roles=roles,
     )
     freeze(module, placement)
     return JinaV4(

@@ -1,10 +1,9 @@
 """``markdown`` and ``latex``: tables for people, one per evaluation, with a line per metric and a column per model."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from clipbench.results.export.formats import ExportFormat, RenderedExport
-from clipbench.results.grouping import group_values
 from clipbench.results.matching import match
 from clipbench.results.numbers import NONE, count, interval, interval_name, number, symbol
 from clipbench.results.provenance import data_facts, missing_reason, origin
@@ -29,16 +28,16 @@ def latex(runs: Sequence[Run]) -> RenderedExport:
 
     An evaluation that no model could be measured on has no table: it is a comment, and a note.
     """
-    every_table = tables(runs)
-    parts = [
-        f"% Made by clipbench export --to latex. Needs {PACKAGES}.",
-        *(f"% {one_line(line)}" for line in _origins(runs)),
-    ]
-    notes = [
-        one_line(f"{table.title}: {warning}") for table in every_table if not table.rows for warning in table.warnings
-    ]
-    parts = ["\n".join([*parts, *(f"% {note}" for note in notes)])]
-    measured = [table for table in every_table if table.rows]
+    measured, notes = list[Table](), list[str]()
+    for table in tables(runs):
+        if table.rows:
+            measured.append(table)
+        else:
+            notes += [one_line(f"{table.title}: {warning}") for warning in table.warnings]
+    head = [f"Made by clipbench export --to latex. Needs {PACKAGES}."]
+    head += [one_line(line) for line in _origins(runs)]
+    head += notes
+    parts = ["\n".join(f"% {line}" for line in head)]
     # Labels of letters that TeX takes there.
     labels = distinct_names([re.sub(r"[^a-z0-9]+", "-", table.title.lower()).strip("-") for table in measured])
     parts += [as_latex(table, label) for table, label in zip(measured, labels, strict=True)]
@@ -71,22 +70,13 @@ def _table(records: dict[int, EvaluationRecord], names: list[str]) -> Table:
     for model, record in measured.items():
         for name, metric in record.metrics.items():
             by_name.setdefault(name, {})[model] = metric
-    comments = group_values(
-        (note, names[model]) for model, record in measured.items() for note in dict.fromkeys(record.notes)
-    )
-    intervals = interval_name(metric for metrics in by_name.values() for metric in metrics.values())
-    missing = {
-        name: missing_reason(records[model]) if model in records else "not run" for model, name in enumerate(names)
-    }
-    differences = []
-    for record in measured.values():
-        same = match(first, record)
-        differences += [] if same.is_same else [f"{record.name} is not comparable: {same.reason}"]
-        differences += same.notes if record is not first else ()
+    values = "not measured"
+    if by_name:
+        values = f"{interval_name(metric for metrics in by_name.values() for metric in metrics.values())}s in brackets"
     notes: list[str] = []
     return Table(
         title=first.name,
-        facts=f"{data_facts(first.dataset)}; {f'{intervals}s in brackets' if by_name else 'not measured'}",
+        facts=f"{data_facts(first.dataset)}; {values}",
         columns=[
             *columns("metric", "unit"),
             *(Column(name, model=model) for model, name in enumerate(names)),
@@ -94,13 +84,44 @@ def _table(records: dict[int, EvaluationRecord], names: list[str]) -> Table:
         ],
         rows=[_row(name, metrics, measured, len(names), notes) for name, metrics in by_name.items()],
         notes=notes,
-        warnings=[
-            *(f"{name}: {reason}" for model, (name, reason) in enumerate(missing.items()) if model not in measured),
-            *dict.fromkeys(differences),
-        ],
-        # What not all models have begins with the names of those that do.
-        comments=[note if len(who) == len(measured) else f"{', '.join(who)}: {note}" for note, who in comments.items()],
+        warnings=[*_missing_models(records, names), *dict.fromkeys(_differences(first, measured))],
+        comments=_comments(measured, names),
     )
+
+
+def _missing_models(records: Mapping[int, EvaluationRecord], names: Sequence[str]) -> list[str]:
+    """Return why models have no numbers of an evaluation."""
+    missing = []
+    for model, name in enumerate(names):
+        if model not in records:
+            missing.append(f"{name}: not run")
+        elif records[model].status != "ok":
+            missing.append(f"{name}: {missing_reason(records[model])}")
+    return missing
+
+
+def _differences(first: EvaluationRecord, measured: Mapping[int, EvaluationRecord]) -> list[str]:
+    """Return what is not the same in the first record and the others, so that their numbers cannot be compared."""
+    differences = []
+    for record in measured.values():
+        same = match(first, record)
+        if not same.is_same:
+            differences.append(f"{record.name} is not comparable: {same.reason}")
+        if record is not first:
+            differences += same.notes
+    return differences
+
+
+def _comments(measured: Mapping[int, EvaluationRecord], names: Sequence[str]) -> list[str]:
+    """Return the notes of all models. A note that not all models have begins with the names of those that do."""
+    models_by_note: dict[str, list[str]] = {}
+    for model, record in measured.items():
+        for note in dict.fromkeys(record.notes):
+            models_by_note.setdefault(note, []).append(names[model])
+    return [
+        note if len(models) == len(measured) else f"{', '.join(models)}: {note}"
+        for note, models in models_by_note.items()
+    ]
 
 
 def _row(
@@ -123,11 +144,11 @@ def _row(
 
     model, first = next(iter(metrics.items()))
     title = full_title(name, first, measured[model].subsets) if first.title else name
-    chances = dict.fromkeys(
-        number(metric.chance, metric.unit) for metric in metrics.values() if metric.chance is not None
-    )
-    sizes = dict.fromkeys(count(metric.n) for metric in metrics.values() if metric.value is not None)
-    return [title, symbol(first.unit), *map(cell, range(n_models)), " / ".join(chances), " / ".join(sizes)]
+    cells = [cell(model) for model in range(n_models)]
+    levels = [number(metric.chance, metric.unit) for metric in metrics.values() if metric.chance is not None]
+    sizes = [count(metric.n) for metric in metrics.values() if metric.value is not None]
+    chance, n = " / ".join(dict.fromkeys(levels)), " / ".join(dict.fromkeys(sizes))
+    return [title, symbol(first.unit), *cells, chance, n]
 
 
 def _origins(runs: Sequence[Run]) -> list[str]:

@@ -15,19 +15,24 @@ MOST_POINTS, MOST_NAMED = 6, 16
 
 def alt_text(figure: Chart) -> str:
     """Return the words of a figure for readers who cannot see it."""
-    return " ".join(
-        [figure.title, *filter(None, map(_panel_words, chart_data.panel_names(figure.panels), figure.panels))]
-    )
+    sentences = [figure.title]
+    for name, panel in zip(chart_data.panel_names(figure.panels), figure.panels, strict=True):
+        sentences += _panel_words(name, panel)
+    return " ".join(sentences)
 
 
-def _panel_words(name: str, panel: Panel) -> str:
-    series = [
-        f"{label} {values}" if label not in (panel.title, panel.y.label) else values
-        for label, mark in chart_data.series_marks(panel)
-        if (values := _mark_words(mark, panel))
-    ]
+def _panel_words(name: str, panel: Panel) -> list[str]:
+    """Return a sentence with the values of a panel, none if no mark has numbers."""
+    series = []
+    for label, mark in chart_data.series_marks(panel):
+        values = _mark_words(mark, panel)
+        is_labelled = label in (panel.title, panel.y.label)
+        if values:
+            series.append(values if is_labelled else f"{label} {values}")
+    if not series:
+        return []
     title = f"{name}: " if panel.title or panel.y.label else ""
-    return f"{title}{'; '.join(series)}." if series else ""
+    return [f"{title}{'; '.join(series)}."]
 
 
 def _mark_words(mark: Mark, panel: Panel) -> str:
@@ -41,14 +46,12 @@ def _mark_words(mark: Mark, panel: Panel) -> str:
         case Dots(is_dense=True):
             words = fmt.counted(len(mark.xs), "point")
         case Line() | Ranges() | Dots():
-            words = _points_words(
-                _tick_words(mark.xs, panel.x), mark.ys, panel.y, most=MOST_NAMED if panel.x.names else MOST_POINTS
-            )
+            most = MOST_NAMED if panel.x.names else MOST_POINTS
+            words = _points_words(_tick_words(mark.xs, panel.x), mark.ys, panel.y, most=most)
         case Bars():
             highest = max(range(len(mark.counts)), key=lambda k: mark.counts[k])
-            words = (
-                f"highest from {' to '.join(_value_words(edge, panel.x) for edge in mark.edges[highest : highest + 2])}"
-            )
+            low, high = _tick_words(mark.edges[highest : highest + 2], panel.x)
+            words = f"highest from {low} to {high}"
         case Rule() if mark.name and (mark.span is None or mark.role != "chance"):
             words = _value_words(mark.at, panel.x if mark.axis == "x" else panel.y)
         case Cells():
@@ -72,13 +75,14 @@ def _points_words(positions: Sequence[str], values: Sequence[Number], axis: Axis
 def _cells_words(mark: Cells) -> str:
     if mark.names is None or mark.values.size > MOST_NAMED:
         return ""
-    rows, columns = mark.names
-    return ", ".join(
-        f"{rows[row]} and {columns[column]} {f'{fmt.percent(value)} %' if mark.is_percent else fmt.significant(value)}"
-        for row, line in enumerate(mark.values.tolist())
-        for column, value in enumerate(line)
-        if math.isfinite(value)
-    )
+    row_names, column_names = mark.names
+    cells = []
+    for row_name, values in zip(row_names, mark.values.tolist(), strict=True):
+        for column_name, value in zip(column_names, values, strict=True):
+            if math.isfinite(value):
+                number = f"{fmt.percent(value)} %" if mark.is_percent else fmt.significant(value)
+                cells.append(f"{row_name} and {column_name} {number}")
+    return ", ".join(cells)
 
 
 def _value_words(value: Number, axis: Axis) -> str:

@@ -65,10 +65,11 @@ def series_marks(panel: Panel) -> Iterator[tuple[str, Mark]]:
 def panel_names(panels: Sequence[Panel]) -> list[str]:
     """Return a unique name for each panel: its title and the label of its y axis, with a number if needed."""
     titles = [": ".join(filter(None, (panel.title, panel.y.label))) for panel in panels]
-    return [
-        f"{number} {title}".strip() if not title or titles.count(title) > 1 else title
-        for number, title in enumerate(titles, 1)
-    ]
+    names = []
+    for number, title in enumerate(titles, 1):
+        is_unique = title and titles.count(title) == 1
+        names.append(title if is_unique else f"{number} {title}".strip())
+    return names
 
 
 @singledispatch
@@ -159,12 +160,12 @@ def chart_json(figure: Chart) -> str:
 def _panel_series(panel: Panel) -> list[Json]:
     """Return the series of a panel. If an earlier series has the same ``id`` list, its index replaces the list."""
     all_series = [series for name, mark in series_marks(panel) if (series := _series(name, mark))]
-    ids = [series.get("id") for series in all_series]
-    firsts = [ids.index(names) for names in ids]
-    return [
-        series if not series.get("id") or first == index else {**series, "id": first}
-        for index, (series, first) in enumerate(zip(all_series, firsts, strict=True))
-    ]
+    all_ids = [series.get("id") for series in all_series]
+    for index, (series, ids) in enumerate(zip(all_series, all_ids, strict=True)):
+        first = all_ids.index(ids)
+        if ids and first != index:
+            series["id"] = first
+    return all_series
 
 
 def _axis(axis: Axis) -> Json:
@@ -189,8 +190,8 @@ def _series(name: str, mark: Mark) -> Json:
     if isinstance(mark, Cells):
         values = [_json_number(round(value, DECIMALS)) for value in mark.values.ravel().tolist()]
         filled = {index: value for index, value in enumerate(values) if value != 0}
-        # A matrix that is mostly empty has its filled cells and its size.
-        return fields | ({"value": values} if 2 * len(filled) > len(values) else {"filled": filled, "n": len(values)})
+        is_mostly_empty = 2 * len(filled) <= len(values)
+        return fields | ({"filled": filled, "n": len(values)} if is_mostly_empty else {"value": values})
     for column in rows[0]:
         fields[column] = _shorten_numbers(row[column] for row in rows)
     return fields
@@ -205,8 +206,11 @@ def _geometry(mark: Mark) -> Json:
     if isinstance(mark, Cells):
         fields: Json = {"columns": mark.values.shape[1], "percent": mark.is_percent}
         rows, columns = mark.names or ([], [])
-        row_names = {"rows": list(rows)} if list(rows) != list(columns) else {}
-        return fields | row_names | ({"names": list(columns)} if columns else {})
+        if list(rows) != list(columns):
+            fields["rows"] = list(rows)
+        if columns:
+            fields["names"] = list(columns)
+        return fields
     if isinstance(mark, Rule):
         return {"axis": mark.axis, "span": list(mark.span) if mark.span else None}
     return {"cloud": mark.is_dense} if isinstance(mark, Dots) else {}

@@ -41,6 +41,14 @@ class Panels(NamedTuple):
     notes: Sequence[str] = ()
 
 
+class _Arrangement(NamedTuple):
+    """The panels of a figure in their order, and how many of them are next to each other."""
+
+    panels: Sequence[Panel]
+    n_columns: int
+    is_grid: bool = False
+
+
 class Statement(NamedTuple):
     """The words of a figure on one model: the title is the subject, a colon and the value, of several models each."""
 
@@ -87,35 +95,48 @@ def chart(
         n_columns: panels next to each other if there is one model.
     """
     statements = models.values
-    panels = [panel for part in parts for panel in part.panels]
-    keys = [key for part in parts for key in part.keys]
-    notes = dict.fromkeys(note for part in parts for note in part.notes)
-    readings = [f"{model.label}: {statement.reading}" for model, statement in statements.items() if statement.reading]
-    first = next(iter(statements.values()))
-    if len({statement.reading for statement in statements.values()}) == 1:
-        readings = [first.reading]
-    title, is_grid = _sentence(first), False
     if models.is_joint:
         title = _title(statements)
-        widest = max((len(part.panels) for part in parts), default=1)
-        if any(panel.model is not None for panel in panels):
-            panels = [panel for model in statements for panel in panels if panel.model == model.position]
-            n_of_one = len(panels) // len({panel.model for panel in panels})
-            n_columns = n_of_one if n_of_one > 1 else min(MAX_BESIDE, len(panels))
-            n_columns = 1 if any(panel.is_broad for panel in panels) else n_columns
-        elif widest > 1:
-            panels = [replace(panel, starts_row=k == 0) for part in parts for k, panel in enumerate(part.panels)]
-            is_grid, n_columns = True, {2: 2, 4: 2}.get(widest, 3)
+        arrangement = _arrange_models(parts, list(statements), n_columns)
+    else:
+        title = _sentence(models.all[0])
+        arrangement = _Arrangement([panel for part in parts for panel in part.panels], n_columns)
+    notes = dict.fromkeys(note for part in parts for note in part.notes)
     return Chart(
         title=title,
-        panels=panels,
-        reading=" ".join(filter(None, [reading, *readings, *notes])),
-        n_columns=n_columns,
-        is_grid=is_grid,
-        keys=keys,
+        panels=arrangement.panels,
+        reading=" ".join(filter(None, [reading, *_readings(statements), *notes])),
+        n_columns=arrangement.n_columns,
+        is_grid=arrangement.is_grid,
+        keys=[key for part in parts for key in part.keys],
         breadth=breadth,
         missing=models.missing,
     )
+
+
+def _arrange_models(parts: Sequence[Panels], models: Sequence[ModelKey], n_columns: int) -> _Arrangement:
+    """Return the panels of several models: model by model if each has panels of its own, otherwise a part per row."""
+    panels = [panel for part in parts for panel in part.panels]
+    if any(panel.model is not None for panel in panels):
+        by_model = [panel for model in models for panel in panels if panel.model == model.position]
+        n_of_one = len(by_model) // len({panel.model for panel in by_model})
+        if any(panel.is_broad for panel in by_model):
+            return _Arrangement(by_model, n_columns=1)
+        return _Arrangement(by_model, n_columns=n_of_one if n_of_one > 1 else min(MAX_BESIDE, len(by_model)))
+    widest = max((len(part.panels) for part in parts), default=1)
+    if widest <= 1:
+        return _Arrangement(panels, n_columns)
+    rows = [replace(panel, starts_row=index == 0) for part in parts for index, panel in enumerate(part.panels)]
+    # Four panels are two rows of two, not a row of three and one left over.
+    return _Arrangement(rows, n_columns=2 if widest in (2, 4) else 3, is_grid=True)
+
+
+def _readings(statements: Mapping[ModelKey, Statement]) -> list[str]:
+    """Return how to read the marks of each model, once if all models are read alike."""
+    first, *others = statements.values()
+    if all(other.reading == first.reading for other in others):
+        return [first.reading]
+    return [f"{model.label}: {statement.reading}" for model, statement in statements.items() if statement.reading]
 
 
 def _sentence(statement: Statement) -> str:
@@ -138,13 +159,11 @@ def side_by_side(panels: ByModel[Sequence[Panel]], *, keys: Sequence[str] = ()) 
     if not panels.is_joint:
         return Panels([panel for model_panels in panels.all for panel in model_panels], keys)
     has_mark = all(model.position < len(MODELS) for model in (*panels.values, *panels.missing))
-    titled = [
-        replace(
-            panel, title=": ".join(filter(None, [model.label, panel.title])), model=model.position, has_mark=has_mark
-        )
-        for model, model_panels in panels.values.items()
-        for panel in model_panels
-    ]
+    titled = []
+    for model, model_panels in panels.values.items():
+        for panel in model_panels:
+            title = ": ".join(filter(None, [model.label, panel.title]))
+            titled.append(replace(panel, title=title, model=model.position, has_mark=has_mark))
     return Panels(titled, keys)
 
 
@@ -160,37 +179,40 @@ def facets(plane: Panel, models: ByModel[Sequence[Mark]], *, keys: Sequence[str]
         keys: names of series that need neither a title nor an entry in the legend.
     """
     marks_by_model = {model: marks for model, marks in models.values.items() if not all(map(_is_reference, marks))}
-    if not models.is_joint or any(model.position >= len(MODELS) for model in marks_by_model):
-        note = (
-            f"{len(marks_by_model)} models need more than the {len(MODELS)} colours there are: each has its own panel."
-        )
-        single = side_by_side(
-            ByModel({m: [replace(plane, marks=marks)] for m, marks in marks_by_model.items()}, models.missing),
-            keys=keys,
-        )
-        return single._replace(notes=[note] if models.is_joint else [])
-    first_marks, *other_marks = marks_by_model.values()
-    # Drawn once: the references that are equal for all, and a histogram of the data themselves.
-    shared = [
-        mark
-        for mark in first_marks
-        if (_is_reference(mark) or (isinstance(mark, Bars) and other_marks))
-        and all(mark in marks for marks in other_marks)
-    ]
+    has_colours = all(model.position < len(MODELS) for model in marks_by_model)
+    if not models.is_joint or not has_colours:
+        single_panels = {model: [replace(plane, marks=marks)] for model, marks in marks_by_model.items()}
+        panels_by_model = side_by_side(ByModel(single_panels, models.missing), keys=keys)
+        if not models.is_joint:
+            return panels_by_model
+        too_many = f"{len(marks_by_model)} models need more than the {len(MODELS)} colours there are"
+        return panels_by_model._replace(notes=[f"{too_many}: each has its own panel."])
+    shared = _shared_marks(list(marks_by_model.values()))
     distinct = [mark for marks in marks_by_model.values() for mark in marks if mark not in shared]
     names = dict.fromkeys(mark.name for mark in distinct if not _is_reference(mark))
     panels = [_facet(plane, name, marks_by_model, shared, keys) for name in names or [""]]
-    if len(panels) > 1 and any(isinstance(mark, Ranges) and not mark.is_upright for mark in first_marks):
+    has_rows = any(isinstance(mark, Ranges) and not mark.is_upright for mark in next(iter(marks_by_model.values())))
+    if len(panels) > 1 and has_rows:
         # Narrower than the figure of one model, and each row holds more.
         panels = [replace(panel, aspect=panel.aspect * (1 + len(marks_by_model) / 6)) for panel in panels]
     differing = dict.fromkeys(mark.name for mark in distinct if _is_reference(mark) and mark.name)
     broken = [f"{model.label}, {name}" for model in marks_by_model for name in differing]
     notes = [f"Broken, in the colour of each model: {', '.join(differing)}."] if differing else []
-    return Panels(
-        panels,
-        [*keys, *broken],
-        notes + _notes(marks_by_model, shared) + _missing(plane, list(names), marks_by_model, models),
-    )
+    notes += _notes(marks_by_model, shared)
+    notes += _missing(plane, list(names), marks_by_model, models)
+    return Panels(panels, [*keys, *broken], notes)
+
+
+def _shared_marks(marks_by_model: Sequence[Sequence[Mark]]) -> list[Mark]:
+    """Return the marks that are drawn once: references that are equal for all, and a histogram of the data itself."""
+    first_marks, *other_marks = marks_by_model
+    shared = []
+    for mark in first_marks:
+        # A histogram of only one model is a series of that model.
+        can_be_shared = _is_reference(mark) or (isinstance(mark, Bars) and other_marks)
+        if can_be_shared and all(mark in marks for marks in other_marks):
+            shared.append(mark)
+    return shared
 
 
 def _is_reference(mark: Mark) -> bool:
@@ -201,15 +223,15 @@ def _facet(
     plane: Panel, name: str, marks: Mapping[ModelKey, Sequence[Mark]], shared: Sequence[Mark], keys: Sequence[str]
 ) -> Panel:
     """Return the panel of one series, its references below it."""
-    references = [
-        # Grey is of all models: black is the first of them.
-        replace(mark, role="pair") if isinstance(mark, Bars) or mark.role == "ink" else mark
-        for mark in shared
-        if mark.of in ("", name)
-    ]
+    references: list[Mark] = []
+    for mark in shared:
+        if mark.of in ("", name):
+            # Grey is of all models: black is the first of them.
+            is_black = isinstance(mark, Bars) or mark.role == "ink"
+            references.append(replace(mark, role="pair") if is_black else mark)
     series: list[Mark] = []
-    for k, (model, model_marks) in enumerate(marks.items()):
-        offset = k - (len(marks) - 1) / 2
+    middle = (len(marks) - 1) / 2
+    for index, (model, model_marks) in enumerate(marks.items()):
         for mark in model_marks:
             if mark in shared:
                 continue
@@ -217,17 +239,20 @@ def _facet(
                 references += _in_model_colour(mark, model, len(marks))
             elif not _is_reference(mark) and mark.name == name:
                 coloured = replace(mark, role=MODELS[model.position], name=model.label)
-                series.append(_without_overlap(coloured, plane, offset, len(marks)))
-    title = ": ".join(filter(None, [plane.title, "" if name in keys else name]))
-    return replace(plane, title=title, marks=[*references, *series])
+                series.append(_without_overlap(coloured, plane, index - middle, len(marks)))
+    titles = [plane.title] if name in keys else [plane.title, name]
+    return replace(plane, title=": ".join(filter(None, titles)), marks=[*references, *series])
 
 
 def _in_model_colour(mark: Mark, model: ModelKey, n_models: int) -> list[Mark]:
     """Return a reference in the colour of its model, broken so as not to be taken for a measurement."""
-    mark = replace(mark, role=MODELS[model.position], name=f"{model.label}, {mark.name}" if mark.name else "")
-    if isinstance(mark, Line | Rule):
-        return [replace(mark, is_dashed=True)]
-    return [] if isinstance(mark, Shade) and n_models > MAX_BANDS else [mark]
+    name = f"{model.label}, {mark.name}" if mark.name else ""
+    coloured = replace(mark, role=MODELS[model.position], name=name)
+    if isinstance(coloured, Line | Rule):
+        return [replace(coloured, is_dashed=True)]
+    if isinstance(coloured, Shade) and n_models > MAX_BANDS:
+        return []
+    return [coloured]
 
 
 def _without_overlap(mark: Mark, plane: Panel, offset: float, n_models: int) -> Mark:
@@ -235,8 +260,11 @@ def _without_overlap(mark: Mark, plane: Panel, offset: float, n_models: int) -> 
     if isinstance(mark, Line):
         return replace(mark, is_dashed=False, has_band=n_models <= MAX_BANDS)
     if isinstance(mark, Ranges):
-        return replace(mark, aside=offset * _model_spacing(plane.x if mark.is_upright else plane.y, n_models))
-    return replace(mark, is_filled=False) if isinstance(mark, Bars) else mark
+        categories = plane.x if mark.is_upright else plane.y
+        return replace(mark, aside=offset * _model_spacing(categories, n_models))
+    if isinstance(mark, Bars):
+        return replace(mark, is_filled=False)
+    return mark
 
 
 def _model_spacing(axis: Axis, n_models: int) -> float:
@@ -248,18 +276,21 @@ def _model_spacing(axis: Axis, n_models: int) -> float:
         return 0.0
     gaps = [round(abs(b - a), 9) for a, b in pairwise(sorted(axis.ticks))]
     length = abs(axis.high - axis.low)
-    max_spacing = (NEAR if len(set(gaps)) > 1 else MAX_STEP) * length
+    are_values = len(set(gaps)) > 1  # names are at equal distances
+    max_spacing = (NEAR if are_values else MAX_STEP) * length
     return min(SPREAD * min(gaps, default=length / 2) / n_models, max_spacing)
 
 
 def _notes(marks: Mapping[ModelKey, Sequence[Mark]], shared: Sequence[Mark]) -> list[str]:
     """Return sentences on marks that are drawn once for all models, and on bands that are left out."""
+    notes = []
     equal = [mark.name for mark in shared if isinstance(mark, Bars)]
-    has_bands = any(
-        isinstance(mark, Line) and mark.lows is not None for model_marks in marks.values() for mark in model_marks
-    )
-    notes = [f"The same for all models: {', '.join(equal)}."] if equal else []
-    return notes + (["Bands are drawn for two models at most."] if has_bands and len(marks) > MAX_BANDS else [])
+    if equal:
+        notes.append(f"The same for all models: {', '.join(equal)}.")
+    lines = [mark for model_marks in marks.values() for mark in model_marks if isinstance(mark, Line)]
+    if len(marks) > MAX_BANDS and any(line.lows is not None for line in lines):
+        notes.append("Bands are drawn for two models at most.")
+    return notes
 
 
 def _missing(
@@ -267,14 +298,15 @@ def _missing(
 ) -> list[str]:
     """Return sentences that name the models without the quantity, or without one of its series."""
     words = plane.title or plane.y.label or plane.x.label
+    series_of_models = {model: {mark.name for mark in marks.get(model, ())} for model in models.values}
     missing_models = {
-        name: [model.label for model in models.values if name not in {mark.name for mark in marks.get(model, ())}]
-        for name in names
+        name: [model.label for model, series in series_of_models.items() if name not in series] for name in names
     }
-    if all(labels == missing_models[names[0]] for labels in missing_models.values()):
-        missing_models = {"": missing_models[names[0]]} if missing_models else {}
-    return [
-        f"{quoted(': '.join(filter(None, [words, name])))} is missing for {', '.join(labels)}."
-        for name, labels in missing_models.items()
-        if labels
-    ]
+    if names and all(labels == missing_models[names[0]] for labels in missing_models.values()):
+        missing_models = {"": missing_models[names[0]]}
+    sentences = []
+    for name, labels in missing_models.items():
+        if labels:
+            quantity = ": ".join(filter(None, [words, name]))
+            sentences.append(f"{quoted(quantity)} is missing for {', '.join(labels)}.")
+    return sentences

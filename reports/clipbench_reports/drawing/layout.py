@@ -44,26 +44,26 @@ def lay_out(figure: Chart, *, max_columns: int = 99) -> Layout:
     n_columns = next(column_counts)
     is_lifted = any(len({panel.y.label for panel in row}) > 1 for row in _rows(figure.panels, n_columns))
     legends = [_legend_entries(panel, figure.keys) for panel in figure.panels]
-    fullest, all_entries = (
-        max(legends, key=len),
-        _sort_entries({name: mark for entries in reversed(legends) for name, mark in entries.items()}),
-    )
-    is_shared = len(all_entries) == len(fullest) or any(mark.role in MODELS for mark in all_entries.values())
-    cells = [
-        LayoutCell(
-            panel=_prepare_panel(panel, is_lifted=is_lifted), legend=[] if is_shared else _visible_entries(legend)
-        )
-        for panel, legend in zip(figure.panels, legends, strict=True)
-    ]
-    remaining_cells = iter(cells)
-    rows = [[next(remaining_cells) for _ in row] for row in _rows(figure.panels, n_columns)]
-    rows = [
-        [row[0], *(_without_repeated_labels(cell, row[0], is_grid=figure.is_grid) for cell in row[1:])] for row in rows
-    ]
-    legend = fullest if len(all_entries) == len(fullest) else all_entries
-    return Layout(
-        rows=rows, n_columns=n_columns, legend=_visible_entries(legend) if is_shared else [], is_grid=figure.is_grid
-    )
+    fullest = max(legends, key=len)
+    all_entries: dict[str, Mark] = {}
+    for entries in reversed(legends):  # of marks with one name, the first panel's is shown
+        all_entries |= entries
+    has_all = len(fullest) == len(all_entries)
+    is_shared = has_all or any(mark.role in MODELS for mark in all_entries.values())
+    legend: list[Mark] = []
+    if is_shared:
+        legend = _visible_entries(fullest if has_all else _sort_entries(all_entries))
+    remaining_legends = iter(legends)
+    rows = []
+    for panels in _rows(figure.panels, n_columns):
+        cells: list[LayoutCell] = []
+        for panel in panels:
+            entries = next(remaining_legends)
+            own_legend = [] if is_shared else _visible_entries(entries)
+            cell = LayoutCell(panel=_prepare_panel(panel, is_lifted=is_lifted), legend=own_legend)
+            cells.append(_without_repeated_labels(cell, cells[0], is_grid=figure.is_grid) if cells else cell)
+        rows.append(cells)
+    return Layout(rows=rows, n_columns=n_columns, legend=legend, is_grid=figure.is_grid)
 
 
 def _legend_entries(panel: Panel, keys: Sequence[str]) -> dict[str, Mark]:
@@ -100,9 +100,8 @@ def _without_repeated_labels(cell: LayoutCell, first: LayoutCell, *, is_grid: bo
     """Return a panel without the label, and in a grid without the tick names, that the first of its row has."""
     y = cell.panel.y
     is_written = is_grid and y == first.panel.y
-    return replace(
-        cell, panel=replace(cell.panel, y=replace(y, label="", names=[""] * len(y.ticks) if is_written else y.names))
-    )
+    bare_axis = replace(y, label="", names=[""] * len(y.ticks) if is_written else y.names)
+    return replace(cell, panel=replace(cell.panel, y=bare_axis))
 
 
 def _prepare_panel(panel: Panel, *, is_lifted: bool) -> Panel:

@@ -229,7 +229,10 @@ def _aspect(panel: Panel, plane: float) -> float:
     n_lines = max((name.count("\n") + 1 for name in panel.y.names), default=1)
     if panel.n_rows:
         return LINE * (n_lines * panel.n_rows + 0.5) / plane
-    return max(panel.aspect, LINE * (n_lines + 0.5) * len(panel.y.names) / plane) if n_lines > 1 else panel.aspect
+    if n_lines == 1:
+        return panel.aspect
+    height_of_names = LINE * (n_lines + 0.5) * len(panel.y.names)
+    return max(panel.aspect, height_of_names / plane)
 
 
 def _render_layout(layout: Layout, width: float) -> NotebookFigure:
@@ -240,14 +243,15 @@ def _render_layout(layout: Layout, width: float) -> NotebookFigure:
     figure = NotebookFigure(figsize=(width, sum(heights) + len(heights) + 1), layout="constrained", dpi=DPI)
     grid = figure.add_gridspec(len(layout.rows), layout.n_columns, height_ratios=heights)
     rows = []
-    for k, row in enumerate(layout.rows):
-        spots = [grid[k, :]] if row[0].panel.is_broad else [grid[k, column] for column in range(len(row))]
+    for index, (row, slot) in enumerate(zip(layout.rows, slots, strict=True)):
+        is_broad = row[0].panel.is_broad
+        spots = [grid[index, :]] if is_broad else [grid[index, column] for column in range(len(row))]
         rows.append([figure.add_subplot(spot) for spot in spots])
-        left = _left_margin(row[0].panel) / len(row) if layout.is_grid and not row[0].panel.is_broad else None
         for cell, axes in zip(row, rows[-1], strict=True):
-            _draw_panel(
-                cell, axes, slots[k], room=slots[k] - (_left_margin(cell.panel) if left is None else TICK + left)
-            )
+            left = _left_margin(cell.panel)
+            if layout.is_grid and not is_broad:  # the label of the first panel narrows all panels of its row
+                left = TICK + _left_margin(row[0].panel) / len(row)
+            _draw_panel(cell, axes, slot, room=slot - left)
     if layout.legend:
         figure.legend(**_legend(layout.legend, width), loc="outside upper left")
     _fit_height(figure, rows)
@@ -281,13 +285,13 @@ def _is_inside(figure: Figure) -> bool:
 def _has_all_names(figure: Figure, layout: Layout) -> bool:
     """Return whether all names at the axes are visible. Numbers may be hidden for lack of room."""
     panels = [cell.panel for row in layout.rows for cell in row]
-    return all(
-        label.get_visible()
-        for panel, axes in zip(panels, figure.axes, strict=True)
-        for axis, labels in ((panel.x, axes.get_xticklabels()), (panel.y, axes.get_yticklabels()))
-        if axis.names
-        for label in labels
-    )
+    names: list[Text] = []
+    for panel, axes in zip(panels, figure.axes, strict=True):
+        if panel.x.names:
+            names += axes.get_xticklabels()
+        if panel.y.names:
+            names += axes.get_yticklabels()
+    return all(name.get_visible() for name in names)
 
 
 def _hide_crowded_labels(labels: Sequence[Text], min_distance: float, *, is_even: bool) -> None:
@@ -296,10 +300,13 @@ def _hide_crowded_labels(labels: Sequence[Text], min_distance: float, *, is_even
     step = 1
     while is_even and any(a.overlaps(b) for a, b in pairwise(boxes[::step])):
         step += 1
-    last = None
+    last_visible = None
     for index, (label, box) in enumerate(zip(labels, boxes, strict=True)):
-        label.set_visible(index % step == 0 and (last is None or not last.overlaps(box)))
-        last = box if label.get_visible() else last
+        has_room = last_visible is None or not last_visible.overlaps(box)
+        is_visible = index % step == 0 and has_room
+        label.set_visible(is_visible)
+        if is_visible:
+            last_visible = box
 
 
 def _hide_wide_words(axes: Axes, *, n_columns: int) -> None:

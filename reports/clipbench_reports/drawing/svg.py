@@ -41,11 +41,15 @@ def element(tag: str, *children: str, **attributes: object) -> Markup:
         >>> str(element("text", "a < b", x=1.0, css="soft"))
         '<text x="1" class="soft">a &lt; b</text>'
     """
-    names = {name: "class" if name == "css" else name.replace("_", "-") for name in attributes}
-    pairs = ((names[name], value) for name, value in attributes.items() if value is not None)
-    head = " ".join([tag, *(f'{name}="{escape(_plain(value))}"' for name, value in pairs)])
-    inner = Markup("").join(children)
-    return Markup(f"<{head}>{inner}</{tag}>") if children else Markup(f"<{head}/>")
+    parts = [tag]
+    for attribute, value in attributes.items():
+        if value is not None:
+            name = "class" if attribute == "css" else attribute.replace("_", "-")
+            parts.append(f'{name}="{escape(_plain(value))}"')
+    head = " ".join(parts)
+    if not children:
+        return Markup(f"<{head}/>")
+    return Markup(f"<{head}>{Markup('').join(children)}</{tag}>")
 
 
 def drawing(children: Iterable[str], *, height: Number, width: Number, alt: str | None = None) -> Markup:
@@ -73,9 +77,8 @@ def dot(x: Number, y: Number, role: str, *, radius: Number = DOT) -> Markup:
         side = 1.8 * radius
         return element("rect", x=x - side / 2, y=y - side / 2, width=side, height=side, css=f"dot {role}")
     if role in SHAPES:
-        return element(
-            "path", d=path((x + radius * a, y + radius * b) for a, b in SHAPES[role]) + "Z", css=f"dot {role}"
-        )
+        corners = path((x + radius * a, y + radius * b) for a, b in SHAPES[role])
+        return element("path", d=f"{corners}Z", css=f"dot {role}")
     return element("circle", cx=x, cy=y, r=radius, css=f"dot {role}")
 
 

@@ -132,18 +132,20 @@ def _chart_svg(figure: Chart, *, numbers: Sequence[int] | None = None, alt: str 
     svg_parts, top = _legend(layout.legend, width, left=0, top=0)
     for row in layout.rows:
         slots = _slots(row, layout, width)
-        titles = [
-            textwrap.wrap(cell.panel.title, int((slot - _indent(cell.panel)) / NAME_LETTER))
-            for cell, (_, slot) in zip(row, slots, strict=True)
-        ]
-        n_lines = max(map(len, titles))
-        top += UNDER if n_lines and row is not layout.rows[0] else 0
-        panels = [
-            _panel_svg(cell, title, next(number), left=left, top=top + LINE * (n_lines - len(title)), slot=slot)
-            for cell, title, (left, slot) in zip(row, titles, slots, strict=True)
-        ]
-        svg_parts += [panel for panel, _ in panels]
-        top = max(foot for _, foot in panels)
+        titles = []
+        for cell, (_, slot) in zip(row, slots, strict=True):
+            n_letters = int((slot - _indent(cell.panel)) / NAME_LETTER)
+            titles.append(textwrap.wrap(cell.panel.title, n_letters))
+        n_lines = max(len(title) for title in titles)
+        if n_lines and row is not layout.rows[0]:
+            top += UNDER
+        feet = []
+        for cell, title, (left, slot) in zip(row, titles, slots, strict=True):
+            panel_top = top + LINE * (n_lines - len(title))  # the last lines of all titles are at one height
+            panel, foot = _panel_svg(cell, title, next(number), left=left, top=panel_top, slot=slot)
+            svg_parts.append(panel)
+            feet.append(foot)
+        top = max(feet)
     return drawing(svg_parts, height=top, width=width, alt=alt)
 
 
@@ -173,13 +175,12 @@ def _slots(row: Sequence[LayoutCell], layout: Layout, width: Number) -> list[tup
         return [(0, width)]
     margins = [_left_margin(cell.panel.y) + _right_margin(cell.panel.x) for cell in row]
     margins += [margins[-1]] * (layout.n_columns - len(row))
-    plane_width = (width - sum(margins)) / layout.n_columns
-    slots = (
-        [margin + plane_width for margin in margins]
-        if layout.is_grid
-        else [width / layout.n_columns] * layout.n_columns
-    )
-    return [(sum(slots[:k]), slots[k]) for k in range(len(row))]
+    if layout.is_grid:  # the planes are equally wide
+        plane_width = (width - sum(margins)) / layout.n_columns
+        slots = [margin + plane_width for margin in margins]
+    else:
+        slots = [width / layout.n_columns] * layout.n_columns
+    return [(sum(slots[:column]), slots[column]) for column in range(len(row))]
 
 
 def _panel_svg(
@@ -189,9 +190,8 @@ def _panel_svg(
     panel, title_parts = cell.panel, list[Markup]()
     if title and panel.model is not None and panel.has_mark:
         title_parts.append(dot(left + 11, top + LINE - 4.5, MODELS[panel.model]))
-    title_parts += [
-        text(line, left + _indent(panel), top + LINE * (k + 1), css="name ink") for k, line in enumerate(title)
-    ]
+    for line_number, line in enumerate(title, 1):
+        title_parts.append(text(line, left + _indent(panel), top + LINE * line_number, css="name ink"))
     if title:
         top += TITLE + LINE * (len(title) - 1)
     legend, top = _legend(cell.legend, slot, left=left, top=top)

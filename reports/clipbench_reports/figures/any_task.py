@@ -30,20 +30,20 @@ def slices(grouping: str) -> Callable[[Models], Chart]:
     def draw(models: Models) -> Chart:
         by_model = read_each(models, lambda evidence: _read_slices(evidence, grouping))
         titles = list(dict.fromkeys(title for slice_values in by_model.all for title in slice_values.values))
-        order = _order(
-            [slice_values.values[titles[0]] for slice_values in by_model.all if titles[0] in slice_values.values]
+        first_title = titles[0]
+        order = _order([model.values[first_title] for model in by_model.all if first_title in model.values])
+        reading = (
+            f"Each row is a group of the data by {quoted(grouping)}, those with the smallest first values on top."
+            " Bars are 95 % intervals per group, and the line is the mean of the groups."
         )
-        drawn_groups = order if len(order) <= MOST_ROWS else [*order[: MOST_ROWS // 2], *order[-MOST_ROWS // 2 :]]
-        left_out = (
-            "" if drawn_groups == order else f" The {len(order) - len(drawn_groups)} groups in the middle are left out."
-        )
+        drawn_groups = order
+        if len(order) > MOST_ROWS:
+            drawn_groups = [*order[: MOST_ROWS // 2], *order[-MOST_ROWS // 2 :]]
+            reading += f" The {len(order) - len(drawn_groups)} groups in the middle are left out."
         return chart(
             [_panel(title, drawn_groups, by_model) for title in titles],
             by_model.map(lambda slice_values: slice_values.statement),
-            reading=(
-                f"Each row is a group of the data by {quoted(grouping)}, those with the smallest first values on top."
-                f" Bars are 95 % intervals per group, and the line is the mean of the groups.{left_out}"
-            ),
+            reading=reading,
             n_columns=min(2, len(titles)),
         )
 
@@ -60,22 +60,21 @@ def _read_slices(evidence: Evidence, grouping: str) -> _SliceValues:
     recorded, subsets = evidence.evaluation.slices.get(grouping), evidence.evaluation.subsets
     if recorded is None:
         raise MissingEvidence(f"no slices by {quoted(grouping)} were recorded")
-    heads = headlines(evidence.evaluation)
-    names = [name for name in heads if any(name in metrics for metrics in recorded.groups.values())]
-    if not names:
+    values: dict[str, dict[str, Metric]] = {}
+    measured_names = []
+    for name, headline in headlines(evidence.evaluation).items():
+        of_groups = {group: metrics[name] for group, metrics in recorded.groups.items() if name in metrics}
+        if of_groups:
+            measured_names.append(name)
+            values[full_title(name, headline, subsets)] = of_groups
+    if not measured_names:
         raise MissingEvidence(f"no headline metric has a value in the slices by {quoted(grouping)}")
-    values = {
-        full_title(name, heads[name], subsets): {
-            group: metrics[name] for group, metrics in recorded.groups.items() if name in metrics
-        }
-        for name in names
-    }
     means = {
         full_title(name, metric, subsets): metric.value
         for name, metric in recorded.mean.items()
         if metric.value is not None
     }
-    return _SliceValues(values, means, _state(values, recorded, names[0], grouping))
+    return _SliceValues(values, means, _state(values, recorded, measured_names[0], grouping))
 
 
 def _order(values: Sequence[Mapping[str, Metric]]) -> list[str]:
@@ -99,28 +98,26 @@ def _panel(title: str, order: Sequence[str], models: ByModel[_SliceValues]) -> P
     def marks(slice_values: _SliceValues) -> list[Mark]:
         groups = slice_values.values.get(title, {})
         group_metrics = {group: groups[group] for group in order if group in groups}
-        mean = (
-            [Rule(at=slice_values.means[title], axis="x", role="pair", name=MEAN)]
-            if title in slice_values.means
-            else []
-        )
-        return [
-            *mean,
-            intervals(group_metrics, [order.index(group) for group in group_metrics], "ink", title, is_upright=False),
-        ]
+        rows = [order.index(group) for group in group_metrics]
+        group_intervals = intervals(group_metrics, rows, "ink", title, is_upright=False)
+        if title not in slice_values.means:
+            return [group_intervals]
+        return [Rule(at=slice_values.means[title], axis="x", role="pair", name=MEAN), group_intervals]
 
     return facets(plane, models.map(marks), keys=[title])
 
 
 def _state(values: Values, recorded: SlicesRecord, name: str, grouping: str) -> Statement:
     """Return the statement about the first metric: its smallest and largest value of a group."""
-    title = next(iter(values))
-    groups, subject = values[title], f"{title} by {quoted(grouping)}"
-    low, high = (pick(groups, key=lambda group: groups[group].value or 0.0) for pick in (min, max))
-    lowest, highest = (fmt.quantity(groups[group].value, groups[group].unit) for group in (low, high))
+    title, groups = next(iter(values.items()))
+    low = min(groups, key=lambda group: groups[group].value or 0.0)
+    high = max(groups, key=lambda group: groups[group].value or 0.0)
+    lowest = fmt.quantity(groups[low].value, groups[low].unit)
+    highest = fmt.quantity(groups[high].value, groups[high].unit)
     mean, distance = recorded.mean.get(name), recorded.distance.get(name)
     on_average = "" if mean is None else f", {fmt.quantity(mean.value, mean.unit)} on average"
-    ends = f"{lowest} and {highest}{on_average}, and no two groups are shown to differ"
     if distance is not None and (distance.low or 0.0) > 0:
         ends = f"{lowest} ({quoted(low)}) and {highest} ({quoted(high)}){on_average}"
-    return Statement(subject=f"{subject}, smallest and largest value of a group", value=ends)
+    else:  # the ends of equal groups are chance: they are not named
+        ends = f"{lowest} and {highest}{on_average}, and no two groups are shown to differ"
+    return Statement(subject=f"{title} by {quoted(grouping)}, smallest and largest value of a group", value=ends)

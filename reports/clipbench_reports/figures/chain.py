@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from clipbench.comparison.chain import Chain
 from clipbench.comparison.metric_difference import Difference
 from clipbench.results import numbers as fmt
-from clipbench.results.record import Metric
+from clipbench.results.numbers import Number
 from clipbench.results.short_names import last_parts
 from clipbench_reports.drawing.marks import Chart, Line, Panel, Ranges, columns_axis, nice_axis
 from clipbench_reports.text import two_lines
@@ -22,10 +22,14 @@ def staircases(chain: Chain) -> list[Chart]:
     names = last_parts(chain.labels)
     charts = []
     for headline in chain.whole.differences:
-        steps = [_same_metric(step.differences, headline) for step in chain.steps]
-        found = [step for step in steps if step is not None]
-        if headline.is_headline and headline.base.unit == "fraction" and len(found) == len(chain.steps):
-            charts.append(_staircase(headline, found, names))
+        steps = []
+        for comparison in chain.steps:
+            step = _same_metric(comparison.differences, headline)
+            if step is not None:
+                steps.append(step)
+        is_in_all = len(steps) == len(chain.steps)
+        if headline.is_headline and headline.base.unit == "fraction" and is_in_all:
+            charts.append(_staircase(headline, steps, names))
     return charts
 
 
@@ -38,35 +42,23 @@ def _same_metric(differences: Sequence[Difference], headline: Difference) -> Dif
 
 def _staircase(headline: Difference, steps: Sequence[Difference], names: Sequence[str]) -> Chart:
     metrics = [steps[0].base, *(step.candidate for step in steps)]
-    values = [100 * (metric.value or 0.0) for metric in metrics]
-    lows, highs = ([_bound(metric, side) for metric in metrics] for side in ("low", "high"))
-    stairs_x: list[float] = []
-    stairs_y: list[float] = []
-    for column, value in enumerate(values):
-        stairs_x += [column - HALF_STEP, column + HALF_STEP]
-        stairs_y += [value, value]
-    stairs_x[0] += MARGIN
-    stairs_x[-1] -= MARGIN
-    change = fmt.change(headline.value, headline.base.unit)
-    verdict = headline.verdict
+    intervals = Ranges(
+        xs=list(range(len(metrics))),
+        ys=[100 * (metric.value or 0.0) for metric in metrics],
+        lows=[_percent(metric.low) for metric in metrics],
+        highs=[_percent(metric.high) for metric in metrics],
+        role="ink",
+        name="value",
+        ids=list(names),
+    )
     panel = Panel(
         x=columns_axis([two_lines(name, NAME_LENGTH) for name in names]),
-        y=nice_axis([*values, *lows, *highs], f"{headline.title}, percent"),
-        marks=[
-            Line(xs=stairs_x, ys=stairs_y, role="ink", name="steps"),
-            Ranges(
-                xs=list(range(len(values))),
-                ys=values,
-                lows=lows,
-                highs=highs,
-                role="ink",
-                name="value",
-                ids=list(names),
-            ),
-        ],
+        y=nice_axis([*intervals.ys, *intervals.lows, *intervals.highs], f"{headline.title}, percent"),
+        marks=[_stairs(intervals.ys), intervals],
     )
+    change = fmt.change(headline.value, headline.base.unit)
     return Chart(
-        title=f"{headline.label}: {change} from {names[0]} to {names[-1]}, {verdict}.",
+        title=f"{headline.label}: {change} from {names[0]} to {names[-1]}, {headline.verdict}.",
         panels=[panel],
         keys=["steps", "value"],
         breadth=1.2,
@@ -77,6 +69,17 @@ def _staircase(headline: Difference, steps: Sequence[Difference], names: Sequenc
     )
 
 
-def _bound(metric: Metric, side: str) -> float:
-    bound = getattr(metric, side)
+def _stairs(values: Sequence[Number]) -> Line:
+    """Return a line with a step as wide as a column at the height of each value."""
+    xs: list[float] = []
+    ys: list[Number] = []
+    for column, value in enumerate(values):
+        xs += [column - HALF_STEP, column + HALF_STEP]
+        ys += [value, value]
+    xs[0] += MARGIN
+    xs[-1] -= MARGIN
+    return Line(xs=xs, ys=ys, role="ink", name="steps")
+
+
+def _percent(bound: float | None) -> float:
     return math.nan if bound is None else 100 * bound

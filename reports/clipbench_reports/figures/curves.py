@@ -124,13 +124,20 @@ class CurvesFigure:
         all_marks = [mark for model_marks in marks.all for mark in model_marks]
         curves = [curve for plane in by_model.all for curve in plane.curves if curve.y_label == label]
         x = self.x_axis(_x_values(all_marks), shorten(_label(curves[0].x_label), X_LABEL_LENGTH))
-        y_label = shorten(_label(label), Y_LABEL_LENGTH)
-        ends = [y for mark in all_marks if isinstance(mark, Line | Ranges) for y in _heights(mark)]
-        y = nice_axis(ends, y_label)
-        if all(curve.unit == "fraction" for curve in curves):
-            y = percent_axis(ends, f"{y_label}, %") if self.is_zoomed else fraction_axis(f"{y_label}, %")
-        keys = [curve.series for curve in curves] if len({curve.series for curve in curves}) == 1 else []
+        are_fractions = all(curve.unit == "fraction" for curve in curves)
+        y = self._y_axis(all_marks, shorten(_label(label), Y_LABEL_LENGTH), are_fractions=are_fractions)
+        series = {curve.series for curve in curves}
+        keys = list(series) if len(series) == 1 else []
         return facets(Panel(x=x, y=y, aspect=self.aspect), marks, keys=keys)
+
+    def _y_axis(self, marks: Sequence[Mark], label: str, *, are_fractions: bool) -> Axis:
+        heights: list[Number] = []
+        for mark in marks:
+            if isinstance(mark, Line | Ranges):
+                heights += _heights(mark)
+        if not are_fractions:
+            return nice_axis(heights, label)
+        return percent_axis(heights, f"{label}, %") if self.is_zoomed else fraction_axis(f"{label}, %")
 
     def _marks(self, plane: _Plane, label: str) -> list[Mark]:
         """Return the lines of one model over their references."""
@@ -141,7 +148,7 @@ class CurvesFigure:
                 continue
             unused: Role = next((role for role in ROLES if role not in used.values()), "ink")
             role: Role = used.get(curve.series) or curve.role or unused
-            is_dashed = curve.series not in used and role in used.values()
+            is_dashed = curve.series not in used and role in used.values()  # another series has its colour
             used.setdefault(curve.series, role)
             references += [mark for mark in _chance(curve) if mark not in references]
             lines.append(_bars(curve, role) if self.has_bars else curve_line(curve, role, is_dashed=is_dashed))
@@ -192,34 +199,35 @@ def _chance(curve: PlottedCurve) -> list[Mark]:
 
 def state_at_both_ends(curves: Curves) -> Statement:
     """Return the statement about the curves with the first y label: their values at both ends."""
-    first_curves = [curve for curve in curves if curve.y_label == curves[0].y_label]
-    points = [[(x, y) for x, y in zip(curve.x, curve.y, strict=True) if math.isfinite(x + y)] for curve in first_curves]
-    first, last = (
-        min(curve_points[0][0] for curve_points in points),
-        max(curve_points[-1][0] for curve_points in points),
-    )
-    values = []
-    for curve, curve_points in zip(first_curves, points, strict=True):
-        ends = [_quantity(curve_points[end][1], curve.unit) for end in (0, -1)]
+    first_curve = curves[0]
+    first_curves = [curve for curve in curves if curve.y_label == first_curve.y_label]
+    values, starts, ends = list[str](), list[float](), list[float]()
+    for curve in first_curves:
+        points = [(x, y) for x, y in zip(curve.x, curve.y, strict=True) if math.isfinite(x + y)]
+        (start, at_start), (end, at_end) = points[0], points[-1]
+        starts.append(start)
+        ends.append(end)
         name = f"{curve.series} " if len(first_curves) > 1 else ""
-        values.append(f"{name}{ends[0].removesuffix(' %')} to {ends[1]}")
-    x_label = first_curves[0].x_label.partition(",")[0]
-    y_label = _label(first_curves[0].y_label) if first_curves[0].series else quoted(first_curves[0].y_label)
-    span = " to ".join(fmt.count(end) if float(end).is_integer() else fmt.shortest(end) for end in (first, last))
-    return Statement(
-        subject=f"{y_label} with {x_label} from {span}",
-        value=", ".join(values),
-    )
+        values.append(f"{name}{_quantity(at_start, curve.unit).removesuffix(' %')} to {_quantity(at_end, curve.unit)}")
+    x_label = first_curve.x_label.partition(",")[0]
+    y_label = _label(first_curve.y_label) if first_curve.series else quoted(first_curve.y_label)
+    span = f"{_shortest(min(starts))} to {_shortest(max(ends))}"
+    return Statement(subject=f"{y_label} with {x_label} from {span}", value=", ".join(values))
 
 
 def state_on_queries(evidence: Evidence, curves: Curves) -> Statement:
     """Return the statement about retrieval curves, with the number of queries if they are a sample."""
-    max_queries, reading = evidence.evaluation.params.get("queries"), ""
-    if isinstance(max_queries, int):
-        reading = (
-            f"Queries: at most {fmt.count(max_queries)} per direction, drawn at random, searching the whole gallery."
-        )
-    return state_at_both_ends(curves)._replace(reading=reading)
+    statement = state_at_both_ends(curves)
+    n_queries = evidence.evaluation.params.get("queries")
+    if not isinstance(n_queries, int):
+        return statement
+    return statement._replace(
+        reading=f"Queries: at most {fmt.count(n_queries)} per direction, drawn at random, searching the whole gallery."
+    )
+
+
+def _shortest(x: float) -> str:
+    return fmt.count(x) if float(x).is_integer() else fmt.shortest(x)
 
 
 def _quantity(value: float, unit: str) -> str:

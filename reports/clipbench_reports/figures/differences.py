@@ -27,35 +27,28 @@ def compare(differences: Sequence[Difference], labels: tuple[str, str]) -> Chart
     n_panels = len({difference.evaluation for difference in fractions})
     drawn_differences = select_differences(fractions, max(n_panels, int(MAX_LINES - HEAD * n_panels)))
     by_evaluation = group_values((difference.evaluation, difference) for difference in drawn_differences)
+    axis = difference_axis(drawn_differences)
+    lowest = next(reversed(by_evaluation))
+    panels = []
+    for evaluation, differences_there in by_evaluation.items():
+        names = row_names(differences_there, shorten, NAME_LENGTH)
+        x = axis if evaluation == lowest else without_words(axis)
+        panels.append(difference_panel(differences_there, names, x, labels, title=evaluation))
     verdicts = Counter(difference.verdict for difference in fractions)
-    n_others = len(fractions) - verdicts["better"] - verdicts["worse"]
-    last, axis = next(reversed(by_evaluation)), difference_axis(drawn_differences)
-    n_left = len(fractions) - len(drawn_differences)
-    left_out = (
-        f" Headline metrics and the surest differences: {fmt.count(n_left)} others would not fit on a page."
-        if n_left
-        else ""
+    n_better, n_worse = verdicts["better"], verdicts["worse"]
+    n_neither = len(fractions) - n_better - n_worse
+    reading = (
+        "Differences in percentage points, to the right where the second model has the larger value. Bars are 95 %"
+        " intervals paired by sample, and a value without a bar has no paired interval. ↓: lower is better. Better"
+        " and worse are the verdicts of paired tests, corrected for their number (Holm)."
     )
+    n_left = len(fractions) - len(drawn_differences)
+    if n_left:
+        reading += f" Headline metrics and the surest differences: {fmt.count(n_left)} others would not fit on a page."
     return Chart(
-        title=(
-            f"{labels[1]} against {labels[0]}: {verdicts['better']} better, {verdicts['worse']} worse, "
-            f"{n_others} neither."
-        ),
-        panels=[
-            difference_panel(
-                rows,
-                row_names(rows, shorten, NAME_LENGTH),
-                axis if name == last else without_words(axis),
-                labels,
-                title=name,
-            )
-            for name, rows in by_evaluation.items()
-        ],
-        reading=(
-            "Differences in percentage points, to the right where the second model has the larger value. Bars are 95 %"
-            " intervals paired by sample, and a value without a bar has no paired interval. ↓: lower is better. Better"
-            f" and worse are the verdicts of paired tests, corrected for their number (Holm).{left_out}"
-        ),
+        title=f"{labels[1]} against {labels[0]}: {n_better} better, {n_worse} worse, {n_neither} neither.",
+        panels=panels,
+        reading=reading,
     )
 
 
@@ -95,22 +88,19 @@ def difference_panel(
     differences: Sequence[Difference], names: Sequence[str], x: Axis, labels: tuple[str, str], *, title: str = ""
 ) -> Panel:
     """Return a row for each difference of a fraction, with its paired interval, and a line at zero."""
-    return Panel(
-        title=title,
-        x=x,
-        y=rows_axis(names),
-        marks=[
-            Rule(at=0, axis="x", role="ink"),
-            Ranges(
-                xs=[100 * difference.value for difference in differences],
-                ys=list(range(len(differences))),
-                lows=[math.nan if difference.low is None else 100 * difference.low for difference in differences],
-                highs=[math.nan if difference.high is None else 100 * difference.high for difference in differences],
-                role="ink",
-                name=f"{labels[1]} minus {labels[0]}",
-                is_upright=False,
-                ids=[f"{difference.evaluation}/{difference.name}" for difference in differences],
-            ),
-        ],
-        n_rows=len(differences),
+    zero = Rule(at=0, axis="x", role="ink")
+    ranges = Ranges(
+        xs=[100 * difference.value for difference in differences],
+        ys=list(range(len(differences))),
+        lows=[_percent(difference.low) for difference in differences],
+        highs=[_percent(difference.high) for difference in differences],
+        role="ink",
+        name=f"{labels[1]} minus {labels[0]}",
+        is_upright=False,
+        ids=[f"{difference.evaluation}/{difference.name}" for difference in differences],
     )
+    return Panel(title=title, x=x, y=rows_axis(names), marks=[zero, ranges], n_rows=len(differences))
+
+
+def _percent(bound: float | None) -> float:
+    return math.nan if bound is None else 100 * bound

@@ -11,6 +11,7 @@ from clipbench.results import numbers as fmt
 from clipbench.results.numbers import Number
 from clipbench_reports.drawing.facets import Statement, chart, side_by_side
 from clipbench_reports.drawing.marks import Axis, Chart, Hill, Mark, Panel, Role, Rule, Words, log_axis, nice_axis
+from clipbench_reports.drawing.svg_marks import Anchor
 from clipbench_reports.evidence import ByModel, Evidence, MissingEvidence, Models, read_each
 from clipbench_reports.figures.curves import Curves, CurvesFigure
 from clipbench_reports.findings import defined
@@ -45,6 +46,16 @@ class Distribution(NamedTuple):
     def mean_words(self) -> str:
         """The mean as text."""
         return fmt.number(self.mean, "cosine")
+
+    @property
+    def mean_label(self) -> str:
+        """The name of the stroke at the mean."""
+        return f"{self.label}, mean"
+
+    @property
+    def used_cosines(self) -> list[float]:
+        """The middles of the bins that hold something."""
+        return [x for x, share in zip(self.xs, self.shares, strict=True) if share > 0]
 
 
 def cones(models: Models) -> Chart:
@@ -92,28 +103,26 @@ def ridges(
         subject: the subject of the statement on a model, whose value has the words of each distribution.
         describe: returns the words of a distribution.
     """
-    all_distributions = [distribution for model_distributions in by_model.all for distribution in model_distributions]
-    used_cosines = [
-        x
-        for distribution in all_distributions
-        for x, share in zip(distribution.xs, distribution.shares, strict=True)
-        if share > 0
-    ]
+    used_cosines: list[float] = []
+    keys = dict[str, None]()
+    for model_distributions in by_model.all:
+        for distribution in model_distributions:
+            used_cosines += distribution.used_cosines
+            keys |= dict.fromkeys([distribution.label, distribution.mean_label])
     axis = nice_axis([min(used_cosines) - 1 / BINS, max(used_cosines) + 1 / BINS], "Cosine")
-    keys = dict.fromkeys(
-        name for distribution in all_distributions for name in (distribution.label, f"{distribution.label}, mean")
-    )
-    panels = side_by_side(
-        by_model.map(lambda model_distributions: [_panel(model_distributions, axis)]), keys=list(keys)
-    )
-    statements = by_model.map(
-        lambda model_distributions: Statement(subject, separator.join(map(describe, model_distributions)))
-    )
-    return chart([panels], statements, reading=reading)
+
+    def state(distributions: Sequence[Distribution]) -> Statement:
+        return Statement(subject, separator.join(describe(distribution) for distribution in distributions))
+
+    panels = by_model.map(lambda distributions: [_panel(distributions, axis)])
+    return chart([side_by_side(panels, keys=list(keys))], by_model.map(state), reading=reading)
 
 
 def _panel(distributions: Sequence[Distribution], axis: Axis) -> Panel:
     feet = list(range(len(distributions) - 1, -1, -1))
+    marks: list[Mark] = []
+    for foot, distribution in zip(feet, distributions, strict=True):
+        marks += _ridge(distribution, foot, axis)
     return Panel(
         x=axis,
         y=Axis(
@@ -122,11 +131,7 @@ def _panel(distributions: Sequence[Distribution], axis: Axis) -> Panel:
             ticks=[foot + 0.25 for foot in feet],
             names=[distribution.label for distribution in distributions],
         ),
-        marks=[
-            mark
-            for foot, distribution in zip(feet, distributions, strict=True)
-            for mark in _ridge(distribution, foot, axis)
-        ],
+        marks=marks,
         aspect=0.27 * len(distributions) + 0.06,
         has_grid=False,
         is_broad=True,
@@ -136,50 +141,64 @@ def _panel(distributions: Sequence[Distribution], axis: Axis) -> Panel:
 def histogram_shares(values: Float64[np.ndarray, " n"]) -> tuple[list[float], list[float]]:
     """Return the middles of the bins, and the fraction of the values in each."""
     counts, edges = np.histogram(np.clip(values, -1, 1), bins=BINS, range=(-1, 1))
-    return ((edges[:-1] + edges[1:]) / 2).tolist(), (counts / max(1, counts.sum())).tolist()
+    middles = (edges[:-1] + edges[1:]) / 2
+    shares = counts / max(1, counts.sum())
+    return middles.tolist(), shares.tolist()
 
 
 def _ridge(distribution: Distribution, foot: int, axis: Axis) -> list[Mark]:
-    xs, heights, shares = _outline(distribution, axis)
-    position = axis.share(distribution.mean)
-    return [
-        Hill(
-            xs=xs,
-            ys=[foot + RISE * height for height in heights],
-            foot=foot,
-            role=distribution.role,
-            name=distribution.label,
-            values=shares,
-            is_percent=True,
-        ),
-        Rule(
-            at=distribution.mean,
-            axis="x",
-            role=distribution.role,
-            span=(foot, foot + RISE),
-            name=f"{distribution.label}, mean",
-        ),
-        Words(
-            words=distribution.mean_words,
-            x=distribution.mean,
-            y=foot + RISE,
-            role=distribution.role,
-            anchor="start" if position < 0.1 else "end" if position > 0.9 else "middle",
-            lift=1,
-        ),
-    ]
-
-
-def _outline(distribution: Distribution, axis: Axis) -> tuple[list[float], list[float], list[float]]:
-    """Return the middles of the bins that are drawn, their smoothed heights, at most 1, and their shares."""
-    middles = (np.arange(BINS) + 0.5) * 2 / BINS - 1
-    shares = np.zeros(BINS)
-    shares[np.clip(np.rint((np.array(distribution.xs) + 1) / 2 * BINS - 0.5).astype(int), 0, BINS - 1)] = (
-        distribution.shares
+    outline = _outline(distribution, axis)
+    hill = Hill(
+        xs=outline.xs,
+        ys=[foot + RISE * height for height in outline.heights],
+        foot=foot,
+        role=distribution.role,
+        name=distribution.label,
+        values=outline.shares,
+        is_percent=True,
     )
+    mean = Rule(
+        at=distribution.mean,
+        axis="x",
+        role=distribution.role,
+        span=(foot, foot + RISE),
+        name=distribution.mean_label,
+    )
+    position = axis.share(distribution.mean)
+    anchor: Anchor = "middle"
+    if position < 0.1:
+        anchor = "start"  # the words would begin outside of the panel
+    elif position > 0.9:
+        anchor = "end"
+    words = Words(
+        words=distribution.mean_words,
+        x=distribution.mean,
+        y=foot + RISE,
+        role=distribution.role,
+        anchor=anchor,
+        lift=1,
+    )
+    return [hill, mean, words]
+
+
+class _Outline(NamedTuple):
+    """A distribution as it is drawn, over the middles of the visible bins."""
+
+    xs: list[float]
+    heights: list[float]
+    """Smoothed, where 1 is the highest of all bins."""
+    shares: list[float]
+
+
+def _outline(distribution: Distribution, axis: Axis) -> _Outline:
+    middles = (np.arange(BINS) + 0.5) * 2 / BINS - 1
+    bins = np.rint((np.array(distribution.xs) + 1) / 2 * BINS - 0.5).astype(int)
+    shares = np.zeros(BINS)
+    shares[np.clip(bins, 0, BINS - 1)] = distribution.shares
     smooth = np.convolve(shares, np.array([1, 2, 1]) / 4, mode="same")
+    heights = smooth / smooth.max()
     is_visible = (middles >= axis.low) & (middles <= axis.high)
-    return middles[is_visible].tolist(), (smooth[is_visible] / smooth.max()).tolist(), shares[is_visible].tolist()
+    return _Outline(middles[is_visible].tolist(), heights[is_visible].tolist(), shares[is_visible].tolist())
 
 
 def conformity(models: Models) -> Chart:
@@ -199,10 +218,10 @@ def conformity(models: Models) -> Chart:
 
 def _state_spectrum(evidence: Evidence, curves: Curves) -> Statement:
     (needed,) = defined(evidence.evaluation.metrics, "gap_dimensions")
+    n_needed = "?" if needed is None else fmt.count(needed.value or 0)
     n_dimensions = max(curve.x[-1] for curve in curves)
     return Statement(
-        subject="Dimensions that carry 90 % of the squared gap",
-        value=f"{'?' if needed is None else fmt.count(needed.value or 0)} of {fmt.count(n_dimensions)}",
+        subject="Dimensions that carry 90 % of the squared gap", value=f"{n_needed} of {fmt.count(n_dimensions)}"
     )
 
 
@@ -245,24 +264,24 @@ ABLATION = CurvesFigure(
 
 
 def _state_matches(evidence: Evidence, curves: Curves) -> Statement:
-    even = ", ".join(f"{curve.series} {_even_odds_cosine(curve.x, curve.y)}" for curve in curves)
+    value = ", ".join(f"{curve.series} {_even_odds_cosine(curve.x, curve.y)}" for curve in curves)
     (error,) = defined(evidence.evaluation.metrics, "similarity_calibration_error")
-    value = "" if error is None else f", with a cosine calibration error of {fmt.percent(error.value)} pp"
+    if error is not None:
+        value += f", with a cosine calibration error of {fmt.percent(error.value)} pp"
     return Statement(
         subject="Cosine at which the probability of a match is one half",
-        value=f"{even}{value}",
+        value=value,
         reading=_without_line(evidence),
     )
 
 
 def _without_line(evidence: Evidence) -> str:
     """Return the kinds of pairs that have no line, with the reasons, or nothing if all have one."""
-    errors = {
-        name: metric
-        for name, metric in evidence.evaluation.metrics.items()
-        if name.endswith("_calibration_error") and metric.value is None and name != MATCHES.metric
-    }
-    reasons = [f"{metric.title or name}: {metric.reason or NO_REASON}" for name, metric in errors.items()]
+    reasons = []
+    for name, metric in evidence.evaluation.metrics.items():
+        is_of_one_kind = name.endswith("_calibration_error") and name != MATCHES.metric
+        if is_of_one_kind and metric.value is None:
+            reasons.append(f"{metric.title or name}: {metric.reason or NO_REASON}")
     return f"Without a line: {'; '.join(reasons)}." if reasons else ""
 
 
@@ -284,8 +303,8 @@ def _even_odds_cosine(xs: Sequence[float], ys: Sequence[float]) -> str:
         >>> _even_odds_cosine([0.0, 0.2], [0.1, 0.9]), _even_odds_cosine([0.0, 0.1, 0.2], [0.6, 0.4, 0.6])
         ('0.1000', 'no single cosine')
     """
-    steps = [k for k in range(1, len(ys)) if (ys[k - 1] >= 0.5) != (ys[k] >= 0.5)]
-    if len(steps) != 1 or ys[0] >= 0.5:
+    crossings = [k for k in range(1, len(ys)) if (ys[k - 1] >= 0.5) != (ys[k] >= 0.5)]
+    if len(crossings) != 1 or ys[0] >= 0.5:
         return "no single cosine"
-    k = steps[0]
-    return fmt.number(float(np.interp(0.5, ys[k - 1 : k + 1], xs[k - 1 : k + 1])), "cosine")
+    ends = slice(crossings[0] - 1, crossings[0] + 1)
+    return fmt.number(float(np.interp(0.5, ys[ends], xs[ends])), "cosine")

@@ -17,31 +17,28 @@ def group_changes(explanation: Explanation) -> Chart:
     # A group that passes a test and is not listed has its change from those that are: it would show that once more.
     unclaimed = [group for group in explanation.changes if min(group.p_here, group.p_elsewhere) > explanation.alpha]
     unclaimed.sort(key=lambda group: group.difference)
-    groups: list[GroupChange] = [*explanation.claims, *unclaimed[: max(LEAST_OTHERS, MOST_ROWS - len(claims))]]
-    ends = [0.0, *(100 * end for group in groups for end in (group.low, group.high))]
-    names = [f"{_lines(group.slice)} {MARKS[claims.get(group.slice, '')]}" for group in groups]
+    n_unclaimed = max(LEAST_OTHERS, MOST_ROWS - len(claims))
+    groups: list[GroupChange] = [*explanation.claims, *unclaimed[:n_unclaimed]]
+    zero = Rule(at=0, axis="x", role="ink")
+    ranges = Ranges(
+        xs=[100 * group.difference for group in groups],
+        ys=list(range(len(groups))),
+        lows=[100 * group.low for group in groups],
+        highs=[100 * group.high for group in groups],
+        role="ink",
+        name="Candidate minus base",
+        is_upright=False,
+        ids=[group.slice for group in groups],
+    )
+    panel = Panel(
+        x=nice_axis([zero.at, *ranges.lows, *ranges.highs], "Percentage points", n_steps=4),
+        y=rows_axis([f"{_lines(group.slice)} {MARKS[claims.get(group.slice, '')]}" for group in groups]),
+        marks=[zero, ranges],
+        n_rows=len(groups),
+    )
     return Chart(
         title="Change by group: claims, and groups without evidence",
-        panels=[
-            Panel(
-                x=nice_axis(ends, "Percentage points", n_steps=4),
-                y=rows_axis(names),
-                marks=[
-                    Rule(at=0, axis="x", role="ink"),
-                    Ranges(
-                        xs=[100 * group.difference for group in groups],
-                        ys=list(range(len(groups))),
-                        lows=[100 * group.low for group in groups],
-                        highs=[100 * group.high for group in groups],
-                        role="ink",
-                        name="Candidate minus base",
-                        is_upright=False,
-                        ids=[group.slice for group in groups],
-                    ),
-                ],
-                n_rows=len(groups),
-            )
-        ],
+        panels=[panel],
         reading=(
             "▲ worse, ● better, ○ not shown (the groups that lost most without passing a test). Intervals of all"
             f" {explanation.n_groups:,} groups hold their true differences at once, with a chance of 95 %."

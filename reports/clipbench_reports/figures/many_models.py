@@ -63,41 +63,43 @@ def across(comparison: Across, names: Sequence[str]) -> Chart:
 
 
 def _line(points: Sequence[ModelPoint], name: str) -> Line:
-    xs, ys = zip(*map(_coordinates, points), strict=True)
-    return Line(xs=xs, ys=ys, role="ink", name=name)
+    return Line(xs=_xs(points), ys=_ys(points), role="ink", name=name)
 
 
-def _coordinates(point: ModelPoint) -> tuple[float, float]:
-    """Return the values of both quantities, which each point of a comparison has."""
-    return point.x.value or 0.0, point.y.value or 0.0
+def _xs(points: Sequence[ModelPoint]) -> list[float]:
+    """Return the values of x, which each point of a comparison has."""
+    return [point.x.value or 0.0 for point in points]
+
+
+def _ys(points: Sequence[ModelPoint]) -> list[float]:
+    """Return the values of y, which each point of a comparison has."""
+    return [point.y.value or 0.0 for point in points]
 
 
 def _points(comparison: Across, names: Sequence[str], x: Axis, y: Axis) -> list[Mark]:
     """Return one mark per model in its colour, or equal points with their names for more models than colours."""
     points, titles = comparison.points, (comparison.x_title, comparison.y_title)
-    if len(points) <= len(MODELS):
-        return [
-            mark
-            for role, name, point in zip(MODELS, names, points, strict=False)
-            for mark in _point(role, name, [name], [point], titles)
-        ]
-    return [
-        *_point("ink", "", names, points, titles),
-        *(_names(points, names, x, y) if len(points) <= MOST_NAMED else ()),
-    ]
+    if len(points) > len(MODELS):
+        marks = _point("ink", "", names, points, titles)
+        return [*marks, *_names(points, names, x, y)] if len(points) <= MOST_NAMED else marks
+    marks = []
+    for role, name, point in zip(MODELS, names, points, strict=False):
+        marks += _point(role, name, [name], [point], titles)
+    return marks
 
 
 def _names(points: Sequence[ModelPoint], names: Sequence[str], x: Axis, y: Axis) -> list[Words]:
     """Return the names next to their points, without names that would touch another point or name."""
-    coordinates = [*map(_coordinates, points)]
-    shares = [(x.share(across), y.share(up)) for across, up in coordinates]
-    occupied_boxes = [LabelBox(across - POINT, up - POINT, across + POINT, up + POINT) for across, up in shares]
+    coordinates = list(zip(_xs(points), _ys(points), strict=True))
+    places = [(x.share(x_value), y.share(y_value)) for x_value, y_value in coordinates]
+    occupied_boxes = [LabelBox(across - POINT, up - POINT, across + POINT, up + POINT) for across, up in places]
     words = []
-    for name, (x_value, y_value), share in zip(names, coordinates, shares, strict=True):
+    for name, (x_value, y_value), (across, up) in zip(names, coordinates, places, strict=True):
+        width = len(name) * LETTER
         for anchor, lift in SIDES:
-            left = share[0] if anchor == "start" else share[0] - len(name) * LETTER
-            low = share[1] + POINT if lift > 0 else share[1] - POINT - LINE
-            box = LabelBox(left, low, left + len(name) * LETTER, low + LINE)
+            left = across if anchor == "start" else across - width
+            low = up + POINT if lift > 0 else up - POINT - LINE
+            box = LabelBox(left, low, left + width, low + LINE)
             is_inside = box[0] >= 0 and box[2] <= 1 and box[1] >= 0 and box[3] <= 1
             if is_inside and not any(box.touches(other) for other in occupied_boxes):
                 occupied_boxes.append(box)
@@ -110,13 +112,13 @@ def _point(
     role: Role, name: str, names: Sequence[str], points: Sequence[ModelPoint], titles: Sequence[str]
 ) -> list[Mark]:
     """Return points with the bars of their y intervals, and of their x intervals if there are any."""
-    xs, ys = zip(*map(_coordinates, points), strict=True)
-    across, up = (
-        {f"{label}, interval of: {title}": metric for label, metric in zip(names, metrics, strict=True)}
-        for title, metrics in zip(titles, ([point.x for point in points], [point.y for point in points]), strict=True)
-    )
-    upright, lying = intervals(up, xs, role, name), intervals(across, ys, role, "", is_upright=False)
-    return [upright] if all(map(math.isnan, lying.lows)) else [upright, lying]
+    x_title, y_title = titles
+    x_metrics = {f"{label}, interval of: {x_title}": point.x for label, point in zip(names, points, strict=True)}
+    y_metrics = {f"{label}, interval of: {y_title}": point.y for label, point in zip(names, points, strict=True)}
+    upright = intervals(y_metrics, _xs(points), role, name)
+    lying = intervals(x_metrics, _ys(points), role, "", is_upright=False)
+    has_x_intervals = not all(math.isnan(low) for low in lying.lows)
+    return [upright, lying] if has_x_intervals else [upright]
 
 
 def _axis(metrics: Sequence[Metric], title: str) -> Axis:
@@ -133,14 +135,15 @@ def _log_axis(values: Sequence[float], title: str) -> Axis:
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     ticks = [factor * 10.0**power for power in powers for factor in (1, 2, 5)]
     inside = [tick for tick in ticks if low <= tick <= high]
-    return Axis(
-        low=low, high=high, ticks=inside if len(inside) <= MOST_TICKS else inside[::3], label=title, is_log=True
-    )
+    if len(inside) > MOST_TICKS:
+        inside = inside[::3]  # one per power of ten
+    return Axis(low=low, high=high, ticks=inside, label=title, is_log=True)
 
 
 def _title(comparison: Across) -> str:
     # The unit stands at the axis.
-    y_title, x_title = (title.removesuffix(", millions") for title in (comparison.y_title, comparison.x_title))
+    x_title = comparison.x_title.removesuffix(", millions")
+    y_title = comparison.y_title.removesuffix(", millions")
     words = f"{y_title} against {within_sentence(x_title)} of {len(comparison.points)} models"
     if math.isnan(comparison.correlation.value):
         return f"{words}: no rank correlation, as {comparison.correlation.interval.method}."
@@ -149,17 +152,20 @@ def _title(comparison: Across) -> str:
 
 def _correlation(correlation: RankCorrelation) -> str:
     low, high, _ = correlation.interval
-    value, *ends = (fmt.number(number, "correlation") for number in (correlation.value, low, high))
-    return value if low is None else f"{value} ({ends[0]} to {ends[1]})"
+    value = fmt.number(correlation.value, "correlation")
+    if low is None:
+        return value
+    return f"{value} ({fmt.number(low, 'correlation')} to {fmt.number(high, 'correlation')})"
 
 
 def _reading(comparison: Across, names: Sequence[str]) -> list[str]:
     sentences = ["Each point is a model, with 95 % intervals of both where there are some."]
     if comparison.front is not None:
-        of_label = dict(zip((point.label for point in comparison.points), names, strict=True))
+        short_names = {point.label: name for point, name in zip(comparison.points, names, strict=True)}
+        front = fmt.listed([short_names[label] for label in comparison.front])
         sentences.append(
             "On the Pareto front of cost and quality, where no other model is at least as cheap and at least as good,"
-            f" and ahead in one of the two: {fmt.listed([of_label[label] for label in comparison.front])}. The"
+            f" and ahead in one of the two: {front}. The"
             " front is by the values: where intervals overlap, a model near the front may belong to it."
         )
     sentences += comparison.notes
@@ -211,37 +217,32 @@ def robustness(robustness_by_model: Sequence[Sequence[Robustness]], names: Seque
     """
     if len(names) > len(MODELS):
         raise MissingEvidence(f"{len(names)} models are too many for one panel: it has {len(MODELS)} colours")
-    by_shift = {
-        data: {
-            name: estimate
-            for name, of_model in zip(names, robustness_by_model, strict=True)
-            for estimate in of_model
-            if estimate.data == data
-        }
-        for data in SHIFTS
-    }
-    panels = [
-        _shift_panel(data, of_data, line, names, NAMES[baseline])
-        for data, of_data in by_shift.items()
-        if of_data and (line := reference(baseline, data)) is not None
+    named_estimates = [
+        (name, estimate) for name, estimates in zip(names, robustness_by_model, strict=True) for estimate in estimates
     ]
-    first = robustness_by_model[0][0]
-    beyond = sorted(
-        {name for name, of_model in zip(names, robustness_by_model, strict=True) if not of_model[0].is_within}
+    panels = []
+    for data in SHIFTS:
+        of_shift = {name: estimate for name, estimate in named_estimates if estimate.data == data}
+        line = reference(baseline, data) if of_shift else None
+        if line is not None:
+            panels.append(_shift_panel(data, of_shift, line, names, NAMES[baseline]))
+    # Accuracy on ImageNet is the same in all estimates of a model.
+    firsts = {name: estimates[0] for name, estimates in zip(names, robustness_by_model, strict=True)}
+    reading = (
+        "Top-1 accuracy on shifted data against ImageNet accuracy, with 95 % intervals. Effective robustness is the"
+        f" distance to the line of models {NAMES[baseline]}, fitted to the logits of both accuracies (Taori et al.,"
+        " 2020) and drawn with its own confidence band."
     )
-    outside = f" The line is continued to {', '.join(beyond)}, beyond the reference models." if beyond else ""
+    beyond = sorted(name for name, estimate in firsts.items() if not estimate.is_within)
+    if beyond:
+        reading += f" The line is continued to {', '.join(beyond)}, beyond the reference models."
+    first = robustness_by_model[0][0]
+    distance = f"{fmt.percent(abs(first.value))} percentage points {'above' if first.value >= 0 else 'below'}"
     return Chart(
-        title=(
-            f"{names[0]} is {fmt.percent(abs(first.value))} percentage points"
-            f" {'above' if first.value >= 0 else 'below'} the line on {TITLES[first.data]} ({_range(first)})."
-        ),
+        title=f"{names[0]} is {distance} the line on {TITLES[first.data]} ({_range(first)}).",
         panels=panels,
         n_columns=min(2, len(panels)),
-        reading=(
-            "Top-1 accuracy on shifted data against ImageNet accuracy, with 95 % intervals. Effective robustness is the"
-            f" distance to the line of models {NAMES[baseline]}, fitted to the logits of both accuracies (Taori et al.,"
-            f" 2020) and drawn with its own confidence band.{outside}"
-        ),
+        reading=reading,
     )
 
 
@@ -251,28 +252,33 @@ def _shift_panel(
     xs = [*line.original.tolist(), *(estimate.original for estimate in estimates.values())]
     ys = [*line.shifted.tolist(), *(estimate.shifted for estimate in estimates.values())]
     x, y = percent_axis(xs, "ImageNet, %"), percent_axis(ys, "Top-1 accuracy, %")
-    along = np.linspace(max(float(x.low), 0.005), min(float(x.high), 0.995), POINTS)
-    along = along[[y.low <= line.trend.expected(accuracy) <= y.high for accuracy in along.tolist()]]
-    bands = [line.trend.band(accuracy) for accuracy in along.tolist()]
-    panel_marks: list[Mark] = [
+    marks: list[Mark] = [
         Dots(xs=line.original.tolist(), ys=line.shifted.tolist(), role="ink", name=reference_name, is_dense=True),
-        Line(
-            xs=along.tolist(),
-            ys=[line.trend.expected(accuracy) for accuracy in along.tolist()],
-            lows=[low for low, _ in bands],
-            highs=[high for _, high in bands],
-            role="chance",
-            name="their line",
-        ),
+        _trend_line(line, x, y),
     ]
     for role, name in zip(MODELS, names, strict=False):
         if name in estimates:
             estimate = estimates[name]
             low, high = estimate.shifted_low, estimate.shifted_high
-            panel_marks.append(
+            marks.append(
                 Ranges(xs=[estimate.original], ys=[estimate.shifted], lows=[low], highs=[high], role=role, name=name)
             )
-    return Panel(title=TITLES[data], x=x, y=y, marks=panel_marks, aspect=0.8)
+    return Panel(title=TITLES[data], x=x, y=y, marks=marks, aspect=0.8)
+
+
+def _trend_line(line: Reference, x: Axis, y: Axis) -> Line:
+    """Return the line of the reference models with its band, as far as it is inside the plane."""
+    accuracies, expected, lows, highs = list[float](), list[float](), list[float](), list[float]()
+    # Its ends are inside 0 and 1, where logits are finite.
+    for accuracy in np.linspace(max(float(x.low), 0.005), min(float(x.high), 0.995), POINTS).tolist():
+        shifted = line.trend.expected(accuracy)
+        if y.low <= shifted <= y.high:
+            low, high = line.trend.band(accuracy)
+            accuracies.append(accuracy)
+            expected.append(shifted)
+            lows.append(low)
+            highs.append(high)
+    return Line(xs=accuracies, ys=expected, lows=lows, highs=highs, role="chance", name="their line")
 
 
 def _range(estimate: Robustness) -> str:

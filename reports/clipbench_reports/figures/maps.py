@@ -216,9 +216,12 @@ def _components(vectors: Vectors) -> tuple[Float64[np.ndarray, "n 2"], list[floa
     if squares[-1] <= 1e-12 * len(vectors) or len(squares) < 2:
         raise MissingEvidence("all kept vectors are equal, so there is nothing to map")
     flat = vectors @ directions[:, [-1, -2]]
-    # A component's sign is arbitrary: images lie left, and the first of them not below the middle.
+    # A component's sign is arbitrary: images are on the left, and the first of them is not below the middle.
     half = len(vectors) // 2
-    flat *= np.array([1 if flat[:half, 0].mean() <= flat[half:, 0].mean() else -1, 1 if flat[0, 1] >= 0 else -1])
+    if flat[:half, 0].mean() > flat[half:, 0].mean():
+        flat[:, 0] *= -1
+    if flat[0, 1] < 0:
+        flat[:, 1] *= -1
     total = float(np.maximum(squares, 0).sum())
     return flat, [max(0.0, float(squares[k])) / total for k in (-1, -2)]
 
@@ -235,22 +238,26 @@ def modality_map(models: Models, *, projection: str = "pca", seed: int = 0) -> C
 
 def _read_cloud(evidence: Evidence, projection: str, seed: int) -> _Cloud:
     all_names = modalities(metrics_of(evidence))
-    vectors = [_vectors(evidence, name) for name in all_names]
-    if len({len(matrix) for matrix in vectors}) > 1 or len({matrix.shape[1] for matrix in vectors}) > 1:
-        raise evidence.damaged(f"arrays {', '.join(map(quoted, all_names))} of different shapes")
-    chosen = np.array(evenly_spaced(len(vectors[0]), MAX_POINTS), np.int64)
-    parts = [
-        (name, chosen[~np.isnan(matrix[chosen, 0])], matrix) for name, matrix in zip(all_names, vectors, strict=True)
-    ]
-    parts = [part for part in parts if len(part[1])]  # a run keeps no item of a modality without partners
-    names, rows = [name for name, *_ in parts], [part_rows for _, part_rows, _ in parts]
+    matrices = [_vectors(evidence, name) for name in all_names]
+    n_groups, n_dimensions = matrices[0].shape
+    if any(matrix.shape != (n_groups, n_dimensions) for matrix in matrices):
+        raise evidence.damaged(f"arrays {', '.join(quoted(name) for name in all_names)} of different shapes")
+    drawn_groups = np.array(evenly_spaced(n_groups, MAX_POINTS), np.int64)
+    names, rows, vectors = list[str](), list[np.ndarray](), [np.zeros((0, n_dimensions))]
+    for name, matrix in zip(all_names, matrices, strict=True):
+        kept_rows = drawn_groups[~np.isnan(matrix[drawn_groups, 0])]
+        if len(kept_rows):  # a run keeps no item of a modality without partners
+            names.append(name)
+            rows.append(kept_rows)
+            vectors.append(matrix[kept_rows])
     if projection == OF_IMAGES_AND_TEXTS and len(names) > 2:
         raise UsageError(f"{option('projection', projection)} maps two modalities: got {len(names)}")
-    stack = np.concatenate([np.zeros((0, vectors[0].shape[1])), *(matrix[part_rows] for _, part_rows, matrix in parts)])
+    stack = np.concatenate(vectors)
     if len(stack) < 2:
         raise MissingEvidence(f"the run kept {fmt.counted(len(stack), 'vector')}, expected two or more")
-    ids = _ids(evidence, "group_id", len(vectors[0]), "groups").astype(str).tolist()
-    return _Cloud(_with_modality_names(PROJECTIONS[projection](stack, seed), names), names, rows, ids)
+    flat = _with_modality_names(PROJECTIONS[projection](stack, seed), names)
+    ids = _ids(evidence, "group_id", n_groups, "groups").astype(str).tolist()
+    return _Cloud(flat, names, rows, ids)
 
 
 def _vectors(evidence: Evidence, name: str) -> Float32[np.ndarray, "n dim"]:
@@ -277,15 +284,18 @@ def _with_modality_names(flat: Flat, names: Sequence[str]) -> Flat:
 
 def _dots(cloud: _Cloud) -> list[Mark]:
     marks: list[Mark] = []
-    clouds = np.split(cloud.flat.coordinates, np.cumsum([len(rows) for rows in cloud.rows])[:-1])
+    ends_of_modalities = np.cumsum([len(rows) for rows in cloud.rows])
+    coordinates = np.split(cloud.flat.coordinates, ends_of_modalities[:-1])
     if len(cloud.names) == 2:
-        (of_first, first), (of_second, second) = zip(cloud.rows, clouds, strict=True)
-        _, left, right = np.intersect1d(of_first, of_second, return_indices=True)
+        first_rows, second_rows = cloud.rows
+        _, left, right = np.intersect1d(first_rows, second_rows, return_indices=True)  # the groups that both have
         joined = evenly_spaced(len(left), MAX_LINES)
-        marks.append(Threads(starts=first[left[joined]], ends=second[right[joined]], name="pair"))
+        starts, ends = coordinates[0][left[joined]], coordinates[1][right[joined]]
+        marks.append(Threads(starts=starts, ends=ends, name="pair"))
+    own_roles: dict[str, Role] = {"image": "image", "text": "text"}
     unused_roles = iter(ROLES * len(cloud.names))
-    for name, rows, points in zip(cloud.names, cloud.rows, clouds, strict=True):
-        role: Role = "image" if name == "image" else "text" if name == "text" else next(unused_roles)
+    for name, rows, points in zip(cloud.names, cloud.rows, coordinates, strict=True):
+        role = own_roles[name] if name in own_roles else next(unused_roles)
         ids = [cloud.ids[row] for row in rows.tolist()]
         xs, ys = points.T.tolist()
         marks.append(Dots(xs=xs, ys=ys, role=role, name=name.replace("_", " "), ids=ids, is_dense=True))
@@ -293,6 +303,6 @@ def _dots(cloud: _Cloud) -> list[Mark]:
 
 
 def _items_drawn(cloud: _Cloud) -> str:
-    counts = ", ".join(f"{fmt.count(len(rows))} of {name}" for name, rows in zip(cloud.names, cloud.rows, strict=True))
+    counts = [f"{fmt.count(len(rows))} of {name}" for name, rows in zip(cloud.names, cloud.rows, strict=True)]
     joined = " A grey line joins two that belong together." if len(cloud.names) == 2 else ""
-    return f"Items drawn: {counts}.{joined}"
+    return f"Items drawn: {', '.join(counts)}.{joined}"

@@ -54,19 +54,17 @@ def _panels(cosines: Float64[np.ndarray, "n n"], scale: float) -> list[Panel]:
     n = len(cosines)
     low, high = _median_of_others(cosines), float(cosines.max())
     depths = np.clip((cosines - low) / (high - low), 0, 1) if high > low else np.zeros((n, n))
-    by_row, by_column = softmax(scale * cosines, axis=1), softmax(scale * cosines, axis=0)
-    parts = zip(TITLES, (depths, by_row, by_column), (cosines, by_row, by_column), strict=True)
-    return [
-        Panel(
-            title=title,
-            x=Axis(low=0, high=n, ticks=[n / 2], names=["texts"]),
-            y=Axis(low=n, high=0, ticks=[n / 2], names=["images"]),
-            marks=[Cells(depths=shades, values=values, is_percent=title != TITLES[0], name=title)],
-            aspect=1.0,
-            has_grid=False,
-        )
-        for title, shades, values in parts
+    by_row = softmax(scale * cosines, axis=1)
+    by_column = softmax(scale * cosines, axis=0)
+    cosine_title, row_title, column_title = TITLES
+    matrices = [
+        Cells(depths=depths, values=cosines, name=cosine_title),
+        Cells(depths=by_row, values=by_row, is_percent=True, name=row_title),
+        Cells(depths=by_column, values=by_column, is_percent=True, name=column_title),
     ]
+    x = Axis(low=0, high=n, ticks=[n / 2], names=["texts"])
+    y = Axis(low=n, high=0, ticks=[n / 2], names=["images"])
+    return [Panel(title=cells.name, x=x, y=y, marks=[cells], aspect=1.0, has_grid=False) for cells in matrices]
 
 
 def _median_of_others(cosines: Float64[np.ndarray, "n n"]) -> float:
@@ -77,13 +75,15 @@ def _state(matrix: Float64[np.ndarray, "n n"], scale: float) -> Statement:
     from scipy.special import softmax
 
     n = len(matrix)
-    diagonal, rest = float(np.diag(matrix).mean()), float((matrix.sum() - np.trace(matrix)) / (n * n - n))
+    of_pairs = np.diag(matrix)
+    diagonal, rest = float(of_pairs.mean()), float((matrix.sum() - np.trace(matrix)) / (n * n - n))
     off_diagonal = np.where(np.eye(n, dtype=bool), -np.inf, matrix)
-    lit = int((np.diag(matrix) > off_diagonal.max(axis=1)).sum())
-    by_row, by_column = (fmt.percent(float(np.diag(softmax(scale * matrix, axis=axis)).mean())) for axis in (1, 0))
+    n_highest = int((of_pairs > off_diagonal.max(axis=1)).sum())
+    by_row = fmt.percent(float(np.diag(softmax(scale * matrix, axis=1)).mean()))
+    by_column = fmt.percent(float(np.diag(softmax(scale * matrix, axis=0)).mean()))
     return Statement(
         subject="Rows in which the true pair, on the diagonal, has the highest cosine",
-        value=f"{lit} of {n}",
+        value=f"{n_highest} of {n}",
         reading=(
             f"{n} pairs: median {fmt.number(_median_of_others(matrix), 'cosine')}, highest"
             f" {fmt.number(float(matrix.max()), 'cosine')}, logit scale {fmt.significant(scale)}. The mean cosine of"
@@ -93,7 +93,7 @@ def _state(matrix: Float64[np.ndarray, "n n"], scale: float) -> Statement:
     )
 
 
-CONE, DRAWN_BY_PAIR, BY_DIRECTION = "cone", ("gap", "pair_cosine", "separability"), "recall@1"
+CONE, BY_DIRECTION = "cone", "recall@1"
 MAX_BOUNDED, MAX_WRITTEN = 3, 6
 """Modalities up to which the cells have their intervals, and their values, written in them."""
 MOST_LETTERS = 26
@@ -116,22 +116,16 @@ class Matrix(NamedTuple):
 def modality_matrices(models: Models) -> Chart:
     """Return gap, cosines, recall@1 and separability of every two modalities, a matrix each."""
     by_model = read_each(models, metrics_of)
-    bounded = ""
-    if any(len(modalities(metrics)) <= MAX_BOUNDED for metrics in by_model.all):
-        bounded = " Brackets, where they fit, hold separate 95 % intervals: about one in twenty misses the true value."
     panels = by_model.map(lambda metrics: matrix_panels(_with_spaces(modalities(metrics)), _matrices(metrics)))
-    return chart(
-        [side_by_side(panels, keys=_TITLES)],
-        by_model.map(_state_modalities),
-        n_columns=2,
-        reading=(
-            "Gap: the distance between the mean vectors of two modalities. Cosines: the mean of matched pairs, and"
-            " on the diagonal the mean of two different items of the modality. R@1: the fraction of the row’s items"
-            " whose partner in the column comes first. "
-            "Separability: the accuracy of a linear classifier that separates the two, 50 % by chance."
-        )
-        + bounded,
+    reading = (
+        "Gap: the distance between the mean vectors of two modalities. Cosines: the mean of matched pairs, and"
+        " on the diagonal the mean of two different items of the modality. R@1: the fraction of the row’s items"
+        " whose partner in the column comes first. "
+        "Separability: the accuracy of a linear classifier that separates the two, 50 % by chance."
     )
+    if any(len(modalities(metrics)) <= MAX_BOUNDED for metrics in by_model.all):
+        reading += " Brackets, where they fit, hold separate 95 % intervals: about one in twenty misses the true value."
+    return chart([side_by_side(panels, keys=_TITLES)], by_model.map(_state_modalities), n_columns=2, reading=reading)
 
 
 def modalities(metrics: Mapping[str, Metric]) -> list[str]:
@@ -163,22 +157,24 @@ def _matrices(metrics: Mapping[str, Metric]) -> list[Matrix]:
         for row, first in enumerate(names):
             for column in range(row + 1, len(names)):
                 metric = metrics.get(f"{first}-{names[column]}/{kind}")
-                pair_metrics |= {} if metric is None else {(row, column): metric, (column, row): metric}
+                if metric is not None:
+                    pair_metrics[row, column] = pair_metrics[column, row] = metric
         return pair_metrics
 
     cones = {(row, row): metrics[f"{name}/{CONE}"] for row, name in enumerate(names)}
-    directed = {
-        (row, column): metrics[key]
-        for row, source in enumerate(names)
-        for column, target in enumerate(names)
-        if (key := f"{source}-to-{target}/{BY_DIRECTION}") in metrics
-    }
-    gap, cosine, separability = map(of_pairs, DRAWN_BY_PAIR)
+    recalls: dict[tuple[int, int], Metric] = {}
+    for row, source in enumerate(names):
+        for column, target in enumerate(names):
+            metric = metrics.get(f"{source}-to-{target}/{BY_DIRECTION}")
+            if metric is not None:
+                recalls[row, column] = metric
+    gap_title, cosine_title, recall_title, separability_title = _TITLES
+    # A gap is at most 2, and a separability of one half is chance. The root makes small recalls visible.
     return [
-        Matrix(_TITLES[0], gap, lambda value: value / 2),
-        Matrix(_TITLES[1], cosine | cones, lambda value: value),
-        Matrix(_TITLES[2], directed, lambda value: value**0.5),
-        Matrix(_TITLES[3], separability, lambda value: 2 * value - 1),
+        Matrix(gap_title, of_pairs("gap"), lambda value: value / 2),
+        Matrix(cosine_title, of_pairs("pair_cosine") | cones, lambda value: value),
+        Matrix(recall_title, recalls, lambda value: value**0.5),
+        Matrix(separability_title, of_pairs("separability"), lambda value: 2 * value - 1),
     ]
 
 
@@ -188,17 +184,12 @@ _TITLES = ("Gap", "Cosine", "R@1, %", "Separability, %")
 def matrix_panels(names: Sequence[str], matrices: Sequence[Matrix]) -> list[Panel]:
     """Return a panel for each matrix, with the same names for its rows and its columns."""
     words = [shorten(name, NAME_LENGTH) for name in names]
-    n, ticks = len(names), [index + 0.5 for index in range(len(names))]
-    is_turned = sum(map(len, words)) > MOST_LETTERS
+    n = len(names)
+    middles = [index + 0.5 for index in range(n)]
+    x = Axis(low=0, high=n, ticks=middles, names=words, is_turned=sum(len(word) for word in words) > MOST_LETTERS)
+    y = Axis(low=n, high=0, ticks=middles, names=words)
     return [
-        Panel(
-            title=matrix.title,
-            x=Axis(low=0, high=n, ticks=ticks, names=words, is_turned=is_turned),
-            y=Axis(low=n, high=0, ticks=ticks, names=words),
-            marks=[_cells(matrix, words)],
-            aspect=0.8,
-            has_grid=False,
-        )
+        Panel(title=matrix.title, x=x, y=y, marks=[_cells(matrix, words)], aspect=0.8, has_grid=False)
         for matrix in matrices
     ]
 
@@ -212,7 +203,8 @@ def _cells(matrix: Matrix, names: Sequence[str]) -> Cells:
             continue
         values[row, column] = metric.value
         depths[row, column] = FULL * min(1.0, max(0.0, matrix.depth(metric.value)))
-        written += [(row, column, _cell_words(metric, has_bounds=n <= MAX_BOUNDED))] if n <= MAX_WRITTEN else []
+        if n <= MAX_WRITTEN:
+            written.append((row, column, _cell_words(metric, has_bounds=n <= MAX_BOUNDED)))
     is_percent = matrix.title.endswith("%")
     return Cells(
         depths=depths, values=values, is_percent=is_percent, names=(names, names), words=written, name=matrix.title
@@ -221,35 +213,50 @@ def _cells(matrix: Matrix, names: Sequence[str]) -> Cells:
 
 def _cell_words(metric: Metric, *, has_bounds: bool) -> str:
     """Return a value as it fits into a cell, and its interval on a second line."""
-    value, low, high = (
-        "" if bound is None else fmt.percent(bound) if metric.unit == "fraction" else f"{bound:.2f}".replace("-", "−")
-        for bound in (metric.value, metric.low, metric.high)
-    )
-    return f"{value}\n[{low}, {high}]" if has_bounds and low and high else value
+    value = _cell_number(metric.value, metric.unit)
+    if not has_bounds or metric.low is None or metric.high is None:
+        return value
+    return f"{value}\n[{_cell_number(metric.low, metric.unit)}, {_cell_number(metric.high, metric.unit)}]"
+
+
+def _cell_number(value: float | None, unit: str) -> str:
+    if value is None:
+        return ""
+    return fmt.percent(value) if unit == "fraction" else f"{value:.2f}".replace("-", "−")
 
 
 def _state_modalities(metrics: Mapping[str, Metric]) -> Statement:
-    names = modalities(metrics)
-    gaps = [metric.value for name, metric in metrics.items() if is_in_subset(name, "gap") and metric.value is not None]
+    gaps = _gaps(metrics)
     recall = metrics.get("mean_recall@1")
-    mean_recall = "" if recall is None or recall.value is None else f"{fmt.percent(recall.value)} %"
-    values = [mean_recall] if mean_recall else []
+    values = []
     if gaps:
-        ends = dict.fromkeys(fmt.number(gap, "distance") for gap in (min(gaps), max(gaps)))
-        recalls = [f"mean R@1 over all directions {value}" for value in values]
-        values = [f"{'gaps' if len(gaps) > 1 else 'a gap'} of {' to '.join(ends)}", *recalls]
-    return Statement(
-        subject=modality_list(paired_modalities(names, metrics)), value="; ".join(values) or "no pairs, no gap"
-    )
+        ends = dict.fromkeys(fmt.number(gap, "distance") for gap in (min(gaps.values()), max(gaps.values())))
+        values.append(f"{'gaps' if len(gaps) > 1 else 'a gap'} of {' to '.join(ends)}")
+    if recall is not None and recall.value is not None:
+        mean_recall = f"{fmt.percent(recall.value)} %"
+        values.append(f"mean R@1 over all directions {mean_recall}" if gaps else mean_recall)
+    subject = modality_list(paired_modalities(modalities(metrics), metrics))
+    return Statement(subject=subject, value="; ".join(values) or "no pairs, no gap")
+
+
+def _gaps(metrics: Mapping[str, Metric]) -> dict[str, float]:
+    """Return the gaps that are defined, by the two modalities."""
+    return {
+        subset_of(name): metric.value
+        for name, metric in metrics.items()
+        if is_in_subset(name, "gap") and metric.value is not None
+    }
 
 
 def paired_modalities(names: Sequence[str], metrics: Mapping[str, Metric]) -> list[str]:
     """Return the modalities with a gap to another one, so with partners, or all if no modality has one."""
-    with_gap = {
-        subset_of(name) for name, metric in metrics.items() if is_in_subset(name, "gap") and metric.value is not None
-    }
-    pairs = [(first, second) for first in names for second in names if f"{first}-{second}" in with_gap]
-    return [name for name in names if any(name in pair for pair in pairs)] or list(names)
+    gaps = _gaps(metrics)
+    with_partner: set[str] = set()
+    for first in names:
+        for second in names:
+            if f"{first}-{second}" in gaps:
+                with_partner |= {first, second}
+    return [name for name in names if name in with_partner] or list(names)
 
 
 def modality_list(names: Sequence[str]) -> str:
@@ -259,31 +266,28 @@ def modality_list(names: Sequence[str]) -> str:
 
 def representational_similarity(comparison: SimilarityMatrix, names: Sequence[str]) -> Chart:
     """Return a matrix of mutual k-NN and one of CKA, of images and of texts, with a row and a column for each model."""
+    matrices = []
+    for modality, noun in NOUNS.items():
+        matrices.append(_matrix(comparison, "mutual_knn", modality, f"k-NN of {noun}, %"))
+    for modality, noun in NOUNS.items():
+        matrices.append(_matrix(comparison, "cka", modality, f"CKA of {noun}"))
     return Chart(
         title=_title(comparison),
-        panels=matrix_panels(names, [_matrix(comparison, *panel_spec) for panel_spec in MATRICES]),
+        panels=matrix_panels(names, matrices),
         n_columns=2,
         reading=" ".join(_reading(comparison)),
     )
 
 
 NOUNS = {"image": "images", "text": "texts"}
-MATRICES = [
-    (measure, modality, f"{title} of {noun}{unit}")
-    for measure, title, unit in (("mutual_knn", "k-NN", ", %"), ("cka", "CKA", ""))
-    for modality, noun in NOUNS.items()
-]
-"""Measure, modality and title of each panel."""
 
 
 def _matrix(comparison: SimilarityMatrix, measure: str, modality: str, title: str) -> Matrix:
-    cells = {
-        position: similarity.measures[measure]
-        for (row, column), similarities in comparison.by_pair.items()
-        for similarity in similarities
-        if similarity.modality == modality
-        for position in ((row, column), (column, row))
-    }
+    cells: dict[tuple[int, int], Metric] = {}
+    for (row, column), similarities in comparison.by_pair.items():
+        for similarity in similarities:
+            if similarity.modality == modality:
+                cells[row, column] = cells[column, row] = similarity.measures[measure]
     unit = next(iter(cells.values())).unit
     diagonal = {(row, row): Metric(value=1.0, unit=unit) for row in range(len(comparison.labels))}
     return Matrix(title, cells | diagonal, lambda value: value)
@@ -292,19 +296,17 @@ def _matrix(comparison: SimilarityMatrix, measure: str, modality: str, title: st
 def _title(comparison: SimilarityMatrix) -> str:
     """Return the range of the mutual k-NN of images, and of texts, in a sentence, without undefined values."""
     ranges = []
+    all_similarities = [similarity for similarities in comparison.by_pair.values() for similarity in similarities]
     for modality, noun in NOUNS.items():
-        values = [
-            similarity.mutual_knn.value
-            for similarities in comparison.by_pair.values()
-            for similarity in similarities
-            if similarity.modality == modality and similarity.mutual_knn.value is not None
-        ]
+        shared = [similarity.mutual_knn.value for similarity in all_similarities if similarity.modality == modality]
+        values = [value for value in shared if value is not None]
         if values:
             ends = dict.fromkeys(f"{fmt.percent(end)} %" for end in (min(values), max(values)))
             ranges.append(f"{' to '.join(ends)} of the nearest {noun}")
     if not ranges:
         return "Mutual k-NN of the models is undefined."
-    return f"{'The two' if len(comparison.labels) == 2 else 'Pairs of'} models share {' and '.join(ranges)}."
+    subject = "The two models" if len(comparison.labels) == 2 else "Pairs of models"
+    return f"{subject} share {' and '.join(ranges)}."
 
 
 def _reading(comparison: SimilarityMatrix) -> list[str]:
@@ -321,5 +323,6 @@ def _reading(comparison: SimilarityMatrix) -> list[str]:
         ),
         "Alike is not better.",
     ]
-    sentences += ["Brackets, where they fit, hold 95 % intervals."] if len(comparison.labels) <= MAX_BOUNDED else []
+    if len(comparison.labels) <= MAX_BOUNDED:
+        sentences.append("Brackets, where they fit, hold 95 % intervals.")
     return [*sentences, *(f"Not drawn: {reason}." for reason in comparison.left_out)]

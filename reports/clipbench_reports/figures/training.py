@@ -10,7 +10,7 @@ from clipbench.results.record import EvaluationRecord
 from clipbench.results.run import Run
 from clipbench.results.titles import full_title, headlines, within_sentence
 from clipbench.training.history import History
-from clipbench_reports.drawing.facets import Statement, chart, facets
+from clipbench_reports.drawing.facets import Panels, Statement, chart, facets
 from clipbench_reports.drawing.marks import Chart, Line, Panel, Role, fraction_axis, nice_axis, tight_axis
 from clipbench_reports.evidence import ByModel, MissingEvidence, ModelKey
 from clipbench_reports.figures.shared import MAX_DOTTED
@@ -49,33 +49,38 @@ def track(histories: Sequence[History], labels: Sequence[str]) -> Chart:
             y = fraction_axis(label) if label == RECALL else nice_axis([0, *ys], label, n_steps=3)
             parts.append(facets(Panel(x=x, y=y, aspect=0.42), lines))
     if not by_model.is_joint:  # of panels under each other, the last has the label of the axis
-        bare = [
-            part._replace(panels=[replace(panel, x=replace(x, label="")) for panel in part.panels]) for part in parts
-        ]
-        parts = [*bare[:-1], parts[-1]]
+        parts = [*(_without_x_label(part) for part in parts[:-1]), parts[-1]]
     return chart(parts, claims, reading="")
 
 
+def _without_x_label(part: Panels) -> Panels:
+    return part._replace(panels=[replace(panel, x=replace(panel.x, label="")) for panel in part.panels])
+
+
 def _lines(history: History, scalars: Mapping[str, tuple[str, Role]]) -> list[Line]:
-    return [
-        replace(line, role=role, name=words) for name, (words, role) in scalars.items() for line in _line(history, name)
-    ]
+    lines = []
+    for scalar, (words, role) in scalars.items():
+        lines += [replace(line, role=role, name=words) for line in _line(history, scalar)]
+    return lines
 
 
 def _state(history: History) -> Statement:
     if len(history.steps) < 2:
         raise MissingEvidence(f"{history.label} was measured at one step only: a track needs two or more")
-    gaps, notes = _line(history, "gap"), [f"{note}." for note in history.notes]
+    gaps = _line(history, "gap")
     if not gaps:
         raise MissingEvidence(f"{history.label} holds no gap: measure modality-gap on its checkpoints")
-    first, last = (fmt.number(gaps[0].ys[k], "distance") for k in (0, -1))
-    steps = [fmt.count(gaps[0].xs[k]) for k in (0, -1)]
-    recalls = [line.ys for line in _line(history, "image_retrieval_recall@1")]
-    recall = f", text-to-image R@1 {fmt.percent(recalls[0][0])} and {fmt.percent(recalls[0][-1])} %" if recalls else ""
+    steps, values = gaps[0].xs, gaps[0].ys
+    value = f"{fmt.number(values[0], 'distance')} and {fmt.number(values[-1], 'distance')}"
+    recalls = _line(history, "image_retrieval_recall@1")
+    if recalls:
+        shares = recalls[0].ys
+        value += f", text-to-image R@1 {fmt.percent(shares[0])} and {fmt.percent(shares[-1])} %"
+    measured = f"Measured at {fmt.counted(len(history.steps), 'step')} of the training."
     return Statement(
-        subject=f"The gap at step {steps[0]} and at step {steps[1]}",
-        value=f"{first} and {last}{recall}",
-        reading=" ".join([f"Measured at {fmt.counted(len(history.steps), 'step')} of the training.", *notes]),
+        subject=f"The gap at step {fmt.count(steps[0])} and at step {fmt.count(steps[-1])}",
+        value=value,
+        reading=" ".join([measured, *(f"{note}." for note in history.notes)]),
     )
 
 
@@ -89,21 +94,22 @@ def progress(history: History, runs: Sequence[Run], titles: Mapping[str, str]) -
         raise MissingEvidence(f"{history.label} was measured at one step only: progress needs two or more")
     measured = [record for run in runs for record in run.result.evaluations if record.status == "ok"]
     records = list({record.name: record for record in reversed(measured)}.values())[::-1]  # the first of each
-    names_data = len({record.dataset.id for record in records}) > 1
+    has_many_data = len({record.dataset.id for record in records}) > 1
     panels = []
     for record in records:
-        name = titles.get(record.task, record.task) + (f" on {record.dataset.id}" if names_data else "")
-        panels += _progress_panel(history, record, name)
+        title = titles.get(record.task, record.task)
+        if has_many_data:
+            title += f" on {record.dataset.id}"
+        panels += _progress_panel(history, record, title)
     if not panels:
         raise MissingEvidence(f"{history.label} holds no metrics of evaluations")
     n_columns = min(3, len(panels))
-    last_row = range(len(panels) - n_columns, len(panels))
-    ends = (fmt.count(history.steps[k]) for k in (0, -1))
+    n_above = len(panels) - n_columns  # only the last row has the label of the axis
+    panels[:n_above] = [replace(panel, x=replace(panel.x, label="")) for panel in panels[:n_above]]
+    first, last = fmt.count(history.steps[0]), fmt.count(history.steps[-1])
     return Chart(
-        title=f"Headline metrics at {len(history.steps)} steps of one training, {' to '.join(ends)}.",
-        panels=[
-            panel if k in last_row else replace(panel, x=replace(panel.x, label="")) for k, panel in enumerate(panels)
-        ],
+        title=f"Headline metrics at {len(history.steps)} steps of one training, {first} to {last}.",
+        panels=panels,
         n_columns=n_columns,
         reading=" ".join(["Fractions in percent.", *(f"{note}." for note in history.notes)]),
     )
@@ -123,10 +129,13 @@ def _progress_panel(history: History, record: EvaluationRecord, evaluation: str)
 def _line(history: History, name: str) -> list[Line]:
     """Return the line of a scalar of the first evaluation of its task, empty if there is no such scalar."""
     task = "retrieval" if name in SCALARS[RECALL] else "modality-gap"
-    keys = (key for key in history.values if isinstance(key, MetricName) and key.task == task)
-    full = name if name in history.values else next((key for key in keys if key.metric == name), None)
-    values = history.values[full] if full is not None else []
-    points = [(x, y) for x, y in zip(history.steps, values, strict=full is not None) if y is not None]
+    keys: list[str] = [name] if name in history.values else []
+    for key in history.values:
+        if isinstance(key, MetricName) and key.task == task and key.metric == name:
+            keys.append(key)
+    if not keys:
+        return []
+    points = [(x, y) for x, y in zip(history.steps, history.values[keys[0]], strict=True) if y is not None]
     if not points:
         return []
     xs, ys = [x for x, _ in points], [y for _, y in points]

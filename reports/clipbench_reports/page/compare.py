@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
@@ -96,49 +96,44 @@ def compare_html(
         swap: address of the page on which base and candidate change places, empty to offer none.
         chain: the steps from the base to the only candidate, None if there are none.
     """
-    explained = [
-        explanation_part(explanation, [runs[0], candidate])
-        for explanation, candidate in zip(explanations, runs[1:], strict=False)
-        if explanation is not None and runs[0] is not None and candidate is not None
-    ]
-    steps = None if chain is None else {"figures": staircases(chain), "table": Markup(as_html(chain.table(), "claims"))}
+    base, *candidates = runs
+    explained = []
+    for explanation, candidate in zip(explanations, candidates, strict=False):
+        if explanation is not None and base is not None and candidate is not None:
+            explained.append(explanation_part(explanation, [base, candidate]))
     context = _context(comparisons, runs)
+    steps = None
     if chain is not None:
+        steps = {"figures": staircases(chain), "table": Markup(as_html(chain.table(), "claims"))}
         context["contents"] = [SUMMARY, Heading("chain", "Step by step"), *context["contents"][1:]]
     return render_template("compare.html.j2", **context, swap=swap, explanations=explained, chain=steps)
 
 
+class _Model(NamedTuple):
+    """A model of the page: its name there, and its run, None for results of another tool."""
+
+    name: str
+    run: Run | None
+
+
 def _context(comparisons: Sequence[Comparison], runs: Sequence[Run | None]) -> dict[str, Any]:
     names = last_parts([comparisons[0].base, *(comparison.candidate for comparison in comparisons)])
-    budget = PageBudget(MAX_BYTES)
-    clipbench_runs = [run for run in runs if run is not None]
-    labels = [name for name, run in zip(names, runs, strict=True) if run is not None]
+    models = [_Model(name, run) for name, run in zip(names, runs, strict=True)]
+    base, *candidates = models
     ids = [evaluation_anchors(comparison, index, len(comparisons)) for index, comparison in enumerate(comparisons)]
+    budget = PageBudget(MAX_BYTES)
+    parts = []
+    for comparison, anchors_by_name, candidate in zip(comparisons, ids, candidates, strict=True):
+        parts.append(_part(comparison, anchors_by_name, base, candidate, budget))
     rows, reach = difference_rows(comparisons, ids)
-    parts = [
-        _part(comparison, anchors_by_name, (names[0], name), (runs[0], run), budget)
-        for comparison, anchors_by_name, name, run in zip(comparisons, ids, names[1:], runs[1:], strict=True)
-    ]
-    if len(parts) > 1:
-        sections = [Heading(f"c{position}", name) for position, name in enumerate(names[1:], 1)]
-    else:
-        sections = task_headings(
-            Heading(evaluation["anchor"], evaluation["title"], evaluation["data"])
-            for evaluation in parts[0]["evaluations"]
-        )
+    measured = [(position, model.name, model.run) for position, model in enumerate(models) if model.run is not None]
+    clipbench_runs = [run for _, _, run in measured]
     return {
         **assets("compare", "explanation"),
         "prints_all": False,
         "training": [],
-        "models": [
-            {
-                "label": name,
-                "name": name,
-                "facts": headline_facts(run) if run else "results without samples: values only",
-            }
-            for name, run in zip(names, runs, strict=True)
-        ],
-        "contents": [SUMMARY, *sections, PROVENANCE],
+        "models": [{"label": model.name, "name": model.name, "facts": _facts(model.run)} for model in models],
+        "contents": [SUMMARY, *_headings(parts), PROVENANCE],
         "created": moment(max(run.result.created for run in clipbench_runs)) if clipbench_runs else "",
         "glyphs": tables.VERDICTS,
         "rows": rows,
@@ -146,69 +141,99 @@ def _context(comparisons: Sequence[Comparison], runs: Sequence[Run | None]) -> d
         "overview": overview_html(comparisons, names, ids) if len(comparisons) > 1 else "",
         "parts": parts,
         "citations": citations(clipbench_runs),
-        "costs": cost_tables([run.result for run in clipbench_runs], labels),
-        "origins": [origin(run, names[index], index) for index, run in enumerate(runs) if run is not None],
+        "costs": cost_tables([run.result for run in clipbench_runs], [name for _, name, _ in measured]),
+        "origins": [origin(run, name, position) for position, name, run in measured],
     }
 
 
-Pair = tuple[str, str]
+def _facts(run: Run | None) -> str:
+    return headline_facts(run) if run else "results without samples: values only"
+
+
+def _headings(parts: Sequence[Mapping[str, Any]]) -> list[Heading]:
+    """Return a heading for each candidate, or for each evaluation of the only one."""
+    if len(parts) > 1:
+        return [Heading(f"c{position}", part["label"]) for position, part in enumerate(parts, 1)]
+    evaluations = parts[0]["evaluations"]
+    return task_headings(
+        Heading(evaluation["anchor"], evaluation["title"], evaluation["data"]) for evaluation in evaluations
+    )
 
 
 def _part(
-    comparison: Comparison,
-    anchors: Mapping[str, str],
-    names: Pair,
-    runs: tuple[Run | None, Run | None],
-    budget: PageBudget,
+    comparison: Comparison, anchors: Mapping[str, str], base: _Model, candidate: _Model, budget: PageBudget
 ) -> dict[str, Any]:
-    base, candidate = runs
-    evaluations = tables.by_evaluation(comparison.differences)
-    relabelled, changed = {}, []
-    if base and candidate:
-        # They are few, and first to have room for their images.
-        relabelled = {name: relabelled_parts(comparison, name, (base, candidate), budget) for name in evaluations}
-        changed = list(flipped_samples(comparison, base, candidate, budget))
-    fractions = [difference for difference in comparison.differences if difference.base.unit == "fraction"]
-    axis = replace(difference_axis(fractions, n_steps=4), label="Percentage points")
-    reported, passed = comparison.gate.with_status(*REPORTED), comparison.gate.with_status(*QUIET)
+    """Return what the template shows of a candidate.
+
+    Args:
+        anchors: the ids of the candidate's evaluations, by name.
+    """
     severity = tables.rating(comparison)
+    verdict_summaries = [_verdict_summary(comparison, verdict, anchors) for verdict in tables.VERDICTS]
+    tally = tables.tally(comparison.differences)
+    by_evaluation = tables.by_evaluation(comparison.differences)
     return {
-        "label": names[1],
-        "title": f"{names[1]} against {names[0]}",
+        "label": candidate.name,
+        "title": f"{candidate.name} against {base.name}",
         "standing": severity,
         "glyph": GLYPHS[severity],
         "word": comparison.verdict.capitalize(),
         "reason": comparison.reason,
-        "gate_counts": comparison.gate.counts,
-        "gate_glyph": _gate_glyph(comparison.gate),
-        "gate": gate_html(reported[:MOST_OUTCOMES]) if reported else "",
-        "more_gate": gate_html([*reported[MOST_OUTCOMES:], *passed]) if reported[MOST_OUTCOMES:] or passed else "",
-        "n_more_gate": len(reported[MOST_OUTCOMES:]) + len(passed),
-        "tally": tables.tally(comparison.differences),
-        "verdicts": [line for verdict in tables.VERDICTS if (line := _verdict_summary(comparison, verdict, anchors))],
-        "ungated": [sentence_case(line) for line in tables.ungated_lines(comparison.gate)],
+        **_gate_parts(comparison.gate),
+        "tally": tally,
+        "verdicts": [summary for summary in verdict_summaries if summary],
         "refused": [str(refusal) for refusal in comparison.refused],
         "warnings": comparison.warnings,
         "notes": comparison.notes,
-        "evaluations": [
-            {
-                "anchor": anchors[name],
-                "title": evaluation_title(name),
-                "data": split_evaluation(name).data,
-                "tally": tables.tally(differences),
-                "relabelled": relabelled.get(name, []),
-                "similarity": similarity_html(comparison, name),
-                "flipped": [metric for metric in changed if metric["evaluation"] == name],
-                **_leading_differences(differences, axis, names),
-            }
-            for name, differences in evaluations.items()
-        ],
+        "evaluations": _evaluation_parts(comparison, anchors, base, candidate, budget),
         "n_metrics": len(comparison.differences),
-        "table": difference_html(
-            tables.by_evaluation(comparison.differences) | tables.by_grouping(comparison),
-            tables.tally(comparison.differences),
-        ),
+        "table": difference_html(by_evaluation | tables.by_grouping(comparison), tally),
     }
+
+
+def _gate_parts(gate: GateResult) -> dict[str, object]:
+    """Return the outcomes of the gate, those that need attention first, and folded what is beyond the first few."""
+    reported = gate.with_status(*REPORTED)
+    shown = reported[:MOST_OUTCOMES]
+    folded = [*reported[MOST_OUTCOMES:], *gate.with_status(*QUIET)]
+    return {
+        "gate_counts": gate.counts,
+        "gate_glyph": _gate_glyph(gate),
+        "gate": gate_html(shown) if shown else "",
+        "more_gate": gate_html(folded) if folded else "",
+        "n_more_gate": len(folded),
+        "ungated": [sentence_case(line) for line in tables.ungated_lines(gate)],
+    }
+
+
+def _evaluation_parts(
+    comparison: Comparison, anchors: Mapping[str, str], base: _Model, candidate: _Model, budget: PageBudget
+) -> list[dict[str, object]]:
+    """Return the leading differences of each evaluation, with what other labels change and the samples that changed."""
+    by_evaluation = tables.by_evaluation(comparison.differences)
+    relabelled, changed = {}, []
+    if base.run and candidate.run:
+        runs = (base.run, candidate.run)
+        # They are few, and first to have room for their images.
+        relabelled = {name: relabelled_parts(comparison, name, runs, budget) for name in by_evaluation}
+        changed = list(flipped_samples(comparison, *runs, budget))
+    # One axis for all evaluations of the candidate, so that their differences can be compared by eye.
+    fractions = [difference for difference in comparison.differences if difference.base.unit == "fraction"]
+    axis = replace(difference_axis(fractions, n_steps=4), label="Percentage points")
+    names = (base.name, candidate.name)
+    return [
+        {
+            "anchor": anchors[name],
+            "title": evaluation_title(name),
+            "data": split_evaluation(name).data,
+            "tally": tables.tally(differences),
+            "relabelled": relabelled.get(name, []),
+            "similarity": similarity_html(comparison, name),
+            "flipped": [metric for metric in changed if metric["evaluation"] == name],
+            **_leading_differences(differences, axis, names),
+        }
+        for name, differences in by_evaluation.items()
+    ]
 
 
 def _gate_glyph(gate: GateResult) -> str:
@@ -220,23 +245,22 @@ def _gate_glyph(gate: GateResult) -> str:
 def _verdict_summary(comparison: Comparison, verdict: Verdict, anchors: Mapping[str, str]) -> dict[str, object]:
     """Return the number of metrics with a verdict, and the surest of them with their headings, nothing without any."""
     decided = [difference for difference in comparison.differences if difference.verdict == verdict]
-    surest = interleave(sorted(decided, key=relative_width), lambda difference: difference.evaluation)[
-        : N_NAMED.get(verdict, 0)
-    ]
     if not decided:
         return {}
+    by_certainty = interleave(sorted(decided, key=relative_width), lambda difference: difference.evaluation)
+    named = by_certainty[: N_NAMED.get(verdict, 0)]
     return {
         "glyph": tables.VERDICTS[verdict],
         "count": f"{len(decided)} {tables.TALLIED[verdict]}",
         "surest": [
             (difference.label, tables.difference_text(difference), anchors[difference.evaluation])
-            for difference in surest
+            for difference in named
         ],
-        "n_more": len(decided) - len(surest) if surest else 0,
+        "n_more": len(decided) - len(named) if named else 0,
     }
 
 
-def _leading_differences(differences: Sequence[Difference], axis: Axis, names: Pair) -> dict[str, object]:
+def _leading_differences(differences: Sequence[Difference], axis: Axis, names: tuple[str, str]) -> dict[str, object]:
     """Return the leading differences of an evaluation: a figure if its headline is a fraction, otherwise a table.
 
     ``all_fractions`` is a figure of all fractions, unless the first has them.
@@ -254,19 +278,12 @@ def _leading_differences(differences: Sequence[Difference], axis: Axis, names: P
     return {"figure": replace(figure, reading=reading), "table": "", "all_fractions": all_fractions}
 
 
-def _figure(differences: Sequence[Difference], axis: Axis, names: Pair, title: str) -> Chart:
+def _figure(differences: Sequence[Difference], axis: Axis, names: tuple[str, str], title: str) -> Chart:
     """Return a figure of differences, with the mark of each verdict after the name of its row."""
-    names_of_rows = row_names(differences, two_lines, NAME_LENGTH)
-    rows = [
-        f"{name} {tables.VERDICTS[difference.verdict]}"
-        for name, difference in zip(names_of_rows, differences, strict=True)
-    ]
-    return Chart(
-        title=title,
-        panels=[difference_panel(differences, rows, axis, names)],
-        breadth=BREADTH,
-        reading="",
-    )
+    metrics = row_names(differences, two_lines, NAME_LENGTH)
+    glyphs = [tables.VERDICTS[difference.verdict] for difference in differences]
+    rows = [f"{metric} {glyph}" for metric, glyph in zip(metrics, glyphs, strict=True)]
+    return Chart(title=title, panels=[difference_panel(differences, rows, axis, names)], breadth=BREADTH, reading="")
 
 
 SHOWN = (0, 1, 2, 3, 4, 6, 7, 9, 8)
@@ -281,32 +298,29 @@ def difference_rows(
     The lines have positions on an axis of fractions that all rows share: 0.5 is a difference of zero. The second value
     is the largest difference of the axis, in words.
     """
-    heads: dict[str, dict[int, Difference]] = {}
+    headlines: dict[str, dict[int, Difference]] = {}
+    fractions = []
     for candidate_index, comparison in enumerate(comparisons):
         for evaluation, differences in tables.by_evaluation(comparison.differences).items():
-            heads.setdefault(evaluation, {})[candidate_index] = headline_difference(differences)
-    fractions = [
-        difference
-        for by_candidate in heads.values()
-        for difference in by_candidate.values()
-        if difference.base.unit == "fraction"
-    ]
+            headline = headline_difference(differences)
+            headlines.setdefault(evaluation, {})[candidate_index] = headline
+            if headline.base.unit == "fraction":
+                fractions.append(headline)
     axis = difference_axis(fractions)
     reach = max(abs(axis.low), abs(axis.high)) / 100
-    rows: list[dict[str, object]] = [
-        {
-            "anchor": ids[next(iter(by_candidate))][evaluation],
-            "title": evaluation_title(evaluation),
-            "data": split_evaluation(evaluation).data,
-            "metric": next(iter(by_candidate.values())).title,
-            "direction": arrow(next(iter(by_candidate.values())).base),
-            "lines": [
-                _candidate_line(difference, candidate_index + 1, reach)
-                for candidate_index, difference in by_candidate.items()
-            ],
-        }
-        for evaluation, by_candidate in heads.items()
-    ]
+    rows: list[dict[str, object]] = []
+    for evaluation, by_candidate in headlines.items():
+        first_candidate, first = next(iter(by_candidate.items()))
+        rows.append(
+            {
+                "anchor": ids[first_candidate][evaluation],
+                "title": evaluation_title(evaluation),
+                "data": split_evaluation(evaluation).data,
+                "metric": first.title,
+                "direction": arrow(first.base),
+                "lines": [_candidate_line(headline, index + 1, reach) for index, headline in by_candidate.items()],
+            }
+        )
     return rows, f"{100 * reach:g} pp" if fractions else ""
 
 
@@ -320,7 +334,9 @@ def _candidate_line(difference: Difference, position: int, reach: float) -> dict
     base, candidate, unit = difference.base, difference.candidate, difference.base.unit
 
     def at(value: float | None) -> float | None:
-        return None if value is None or unit != "fraction" else 0.5 + 0.5 * value / reach
+        if value is None or unit != "fraction":
+            return None
+        return 0.5 + 0.5 * value / reach
 
     return {
         "position": position,
@@ -344,21 +360,21 @@ def evaluation_title(evaluation: str) -> str:
 def evaluation_anchors(comparison: Comparison, candidate_index: int, n_candidates: int) -> dict[str, str]:
     """Return the ids of a candidate's evaluations. With several, each id begins with the candidate's index."""
     names = list(tables.by_evaluation(comparison.differences))
-    pairs = [*map(split_evaluation, names)]
-    start = f"c{candidate_index + 1}-" if n_candidates > 1 else ""
-    return {name: start + anchor for name, anchor in zip(names, anchors(pairs), strict=True)}
+    anchor_by_name = zip(names, anchors([split_evaluation(name) for name in names]), strict=True)
+    prefix = f"c{candidate_index + 1}-" if n_candidates > 1 else ""
+    return {name: prefix + anchor for name, anchor in anchor_by_name}
 
 
 def difference_html(groups: Mapping[str, Sequence[Difference]], facts: str = "") -> Markup:
     """Return differences as a table, under the name of each group that has one."""
     differences = [difference for group_differences in groups.values() for difference in group_differences]
     table = tables.difference_table("", differences).select(SHOWN)
-    table_rows = iter(table.rows)
-    rows = [
-        row
-        for name, group_differences in groups.items()
-        for row in (*([name] if name else []), *islice(table_rows, len(group_differences)))
-    ]
+    ungrouped = iter(table.rows)
+    rows: list[Row | str] = []
+    for name, group_differences in groups.items():
+        if name:
+            rows.append(name)
+        rows += islice(ungrouped, len(group_differences))
     return _table_html(replace(table, facts=facts, rows=rows), "verdicts")
 
 
@@ -375,10 +391,10 @@ def similarity_html(comparison: Comparison, evaluation: str) -> Markup | None:
 
 def _table_html(table: Table, css: str) -> Markup:
     """Return a table, with a capital at the start of each header except for p-values."""
-    columns = [
-        replace(column, header=column.header if column.header.startswith("p") else sentence_case(column.header))
-        for column in table.columns
-    ]
+    columns = []
+    for column in table.columns:
+        is_p_value = column.header.startswith("p")
+        columns.append(column if is_p_value else replace(column, header=sentence_case(column.header)))
     return Markup(as_html(replace(table, columns=columns), css))
 
 
@@ -398,15 +414,21 @@ def overview_html(comparisons: Sequence[Comparison], names: Sequence[str], ids: 
             name = difference.evaluation, difference.name
             counts[name] += 1
             by_metric.setdefault((*name, counts[name]), {})[candidate_index] = difference
-    rows = group_values((name[0], _overview_row(by_candidate, ids)) for name, by_candidate in by_metric.items())
+    rows_by_evaluation = group_values(
+        (evaluation, _overview_row(by_candidate, ids)) for (evaluation, _, _), by_candidate in by_metric.items()
+    )
+    rows: list[Row | str] = []
+    for evaluation, metric_rows in rows_by_evaluation.items():
+        rows += [evaluation, *metric_rows]
+    base, *candidates = names
     table = Table(
         facts="Values of the base, and the differences of each candidate",
         columns=[
             Column("Metric", is_number=False),
-            Column(f"Base: {names[0]}", model=0),
-            *(Column(name, model=position) for position, name in enumerate(names[1:], 1)),
+            Column(f"Base: {base}", model=0),
+            *(Column(candidate, model=position) for position, candidate in enumerate(candidates, 1)),
         ],
-        rows=[row for evaluation, metric_rows in rows.items() for row in (evaluation, *metric_rows)],
+        rows=rows,
     )
     return Markup(as_html(table, "verdicts overview"))
 

@@ -71,7 +71,10 @@ def _gallery(claim: Claim, metric: str, tables: PairedTables, budget: PageBudget
 def _sentence(claim: Claim) -> str:
     """Return a claim in a sentence."""
     values = f"{percent(claim.base)} % in the base, {percent(claim.candidate)} % in the candidate"
-    share = "" if claim.share_of_loss is None else f", {share_text(claim.share_of_loss)} of the whole loss"
-    net = f"; net of the groups above {net_change(claim)}" if claim.net_n < claim.n else ""
-    kind, difference = sentence_case(claim.claim), change(claim.difference, "fraction")
-    return f"{kind}: {difference} of {claim.n:,} samples ({values}){share}{net}."
+    difference = change(claim.difference, "fraction")
+    sentence = f"{sentence_case(claim.claim)}: {difference} of {claim.n:,} samples ({values})"
+    if claim.share_of_loss is not None:
+        sentence += f", {share_text(claim.share_of_loss)} of the whole loss"
+    if claim.net_n < claim.n:
+        sentence += f"; net of the groups above {net_change(claim)}"
+    return f"{sentence}."

@@ -11,7 +11,7 @@ import numpy as np
 from clipbench.comparison.metric_difference import Difference
 from clipbench.comparison.records import Comparison
 from clipbench.results import numbers as fmt
-from clipbench.results.metric_name import base_name, split_subset
+from clipbench.results.metric_name import base_name, split_evaluation, split_subset
 from clipbench.results.run import Run
 from clipbench.results.titles import readable, within_sentence
 from clipbench_reports.galleries import MAX_WHOLE, Fact, Failure, Gallery, GalleryImage, PageBudget, address
@@ -41,7 +41,7 @@ def flipped_samples(comparison: Comparison, base: Run, candidate: Run, budget: P
     A metric has its evaluation, title and verdict, and the directions in which samples changed. A direction has a
     gallery of its first samples, all ids with the largest changes first, the listed ids, and the number of the rest.
     """
-    tables: dict[str, PairedTables] = {}
+    tables_by_evaluation: dict[str, PairedTables] = {}
     order = {"worse": 0, "better": 1}
     changed = [
         difference
@@ -50,18 +50,16 @@ def flipped_samples(comparison: Comparison, base: Run, candidate: Run, budget: P
     ]
     changed.sort(key=lambda difference: (order.get(difference.verdict, 2), not difference.candidate.is_headline))
     for difference in changed:
-        if difference.evaluation not in tables:
-            tables[difference.evaluation] = PairedTables(difference.evaluation, base, candidate)
-        ways = [
-            {
-                "gallery": _gallery(title, difference, ids, tables[difference.evaluation], budget),
-                "ids": ids,
-                "listed": ids[:MAX_IDS],
-                "n_left": max(0, len(ids) - MAX_IDS),
-            }
-            for title, ids in _flip_directions(difference)
-            if ids
-        ]
+        tables = tables_by_evaluation.get(difference.evaluation)
+        if tables is None:
+            tables = PairedTables(difference.evaluation, base, candidate)
+            tables_by_evaluation[difference.evaluation] = tables
+        ways = []
+        for title, ids in _flip_directions(difference):
+            if ids:
+                gallery = _gallery(title, difference, ids, tables, budget)
+                n_left = max(0, len(ids) - MAX_IDS)
+                ways.append({"gallery": gallery, "ids": ids, "listed": ids[:MAX_IDS], "n_left": n_left})
         yield {
             "evaluation": difference.evaluation,
             "title": difference.title,
@@ -83,36 +81,41 @@ def _flip_directions(difference: Difference) -> list[tuple[str, Sequence[str]]]:
     """Return the ways a sample may change, the loss first. Flips are by value, whatever direction is better."""
     flips = difference.flips
     assert flips is not None, difference
-    full, partial = (flips.lost, flips.gained), (flips.part_lost, flips.part_gained)
     if difference.base.higher_is_better is None:
-        return [("Less than before", full[0] + partial[0]), ("More than before", full[1] + partial[1])]
-    sign = 1 if difference.base.higher_is_better else -1
-    titles = ("Wrong now, right before", "Right now, wrong before", "Worse in part (ties)", "Better in part (ties)")
-    return list(zip(titles, [*full[::sign], *partial[::sign]], strict=True))
+        return [
+            ("Less than before", flips.lost + flips.part_lost),
+            ("More than before", flips.gained + flips.part_gained),
+        ]
+    worse, better, partly_worse, partly_better = flips.lost, flips.gained, flips.part_lost, flips.part_gained
+    if not difference.base.higher_is_better:
+        worse, better, partly_worse, partly_better = better, worse, partly_better, partly_worse
+    return [
+        ("Wrong now, right before", worse),
+        ("Right now, wrong before", better),
+        ("Worse in part (ties)", partly_worse),
+        ("Better in part (ties)", partly_better),
+    ]
 
 
 class PairedTables:
     """The samples of an evaluation in two runs, with their images and what each model said of them."""
 
     def __init__(self, evaluation_name: str, *runs: Run) -> None:
-        namesakes_by_run = [
-            [
+        self.runs = runs
+        self.tables: list[pandas.DataFrame] = []
+        self.is_sure = True
+        """True if the task was run once on the data: otherwise, the name is ambiguous."""
+        for run in runs:
+            namesakes = [
                 evaluation
                 for evaluation in run.result.evaluations
-                if (evaluation.name, evaluation.status) == (evaluation_name, "ok")
+                if evaluation.name == evaluation_name and evaluation.status == "ok"
             ]
-            for run in runs
-        ]
-        self.runs = runs
-        self.tables = [
-            run.samples(namesakes[0]).drop_duplicates("sample_id").set_index("sample_id")
-            for run, namesakes in zip(runs, namesakes_by_run, strict=True)
-        ]
-        section = load_section(namesakes_by_run[0][0].task).section
+            self.tables.append(run.samples(namesakes[0]).drop_duplicates("sample_id").set_index("sample_id"))
+            self.is_sure = self.is_sure and len(namesakes) == 1
+        section = load_section(split_evaluation(evaluation_name).task).section
         self.columns = section.sample_columns or _plain_columns(self.tables)
         self.images = section.sample_images
-        self.is_sure = all(len(namesakes) == 1 for namesakes in namesakes_by_run)
-        """True if the task was run once on the data: otherwise, the name is ambiguous."""
 
     def samples(self, names: Sequence[str], metric: str, n_shown: int, budget: PageBudget) -> list[Failure]:
         """Return the first samples with the facts that explain a metric, those whose images were kept before others."""
@@ -150,24 +153,32 @@ class PairedTables:
     def images_of(self, name: str, metric: str) -> Iterator[GalleryImage]:
         """Yield the images that explain a metric of a sample, each once, or its own if the section names none."""
         end = base_name(metric)
-        matching_images = [
+        sample_images = [
             sample_image for sample_image in self.images if self.is_sure and re.fullmatch(sample_image.metrics, end)
         ]
-        is_recorded = all(any(self._before_and_now(name, sample_image, "")) for sample_image in matching_images)
-        roles: dict[str, list[str]] = {}
-        for sample_image in matching_images if matching_images and is_recorded else [OWN_IMAGE]:
+        are_recorded = all(any(self._before_and_now(name, sample_image, "")) for sample_image in sample_images)
+        if not sample_images or not are_recorded:
+            sample_images = [OWN_IMAGE]
+        roles_by_digest: dict[str, list[str]] = {}
+        for sample_image in sample_images:
             before, now = self._before_and_now(name, sample_image, "")
             if before == now:
-                roles.setdefault(now, []).append(sample_image.role)
+                roles_by_digest.setdefault(now, []).append(sample_image.role)
                 continue
             for digest, when in ((before, "before"), (now, "now")):
                 if digest:
-                    roles.setdefault(digest, []).append(f"{sample_image.role} {when}".strip())
-        for digest, parts in roles.items():
-            role = sentence_case(", ".join(parts))
-            alt = f"Image of {name}" + (f": {role.lower()}" if role else "")
-            at = next(filter(None, (address(run, digest) for run in self.runs)), "")  # either run may have kept it
-            yield GalleryImage(address=at, alt=alt, role=role)
+                    roles_by_digest.setdefault(digest, []).append(f"{sample_image.role} {when}".strip())
+        for digest, roles in roles_by_digest.items():
+            role = sentence_case(", ".join(roles))
+            alt = f"Image of {name}: {role.lower()}" if role else f"Image of {name}"
+            yield GalleryImage(address=self._address(digest), alt=alt, role=role)
+
+    def _address(self, digest: str) -> str:
+        """Return the address of a small copy, which either run may have kept, empty if neither has."""
+        for run in self.runs:
+            if kept := address(run, digest):
+                return kept
+        return ""
 
     def _before_and_now(self, name: str, source: SampleSource, subset: str) -> list[str]:
         """Return a cell of a sample in both runs. A column of the metric's label set has precedence."""
@@ -181,11 +192,13 @@ def _from_to(before: str, now: str) -> str:
 
 def _plain_columns(tables: "Sequence[pandas.DataFrame]") -> list[SampleColumn]:
     """Return the first columns of words that both tables have, without the columns of image hashes."""
-    shared = [name for name in tables[0].columns if name in tables[1].columns and not re.fullmatch("(.*_)?image", name)]
-    words = [
-        name for name in shared if name != "cluster" and tables[0][name].map(lambda value: isinstance(value, str)).any()
-    ]
-    return [SampleColumn(name=name, title=readable(name)) for name in words[:MAX_PLAIN]]
+    first, second = tables
+    columns = []
+    for name in first.columns:
+        is_shown = name in second.columns and name != "cluster" and not re.fullmatch("(.*_)?image", name)
+        if is_shown and any(isinstance(cell, str) for cell in first[name]):
+            columns.append(SampleColumn(name=name, title=readable(name)))
+    return columns[:MAX_PLAIN]
 
 
 def _cell_text(table: "pandas.DataFrame", name: str, source: SampleSource, subset: str) -> str:

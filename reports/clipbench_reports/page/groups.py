@@ -102,10 +102,11 @@ def group_evaluations(runs: Sequence[Run]) -> list[Group]:
             counts[key] += 1
             models_by_key.setdefault((*key, counts[key]), []).append(EvaluatedModel(position, label, run, evaluation))
     ids = anchors([(task, data) for task, data, _ in models_by_key])
-    return [
-        Group(anchor, task, data, models, [name for name in names if name not in {model.label for model in models}])
-        for anchor, ((task, data, _), models) in zip(ids, models_by_key.items(), strict=True)
-    ]
+    groups = []
+    for anchor, ((task, data, _), models) in zip(ids, models_by_key.items(), strict=True):
+        asked = {model.label for model in models}
+        groups.append(Group(anchor, task, data, models, unasked=[name for name in names if name not in asked]))
+    return groups
 
 
 def unique_ids(names: Iterable[str], reserved: Iterable[str] = ()) -> list[str]:
@@ -136,8 +137,8 @@ def anchors(evaluations: Sequence[tuple[str, str]]) -> list[str]:
         ['zero-shot-a', 'zero-shot-hf-b-c', 'retrieval', 'summary-2']
     """
     n_data = Counter(task for task, _ in evaluations)
-    names = (task if n_data[task] == 1 else f"{task}-{data}" for task, data in evaluations)
-    return unique_ids(map(slug, names), RESERVED)
+    names = [task if n_data[task] == 1 else f"{task}-{data}" for task, data in evaluations]
+    return unique_ids([slug(name) for name in names], RESERVED)
 
 
 def page_labels(runs: Sequence[Run]) -> list[str]:
@@ -148,11 +149,17 @@ def page_labels(runs: Sequence[Run]) -> list[str]:
 def task_titles(groups: Sequence[Group]) -> dict[str, str]:
     """Return the title of the task of each section by its anchor, with the data if several sections have the task."""
     n_sections = Counter(group.title for group in groups)
-    return {
-        group.anchor: isolated(group.title)
-        + (f" on {isolated(*shorten_names([group.data]))}" if n_sections[group.title] > 1 else "")
-        for group in groups
-    }
+    titles = {}
+    for group in groups:
+        title = isolated(group.title)
+        if n_sections[group.title] > 1:
+            title += f" on {_short_name(group.data)}"
+        titles[group.anchor] = title
+    return titles
+
+
+def _short_name(data: str) -> str:
+    return isolated(*shorten_names([data]))
 
 
 def scope(groups: Sequence[Group]) -> str:
@@ -165,9 +172,7 @@ def scope(groups: Sequence[Group]) -> str:
     tasks = group_values((group.data, isolated(group.task)) for group in groups if group.measured)
     if not tasks:
         return "Nothing was measured."
-    parts = [
-        f"{listed(list(dict.fromkeys(names)))} on {isolated(*shorten_names([data]))}" for data, names in tasks.items()
-    ]
+    parts = [f"{listed(list(dict.fromkeys(names)))} on {_short_name(data)}" for data, names in tasks.items()]
     n_missing = sum(1 for group in groups if not group.measured)
     missing = f" {n_missing} of {len(groups)} evaluations could not be measured." if n_missing else ""
     return f"Measured: {'; '.join(parts)}.{missing}"
@@ -181,17 +186,14 @@ def uncompared(
     Args:
         unranked: reasons why evaluations and metrics have no ranks, by name.
     """
-    reasons = [
-        (reason, f"{isolated(group.task)} on {isolated(group.data)}")
-        for group in groups
-        for reason in _reasons(group, n_models)
-    ]
-    reasons += [
-        (f"Not ranked, as {isolated(reason)}", isolated(name))
-        for name, reason in unranked.items()
-        if reason != NO_DIRECTION
-    ]
-    return [(reason, listed(names)) for reason, names in group_values(reasons).items()]
+    names_by_reason: dict[str, list[str]] = {}
+    for group in groups:
+        for reason in _reasons(group, n_models):
+            names_by_reason.setdefault(reason, []).append(f"{isolated(group.task)} on {isolated(group.data)}")
+    for name, reason in unranked.items():
+        if reason != NO_DIRECTION:
+            names_by_reason.setdefault(f"Not ranked, as {isolated(reason)}", []).append(isolated(name))
+    return [(reason, listed(names)) for reason, names in names_by_reason.items()]
 
 
 def comparison_notes(

@@ -16,12 +16,12 @@ from markupsafe import Markup, escape
 from clipbench.files import write_atomic
 from clipbench.results import numbers as fmt
 from clipbench.results.short_names import shorten_names
-from clipbench.results.table import as_html
+from clipbench.results.table import Table, as_html
 from clipbench.results.table.html import bind_percent_signs
 from clipbench_reports.drawing import svg_chart
 from clipbench_reports.drawing.alt_text import alt_text
 from clipbench_reports.drawing.chart_data import chart_json
-from clipbench_reports.drawing.marks import MODELS
+from clipbench_reports.drawing.marks import MODELS, Chart
 from clipbench_reports.drawing.svg import DOT, dot
 from clipbench_reports.text import slug
 
@@ -98,7 +98,35 @@ def _static(name: str) -> str:
 
 
 def _prose(text: str) -> Markup:
+    """Return a text in which what is between backticks is code."""
     return Markup(re.sub(r"`([^`]+)`", r'<code class="typed">\1</code>', str(escape(bind_percent_signs(text)))))
+
+
+def _cut(name: str, *length: int) -> str:
+    return shorten_names([name], *length)[0]
+
+
+def _axis_position(fraction: float) -> str:
+    """Return the place of a fraction on an axis. What is outside of the axis is at its end."""
+    return f"{100 * min(1.0, max(0.0, fraction)):.4g}%"
+
+
+def _listed_table(table: Table) -> Markup:
+    return Markup(as_html(replace(table, title=""), "list"))
+
+
+def _breakable(name: str) -> Markup:
+    """Return a name that may be broken after a slash, an underscore or a colon."""
+    return Markup(re.sub(r"([/_:])(?=\w)", r"\1<wbr>", str(escape(name))))
+
+
+def _model_dot(position: int) -> Markup:
+    return dot(0, 0, MODELS[position % len(MODELS)], radius=DOT)
+
+
+def _json_content(figure: Chart) -> Markup:
+    """Return the data of a figure as content of an element, in which quotation marks may stand."""
+    return Markup(chart_json(figure).replace("&", "&amp;").replace("<", "&lt;"))
 
 
 render_template = renderer(
@@ -108,17 +136,16 @@ render_template = renderer(
         "unit": fmt.symbol,
         "interval": fmt.interval,
         "count": fmt.count,
-        "cut": lambda name, *length: shorten_names([name], *length)[0],
-        "at": lambda fraction: f"{100 * min(1.0, max(0.0, fraction)):.4g}%",  # outside stands at the end
+        "cut": _cut,
+        "at": _axis_position,
         "prose": _prose,
-        "listed": lambda table: Markup(as_html(replace(table, title=""), "list")),
+        "listed": _listed_table,
         "slug": slug,
         "tight": bind_percent_signs,
-        "breakable": lambda name: Markup(re.sub(r"([/_:])(?=\w)", r"\1<wbr>", str(escape(name)))),
-        "dot": lambda position: dot(0, 0, MODELS[position % len(MODELS)], radius=DOT),
+        "breakable": _breakable,
+        "dot": _model_dot,
         "drawn": svg_chart.draw,
-        # As content, in which quotation marks may stand.
-        "told": lambda figure: Markup(chart_json(figure).replace("&", "&amp;").replace("<", "&lt;")),
+        "told": _json_content,
         "drawn_narrow": svg_chart.draw_narrow,
         "drawn_apart": svg_chart.draw_by_model,
         "alt": alt_text,

@@ -48,14 +48,14 @@ def with_claims(
     groups: Sequence[Group], compare_models: Callable[[Group], MetricComparison | None]
 ) -> list[tuple[MetricComparison, list[bool]]]:
     """Return the comparison of each evaluation, with whether each of its differences may be claimed."""
-    comparisons = [
-        comparison
-        for group in groups
-        if not group.same.differences and (comparison := compare_models(group)) is not None
-    ]
-    may_claim = iter(
-        claimed([difference.p_value for comparison in comparisons for difference in comparison.differences])
-    )
+    comparisons = []
+    for group in groups:
+        comparison = None if group.same.differences else compare_models(group)
+        if comparison is not None:
+            comparisons.append(comparison)
+    # All differences of the page are one family of tests.
+    family = [difference.p_value for comparison in comparisons for difference in comparison.differences]
+    may_claim = iter(claimed(family))
     return [(comparison, [next(may_claim) for _ in comparison.differences]) for comparison in comparisons]
 
 
@@ -138,16 +138,16 @@ def _lead(group: Group) -> MetricComparison | None:
 def shared_metric(group: Group, models: list[EvaluatedModel]) -> MetricComparison | None:
     """Return the first headline metric that all of two or more models have a value of, or None if there is none."""
     metrics = models[0].evaluation.metrics if len(models) > 1 else {}
-    values = {
-        name: [
-            metric.value
-            for model in models
-            if (metric := model.evaluation.metrics.get(name)) is not None and metric.value is not None
-        ]
-        for name in metrics
-    }
-    name = first_headline(metrics, lambda name: len(values[name]) == len(models)) if metrics else ""
-    return MetricComparison(group, name, models, values[name]) if name and len(values[name]) == len(models) else None
+    shared_values: dict[str, list[float]] = {}
+    for name in metrics:
+        metrics_of_models = [model.evaluation.metrics.get(name) for model in models]
+        values = [metric.value for metric in metrics_of_models if metric is not None and metric.value is not None]
+        if len(values) == len(models):
+            shared_values[name] = values
+    if not shared_values:
+        return None
+    name = first_headline(metrics, lambda name: name in shared_values)
+    return MetricComparison(group, name, models, shared_values[name]) if name in shared_values else None
 
 
 def _differences(ranked: Sequence[EvaluatedModel], name: str) -> list[Difference]:
@@ -171,20 +171,23 @@ def _finding(lead: MetricComparison, *, is_ahead: bool) -> Finding:
     metric = evaluation.metrics[lead.name]
     values = [fmt.quantity(value, metric.unit) for value in lead.values]
     first, second, *other_labels = (isolated(model.label) for model in lead.models)
-    rest = "".join(f", {label} {value}" for label, value in zip(other_labels, values[2:], strict=True))
-    if len(other_labels) > 1:
-        rest = f", the other {len(other_labels)} models {values[2]} to {values[-1]}"
+    best, second_best, *other_values = values
+    rest = ""
+    if len(other_labels) == 1:
+        rest = f", {other_labels[0]} {other_values[0]}"
+    elif other_labels:
+        rest = f", the other {len(other_labels)} models {other_values[0]} to {other_values[-1]}"
     title = within_sentence(full_title(lead.name, metric, evaluation.subsets))
     subject = f"{isolated(lead.group.task)} on {isolated(lead.group.data)}, {isolated(title)}"
-    both = f"{first} {values[0]}, {second} {values[1]}"
+    both = f"{first} {best}, {second} {second_best}"
     if lead.untested_reason:
         return Finding("plain", f"{subject}: {both}{rest} ({lead.untested_reason}).")
     difference = difference_text(lead.differences[0], metric.unit)
     if is_ahead:
-        ahead = f"{first} is ahead with {values[0]}, {second} has {values[1]}"
+        ahead = f"{first} is ahead with {best}, {second} has {second_best}"
         return Finding("ahead", f"{subject}: {ahead} ({difference}){rest}.")
-    untold = "none is significantly ahead of all others" if other_labels else "no difference is shown"
-    return Finding("level", f"{subject}: {untold}, {both} ({difference}){rest}.")
+    no_lead = "none is significantly ahead of all others" if other_labels else "no difference is shown"
+    return Finding("level", f"{subject}: {no_lead}, {both} ({difference}){rest}.")
 
 
 def difference_text(difference: Difference, unit: str) -> str:

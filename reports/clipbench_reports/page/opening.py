@@ -48,11 +48,13 @@ def key_sentences(sentences: Sequence[Sentence]) -> list[Sentence]:
     highest on, by their distance from chance. The first of every section comes before the second of any.
     """
     waiting = [_ranked(sentences, marks) for marks in KINDS]
-    top_sentences: list[Sentence] = []
-    for kind in (*TURNS, *(kind for kind in range(len(KINDS)) for _ in range(MOST))):
-        if waiting[kind] and len(top_sentences) < MOST:
-            top_sentences.append(waiting[kind].pop(0))
-    chosen = [sentence for mark in ORDER for sentence in top_sentences if sentence.finding.mark == mark]
+    chosen: list[Sentence] = []
+    for kind in TURNS:
+        if waiting[kind]:
+            chosen.append(waiting[kind].pop(0))
+    for sentences_left in waiting:  # they fill the places that a kind left empty
+        chosen += sentences_left[: MOST - len(chosen)]
+    chosen.sort(key=lambda sentence: ORDER.index(sentence.finding.mark))
     return [*chosen, *(sentence for sentence in sentences if sentence.finding.mark == "missing")]
 
 
@@ -84,8 +86,9 @@ def opening_line(findings: Sequence[Finding]) -> str:
     abilities = [finding.ability for finding in findings if finding.ability is not None]
     marks = {finding.mark for finding in findings}
     if not marks & {"good", "weak", "blind"}:
-        is_open = any(ability.degree == "open" for ability in abilities)
-        return "" if "level" not in marks else TOO_FEW if is_open else GUESSING
+        if "level" not in marks:
+            return ""
+        return TOO_FEW if any(ability.degree == "open" for ability in abilities) else GUESSING
     degrees = group_values(
         (ability.does, ability.degree) for ability in abilities if ability.degree not in ("unclear", "open")
     )
@@ -94,6 +97,7 @@ def opening_line(findings: Sequence[Finding]) -> str:
         degree = reached[0] if len(set(reached)) == 1 else "partly"
         does_not = next(ability.does_not for ability in abilities if ability.does == does)
         by_degree.setdefault(degree, []).append(does_not if degree == "never" else does)
-    some = [f"{adverb} {listed(by_degree[degree])}" for degree, adverb in ADVERBS.items() if degree in by_degree]
-    parts = by_degree.get("fully", []), some, [*by_degree.get("never", []), *by_degree.get("reversed", [])]
-    return sentence_case("; ".join(listed(phrases) for phrases in parts if phrases))
+    able = by_degree.get("fully", [])
+    partly_able = [f"{adverb} {listed(by_degree[degree])}" for degree, adverb in ADVERBS.items() if degree in by_degree]
+    unable = [*by_degree.get("never", []), *by_degree.get("reversed", [])]
+    return sentence_case("; ".join(listed(phrases) for phrases in (able, partly_able, unable) if phrases))

@@ -3,10 +3,12 @@
 The sentences at its top are of one model chosen by a rule, of several the model that is ahead in each evaluation.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 from clipbench.comparison.best_models import BestModels
 from clipbench.comparison.compare_runs import repeated_run
@@ -15,6 +17,7 @@ from clipbench.results import numbers as fmt
 from clipbench.results.matching import is_one_training
 from clipbench.results.model_costs import cost_tables
 from clipbench.results.provenance import moment
+from clipbench.results.record import Metric
 from clipbench.results.run import Run, labels
 from clipbench.results.table.html import bind_percent_signs
 from clipbench.results.tried_changes import change_lines
@@ -39,7 +42,7 @@ from clipbench_reports.page.leads import RULE_OF_SEVERAL, best_line, lead_line, 
 from clipbench_reports.page.opening import MOST, RULE, Sentence, key_sentences, opening_line
 from clipbench_reports.page.provenance import citations, headline_facts, origin
 from clipbench_reports.page.scorecard import headline_card, scorecard
-from clipbench_reports.page.task_results import n_shares, task_results
+from clipbench_reports.page.task_results import TaskResults, n_shares, task_results
 from clipbench_reports.page.trends import RULE_OF_TRAINING, trend_line, trends
 
 FEWEST_RANKED = 3
@@ -81,67 +84,96 @@ def _corrected_context(runs: Sequence[Run]) -> dict[str, object]:
 
 def _page_context(runs: Sequence[Run], groups: list[Group]) -> dict[str, object]:
     names = page_labels(runs)
-    labelled = list(zip(names, runs, strict=True))
-    is_one = len(runs) == 1
     measured = [group for group in groups if group.measured]
     training = _training(runs, {group.task: group.title for group in groups})
+    # For a training, failures and costs are shown for the last checkpoint only.
     failures_of = len(runs) - 1 if training else None
-    costed = labelled[-1:] if training else labelled
-    n_drawn = sum(len(group.section.label_sets(model.evaluation)) for group in measured for model in group.measured)
-    budget = PageBudget(MAX_BYTES, n_shares=n_shares(groups, failures_of)) if n_drawn <= MAX_DRAWN else None
+    first_costed = len(runs) - 1 if training else 0
+    budget = _image_budget(groups, failures_of)
     sections = [task_results(group, budget=budget, failures_of=failures_of) for group in measured]
-    averages = {name: run.result.average for name, run in labelled}
-    headlines = headline_card(measured, averages, has_ranks=len(runs) >= FEWEST_RANKED and not training)
-    line, sentences, by_section = _opening(groups, names, headlines.best, is_training=bool(training))
-    all_metrics = (
-        metric for group in measured for model in group.measured for metric in model.evaluation.metrics.values()
-    )
+    averages = {name: run.result.average for name, run in zip(names, runs, strict=True)}
+    has_ranks = len(runs) >= FEWEST_RANKED and not training
+    headlines = headline_card(measured, averages, has_ranks=has_ranks)
+    opening = _opening(groups, names, headlines.best, is_training=bool(training))
     return {
         **assets(),
-        "models": [
-            {"label": label, "name": name, "facts": headline_facts(run)}
-            for (label, run), name in zip(labelled, labels(runs), strict=True)
-        ],
-        "preflight": [
-            {"position": position, "label": name, "finding": finding}
-            for position, (name, run) in enumerate(labelled)
-            for finding in run.result.preflight or ()
-        ],
-        "tries": [
-            {"position": position, "line": sentence}
-            for position, (_, run) in enumerate(labelled)
-            for sentence in change_lines(run.result.evaluations)
-        ],
-        "contents": [
-            SUMMARY,
-            *([Heading("training", "Through the training")] if training else []),
-            *task_headings(Heading(section.anchor, section.title, section.data) for section in sections),
-            PROVENANCE,
-        ],
+        **_models(runs, names),
+        "contents": _contents(sections, has_training=bool(training)),
         "created": moment(max(run.result.created for run in runs)),
         "scope": scope(groups),
-        "line": line,
-        "sentences": sentences,
-        "trends": by_section,
-        "rule": RULE if is_one else RULE_OF_TRAINING if training else RULE_OF_SEVERAL,
-        "uncompared": [] if is_one else uncompared(groups, len(runs), headlines.unranked),
-        "comparison_notes": [] if is_one else comparison_notes(groups, headlines.unranked),
+        "line": opening.line,
+        "sentences": opening.sentences,
+        "trends": opening.trends,
+        "rule": opening.rule,
+        "uncompared": [] if len(runs) == 1 else uncompared(groups, len(runs), headlines.unranked),
+        "comparison_notes": [] if len(runs) == 1 else comparison_notes(groups, headlines.unranked),
         "headlines": headlines,
         "card": scorecard(groups, averages),
-        "interval_name": bind_percent_signs(fmt.interval_name(all_metrics)),
+        "interval_name": bind_percent_signs(fmt.interval_name(_all_metrics(measured))),
         "training": training,
         "sections": sections,
         "is_drawn": budget is not None,
         "citations": citations(runs),
-        "costs": cost_tables([run.result for _, run in costed], [name for name, _ in costed]),
-        "origins": [origin(run, name, position) for position, (name, run) in enumerate(labelled)],
+        "costs": cost_tables([run.result for run in runs[first_costed:]], names[first_costed:]),
     }
+
+
+def _image_budget(groups: list[Group], failures_of: int | None) -> PageBudget | None:
+    """Return the budget for images in the page, or None if it has too many evaluations for figures and images."""
+    n_drawn = 0
+    for group in groups:
+        n_drawn += sum(len(group.section.label_sets(model.evaluation)) for model in group.measured)
+    if n_drawn > MAX_DRAWN:
+        return None
+    return PageBudget(MAX_BYTES, n_shares=n_shares(groups, failures_of))
+
+
+def _models(runs: Sequence[Run], names: Sequence[str]) -> dict[str, list[dict[str, object]]]:
+    """Return the facts on each model, the findings of its quick checks and of its tried texts, and its origin.
+
+    Args:
+        names: the names of the runs on this page.
+    """
+    parts: dict[str, list[dict[str, object]]] = {"models": [], "preflight": [], "tries": [], "origins": []}
+    for position, (run, name, full_name) in enumerate(zip(runs, names, labels(runs), strict=True)):
+        parts["models"].append({"label": name, "name": full_name, "facts": headline_facts(run)})
+        for finding in run.result.preflight or ():
+            parts["preflight"].append({"position": position, "label": name, "finding": finding})
+        for line in change_lines(run.result.evaluations):
+            parts["tries"].append({"position": position, "line": line})
+        parts["origins"].append(origin(run, name, position))
+    return parts
+
+
+def _contents(sections: Sequence[TaskResults], *, has_training: bool) -> list[Heading]:
+    training = [Heading("training", "Through the training")] if has_training else []
+    tasks = task_headings(Heading(section.anchor, section.title, section.data) for section in sections)
+    return [SUMMARY, *training, *tasks, PROVENANCE]
+
+
+def _all_metrics(groups: Sequence[Group]) -> Iterator[Metric]:
+    for group in groups:
+        for model in group.measured:
+            yield from model.evaluation.metrics.values()
+
+
+class _Opening(NamedTuple):
+    """The first words of a page."""
+
+    line: str
+    """The line in large type."""
+    sentences: list[Sentence]
+    """The sentences below it."""
+    rule: str
+    """The rule by which they are chosen, for a reader."""
+    trends: Mapping[str, Finding] = MappingProxyType({})
+    """For a training, the trend of each section by the anchor of the section."""
 
 
 def _opening(
     groups: Sequence[Group], names: Sequence[str], best: Sequence[BestModels], *, is_training: bool
-) -> tuple[str, list[Sentence], dict[str, Finding]]:
-    """Return the line in large type, the sentences below it, and of one training the trend of each section.
+) -> _Opening:
+    """Return the first words of a page.
 
     Args:
         names: of the models.
@@ -149,21 +181,19 @@ def _opening(
     """
     if len(names) == 1:
         titles = task_titles(groups)
-        every = [
-            Sentence(group.anchor, finding, titles[group.anchor])
-            for group in groups
-            for finding in group.section.summary(group.models[0].evaluation)
-        ]
-        return opening_line([sentence.finding for sentence in every]), key_sentences(every), {}
+        sentences = []
+        for group in groups:
+            for finding in group.section.summary(group.models[0].evaluation):
+                sentences.append(Sentence(group.anchor, finding, titles[group.anchor]))
+        line = opening_line([sentence.finding for sentence in sentences])
+        return _Opening(line, key_sentences(sentences), RULE)
     compared = trends(groups) if is_training else leads(groups)
+    shown_first = sorted(compared, key=lambda sentence: sentence.finding.mark not in ("ahead", "gained", "lost"))
     if is_training:
-        line = trend_line(compared)
-    elif best:
-        line = best_line(compared, best, groups, names)
-    else:
-        line = lead_line(compared, len(names))
-    firsts = sorted(compared, key=lambda sentence: sentence.finding.mark not in ("ahead", "gained", "lost"))[:MOST]
-    return line, firsts, {sentence.anchor: sentence.finding for sentence in compared if is_training}
+        by_section = {sentence.anchor: sentence.finding for sentence in compared}
+        return _Opening(trend_line(compared), shown_first[:MOST], RULE_OF_TRAINING, by_section)
+    line = best_line(compared, best, groups, names) if best else lead_line(compared, len(names))
+    return _Opening(line, shown_first[:MOST], RULE_OF_SEVERAL)
 
 
 def _training(runs: Sequence[Run], titles: Mapping[str, str]) -> list[Chart]:

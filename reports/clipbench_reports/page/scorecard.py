@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from operator import attrgetter
 from types import MappingProxyType
+from typing import NamedTuple
 
 from clipbench.comparison.best_models import BestModels, best_models
 from clipbench.comparison.board import RANK_RULE
@@ -26,6 +27,15 @@ Baseline = tuple[str, str]
 """The short title of a baseline of a metric, and its value with its unit."""
 
 
+class FootnotedValue(NamedTuple):
+    """A value that was published for the same model, data and protocol."""
+
+    value: float
+    verdict: str
+    note: int
+    """Number of the footnote with its source."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class MetricValue:
     """One model's value of a metric."""
@@ -35,10 +45,7 @@ class MetricValue:
     metric: Metric
     note: int | None
     """Number of the footnote with the reason for a missing interval."""
-    published: list[tuple[float, str, int]]
-    """Values that were published for the same model, data and protocol; each with a verdict, and the number of its
-    footnote.
-    """
+    published: list[FootnotedValue]
     baselines: list[Baseline]
     """Baselines that the value is read against."""
     rank_range: str = ""
@@ -80,6 +87,14 @@ class MetricLines:
         return nice_axis(end for end in ends if end is not None) if metrics else None
 
 
+class LooseBaselines(NamedTuple):
+    """Baselines of a model that belong to no single metric, or of all models at once if the label is empty."""
+
+    label: str
+    position: int
+    baselines: list[Baseline]
+
+
 @dataclass(frozen=True, kw_only=True)
 class TaskMetrics:
     """The metrics of one task on one data set, or an average, which has no section and so no anchor."""
@@ -88,10 +103,7 @@ class TaskMetrics:
     title: str
     data: str = ""
     metrics: list[MetricLines]
-    asides: Sequence[tuple[str, int, list[Baseline]]] = ()
-    """Baselines that belong to no single metric, by label and place of the model; without a label for all models at
-    once.
-    """
+    asides: Sequence[LooseBaselines] = ()
     missing: Sequence[Gap] = ()
 
 
@@ -123,13 +135,24 @@ def scorecard(groups: list[Group], averages: Mapping[str, AverageRecord | None] 
     notes: list[str] = []
     blocks = _averages(averages, notes)
     for group in groups:
-        loose = [(model.label, model.position, loose_baselines(model.evaluation)) for model in group.measured]
-        if loose and all(baselines == loose[0][2] for _, _, baselines in loose):
-            loose = [("", *loose[0][1:])]
-        metrics = metric_lines(group.measured, notes, anchor=group.anchor)
-        facts = {"anchor": group.anchor, "title": group.title, "data": group.data}
-        blocks.append(TaskMetrics(**facts, metrics=metrics, asides=loose, missing=group.gaps))
+        block = TaskMetrics(
+            anchor=group.anchor,
+            title=group.title,
+            data=group.data,
+            metrics=metric_lines(group.measured, notes, anchor=group.anchor),
+            asides=_asides(group.measured),
+            missing=group.gaps,
+        )
+        blocks.append(block)
     return Scorecard([block for block in blocks if block.metrics or block.missing], notes)
+
+
+def _asides(models: Sequence[EvaluatedModel]) -> list[LooseBaselines]:
+    """Return the loose baselines of each model, or once if they are the same for all."""
+    asides = [LooseBaselines(model.label, model.position, loose_baselines(model.evaluation)) for model in models]
+    if asides and all(aside.baselines == asides[0].baselines for aside in asides):
+        return [asides[0]._replace(label="")]
+    return asides
 
 
 def headline_card(
@@ -152,13 +175,12 @@ def headline_card(
             ranked[group.anchor] = group_ranks.ranks
             unranked |= group_ranks.reasons
     means = mean_ranks([ranks for metrics in ranked.values() for ranks in metrics], len(averages))
-    names = [*averages]
+    labels = list(averages)
     blocks = []
     for models in means.ranked() if means else ():
-        values = [_metric_value(names[model.position], model.position, model.metric, notes, []) for model in models]
-        blocks.append(
-            TaskMetrics(title="All tasks", metrics=[_titled_metric("mean_rank", values, {}, is_listed=False)])
-        )
+        values = [_metric_value(labels[model.position], model.position, model.metric, notes, []) for model in models]
+        mean_rank = _titled_metric("mean_rank", values, {}, is_listed=False)
+        blocks.append(TaskMetrics(title="All tasks", metrics=[mean_rank]))
     blocks += [block for block in _averages(averages, notes) if block.metrics]
     for group in groups:
         lines = metric_lines(group.measured, notes, choose=partial(_select_headlines, names=_first_headlines(group)))
@@ -166,7 +188,9 @@ def headline_card(
             metrics = [replace(metric, subset="", heading="", words=metric.full_title) for metric in lines]
             metrics = [_with_ranks(metric, ranked.get(group.anchor, ())) for metric in metrics]
             blocks.append(TaskMetrics(anchor=group.anchor, title=group.title, data=group.data, metrics=metrics))
-    rules = [RANK_RULE, OTHER_LEVEL, *([means.rule] if means else [])] if any(ranked.values()) else []
+    rules = [RANK_RULE, OTHER_LEVEL] if any(ranked.values()) else []
+    if rules and means:
+        rules.append(means.rule)
     best = best_models([ranks for metrics in ranked.values() for ranks in metrics], means)
     return Scorecard(blocks, notes, rules, unranked, best)
 
@@ -191,7 +215,8 @@ def _first_headlines(group: Group) -> set[str]:
     names: dict[str, str] = {}
     lines = metric_lines(group.measured, [], choose=headlines)
     for metric in sorted(lines, key=lambda metric: all(line.metric.value is None for line in metric.lines)):
-        names.setdefault(subset_of(metric.name) if subset_of(metric.name) in label_sets else PLAIN, metric.name)
+        subset = subset_of(metric.name)
+        names.setdefault(subset if subset in label_sets else PLAIN, metric.name)
     return set(names.values())
 
 
@@ -213,15 +238,18 @@ def metric_lines(
         for name, metric in choose(model.evaluation).items():
             baselines = baselines_of(name, model.evaluation) if metric is model.evaluation.metrics.get(name) else []
             by_metric.setdefault(name, []).append(_metric_value(model.label, model.position, metric, notes, baselines))
-    n_metrics = Counter(subset_of(name) for name in by_metric)
     subsets = {name: title for model in reversed(models) for name, title in model.evaluation.subsets.items()}
+    n_metrics = Counter(subset_of(name) for name in by_metric)
     # The sort is stable: a metric without a heading must not come under the heading of another.
     ordered = sorted(by_metric, key=lambda name: n_metrics[subset_of(name)] > 1 and subset_of(name) != "")
-    metric_rows = [
-        _titled_metric(name, by_metric[name], subsets, is_listed=n_metrics[subset_of(name)] > 1) for name in ordered
-    ]
-    ids = unique_ids(f"{anchor}/{metric.name}" for metric in metric_rows) if anchor else [""] * len(metric_rows)
-    return [replace(metric, anchor=row_id) for metric, row_id in zip(metric_rows, ids, strict=True)]
+    metrics = []
+    for name in ordered:
+        has_siblings = n_metrics[subset_of(name)] > 1
+        metrics.append(_titled_metric(name, by_metric[name], subsets, is_listed=has_siblings))
+    if not anchor:
+        return metrics
+    ids = unique_ids(f"{anchor}/{metric.name}" for metric in metrics)
+    return [replace(metric, anchor=row_id) for metric, row_id in zip(metrics, ids, strict=True)]
 
 
 def arrow(metric: Metric) -> str:
@@ -231,19 +259,21 @@ def arrow(metric: Metric) -> str:
 
 def _averages(averages: Mapping[str, AverageRecord | None], notes: list[str]) -> list[TaskMetrics]:
     """Return a block for each average, over the same scores of all its models."""
-    blocks = []
-    by_title = group_values(
+    models_by_title = group_values(
         (average.metric.title, (label, position, average.metric))
         for position, (label, average) in enumerate(averages.items())
         if average is not None
     )
-    for title, models in by_title.items():
-        lines = [_metric_value(*model, notes, []) for model in models if model[2].value is not None]
-        missing = [
-            Gap([label], "No average", str(metric.reason)) for label, _, metric in models if metric.value is None
-        ]
+    blocks = []
+    for title, models in models_by_title.items():
+        lines, gaps = list[MetricValue](), list[Gap]()
+        for label, position, metric in models:
+            if metric.value is None:
+                gaps.append(Gap([label], "No average", str(metric.reason)))
+            else:
+                lines.append(_metric_value(label, position, metric, notes, []))
         metrics = [_titled_metric("average", lines, {}, is_listed=False)] if lines else []
-        blocks.append(TaskMetrics(title=title, metrics=metrics, missing=missing))
+        blocks.append(TaskMetrics(title=title, metrics=metrics, missing=gaps))
     return blocks
 
 
@@ -279,7 +309,7 @@ def _metric_value(
             note = numbered(metric.reason or "No interval and no reason were recorded.")
         for publication in metric.published:
             source = numbered(f"Published value: {publication.protocol}. Source: {publication.source}.")
-            published.append((publication.value, publication.verdict, source))
+            published.append(FootnotedValue(publication.value, publication.verdict, source))
     return MetricValue(
         label=label, position=position, metric=metric, note=note, published=published, baselines=baselines
     )
@@ -304,11 +334,12 @@ def baselines_of(name: str, evaluation: EvaluationRecord) -> list[Baseline]:
 
 def loose_baselines(evaluation: EvaluationRecord) -> list[Baseline]:
     """Return the baselines that have a title and belong to no metric of the evaluation."""
-    return [
-        _baseline(full_title(name, baseline, evaluation.subsets), baseline)
-        for name, baseline in evaluation.baselines.items()
-        if baseline.value is not None and baseline.title and not set(baseline.baseline_of) & set(evaluation.metrics)
-    ]
+    baselines = []
+    for name, baseline in evaluation.baselines.items():
+        is_loose = not set(baseline.baseline_of) & set(evaluation.metrics)
+        if is_loose and baseline.title and baseline.value is not None:
+            baselines.append(_baseline(full_title(name, baseline, evaluation.subsets), baseline))
+    return baselines
 
 
 def _baseline(words: str, metric: Metric) -> Baseline:

@@ -1,6 +1,6 @@
 """One section a task: the question, the answer in sentences, and the figures, galleries and tables behind it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
@@ -73,10 +73,9 @@ class SetResults:
     @property
     def n_open(self) -> int:
         """The number of figures that are not folded: two small ones without failures."""
-        is_pair = (
-            not self.galleries and len(self.figures) > 1 and not any(figure.is_wide for figure in self.figures[:2])
-        )
-        return 2 if is_pair else 1
+        if self.galleries or len(self.figures) < 2:
+            return 1
+        return 1 if any(figure.is_wide for figure in self.figures[:2]) else 2
 
     def points_from(self, first: int) -> Mapping[int, Mapping[int, list[Point]]]:
         """Return the samples at the points of the figures from one on."""
@@ -153,24 +152,23 @@ def task_results(group: Group, *, budget: PageBudget | None, failures_of: int | 
     is_joint = len(measured) > 1 and not group.same.differences
     footnotes: list[str] = []
 
-    def recorded(field: str) -> str:
-        return next(filter(None, (getattr(model.evaluation, field) for model in group.models)), "")
-
     parts = []
     for model, set_evidences in measured:
-        images = budget if failures_of in (None, model.position) or not is_joint else None
-        blocks = [
-            _set_results(model, evidence, loaded, budget=images, has_figures=not is_joint) for evidence in set_evidences
-        ]
+        shows_failures = failures_of in (None, model.position) or not is_joint
+        blocks = []
+        for evidence in set_evidences:
+            images = budget if shows_failures else None
+            blocks.append(_set_results(model, evidence, loaded, budget=images, has_figures=not is_joint))
         notes = shared_notes(model.evaluation) if loaded.is_split else list(model.evaluation.notes)
         parts.append(ModelResults(model.label, model.position, blocks, notes))
+    evaluations = [model.evaluation for model in group.models]
     return TaskResults(
         anchor=group.anchor,
         task=group.task,
         title=group.title,
         data=group.data,
-        question=recorded("question"),
-        scoring=recorded("scoring"),
+        question=_first_text(evaluation.question for evaluation in evaluations),
+        scoring=_first_text(evaluation.scoring for evaluation in evaluations),
         fault=loaded.fault,
         differences=list(group.same.differences),
         advice=_advice(loaded.section.advice, parts),
@@ -182,6 +180,11 @@ def task_results(group: Group, *, budget: PageBudget | None, failures_of: int | 
     )
 
 
+def _first_text(texts: Iterable[str]) -> str:
+    """Return the first text that is not empty, or an empty one."""
+    return next((text for text in texts if text), "")
+
+
 def _advice(advice: Mapping[str, str], parts: Sequence[ModelResults]) -> dict[str, str]:
     """Return the remedies of the weaknesses that a finding of a model states: others would read as if it had them."""
     stated = {finding.weakness for part in parts for block in part.blocks for finding in block.findings}
@@ -191,12 +194,12 @@ def _advice(advice: Mapping[str, str], parts: Sequence[ModelResults]) -> dict[st
 def _joint_results(
     loaded: LoadedSection, measured: Sequence[tuple[EvaluatedModel, list[Evidence]]], *, budget: PageBudget
 ) -> list[SetResults]:
-    by_set = group_values(
-        (evidence.label_set, ModelEvidence(ModelKey(model.label, model.position), evidence))
-        for model, set_evidences in measured
-        for evidence in set_evidences
-    )
-    return [_draw_results(models, loaded, budget) for models in by_set.values()]
+    by_label_set: dict[str, list[ModelEvidence]] = {}
+    for model, set_evidences in measured:
+        key = ModelKey(model.label, model.position)
+        for evidence in set_evidences:
+            by_label_set.setdefault(evidence.label_set, []).append(ModelEvidence(key, evidence))
+    return [_draw_results(models, loaded, budget) for models in by_label_set.values()]
 
 
 def _set_results(
@@ -235,7 +238,7 @@ def _title(evidence: Evidence) -> str:
 
 def _draw_results(models: Models, loaded: LoadedSection, budget: PageBudget) -> SetResults:
     """Return the figures of one evaluation of some models, and the reasons for figures that are missing."""
-    figures, absences, first = list[Chart](), dict[Absence, None](), models[0].evidence
+    figures, absences = list[Chart](), dict[Absence, None]()
     for make in _figure_makers(loaded, [evidence for _, evidence in models]):
         charts, missing = draw_charts(make, models)
         figures += charts
@@ -243,13 +246,20 @@ def _draw_results(models: Models, loaded: LoadedSection, budget: PageBudget) -> 
             (str(reason), model.label) for model, reason in missing.items() if not isinstance(reason, NotAsked)
         )
         for text, labels in labels_by_reason.items():
-            absences["" if len(labels) == len(models) else ", ".join(labels), text] = None
-    points = {figure_index: _points(figure, models, budget) for figure_index, figure in enumerate(figures)}
+            are_all = len(labels) == len(models)
+            absences["" if are_all else ", ".join(labels), text] = None
+    first = models[0].evidence
     classes, describe = "", loaded.section.describe_label_set
     if describe is not None and first.label_set != PLAIN:
         with suppress(MissingEvidence):
             classes = loaded.guard(describe, str)(first)
-    return SetResults(title=_title(first), classes=classes, figures=figures, points=points, absences=list(absences))
+    return SetResults(
+        title=_title(first),
+        classes=classes,
+        figures=figures,
+        points={figure_index: _points(figure, models, budget) for figure_index, figure in enumerate(figures)},
+        absences=list(absences),
+    )
 
 
 def draw_charts(make: Draw, models: Models) -> tuple[list[Chart], Mapping[ModelKey, MissingEvidence]]:
@@ -275,13 +285,15 @@ def _points(figure: Chart, models: Models, budget: PageBudget) -> dict[int, list
 def _figure_makers(loaded: LoadedSection, evidences: Sequence[Evidence]) -> list[Draw]:
     """Return the functions that draw the figures of a task, and every curve that none of them shows."""
     figures = loaded.section.figures
-    is_drawn = {*loaded.section.drawn_figures, *(draw.name for draw in figures if isinstance(draw, CurvesFigure))}
-    curves = [pair for evidence in evidences for pair in evidence.evaluation.curves.items()]
-    curve_figures = dict.fromkeys(figure_of(name, curve) for name, curve in curves)
-    undrawn_figures = [name for name in curve_figures if name and name not in is_drawn]
-    groupings = dict.fromkeys(name for evidence in evidences for name in evidence.evaluation.slices)
-    section_draws = [loaded.guard(draw, Chart) for draw in figures]
-    return [*section_draws, *map(any_task.slices, groupings), *(CurvesFigure(name=name) for name in undrawn_figures)]
+    drawn_curves = {*loaded.section.drawn_figures, *(draw.name for draw in figures if isinstance(draw, CurvesFigure))}
+    groupings, curve_figures = dict[str, None](), dict[str, None]()  # in the order in which they first appear
+    for evidence in evidences:
+        groupings |= dict.fromkeys(evidence.evaluation.slices)
+        curve_figures |= dict.fromkeys(figure_of(name, curve) for name, curve in evidence.evaluation.curves.items())
+    makers: list[Draw] = [loaded.guard(draw, Chart) for draw in figures]
+    makers += [any_task.slices(grouping) for grouping in groupings]
+    makers += [CurvesFigure(name=name) for name in curve_figures if name and name not in drawn_curves]
+    return makers
 
 
 def _make_all(makers: list[Callable[[Evidence], Part]], evidence: Evidence, absence_reasons: list[str]) -> list[Part]:
@@ -311,23 +323,26 @@ def points_at(figure: Chart, evidence: Evidence, budget: PageBudget) -> list[Poi
     except MissingEvidence:  # the table cannot be read: the figure, of arrays, stands without it
         return []
     rows = {name: row for row, name in enumerate(ids)}
-    point_rows = [rows.get(name) for name in clouds[0].ids]
-    images = [
-        address(evidence.run, digests[row], is_small=True) if digests and row is not None else "" for row in point_rows
-    ]
-    image_addresses = _addresses_within_budget(images, budget.share(CLOUD_SHARES))
-    return [
-        Point(
-            id=name, caption=shorten(captions[row], MAX_LETTERS) if captions and row is not None else "", address=image
-        )
-        for name, row, image in zip(clouds[0].ids, point_rows, image_addresses, strict=True)
-    ]
+    points = []
+    for name in clouds[0].ids:
+        row = rows.get(name)
+        caption = shorten(captions[row], MAX_LETTERS) if captions and row is not None else ""
+        image = address(evidence.run, digests[row], is_small=True) if digests and row is not None else ""
+        points.append(Point(id=name, caption=caption, address=image))
+    kept_addresses = _addresses_within_budget([point.address for point in points], budget.share(CLOUD_SHARES))
+    return [replace(point, address=image) for point, image in zip(points, kept_addresses, strict=True)]
 
 
 def _addresses_within_budget(addresses: list[str], budget: PageBudget) -> list[str]:
     """Return the addresses that fit the budget, evenly spread, with the others emptied."""
     filled_rows = [row for row, address in enumerate(addresses) if address]
     needed = sum(len(addresses[row]) for row in filled_rows)
-    n_fitting = len(filled_rows) if needed <= budget.left else len(filled_rows) * budget.left // needed
-    chosen = {filled_rows[filled_index] for filled_index in evenly_spaced(len(filled_rows), n_fitting)}
-    return [address if row in chosen and budget.take(address) else "" for row, address in enumerate(addresses)]
+    n_fitting = len(filled_rows)
+    if needed > budget.left:
+        n_fitting = n_fitting * budget.left // needed
+    kept = [""] * len(addresses)
+    for filled_index in evenly_spaced(len(filled_rows), n_fitting):
+        row = filled_rows[filled_index]
+        if budget.take(addresses[row]):
+            kept[row] = addresses[row]
+    return kept

@@ -34,9 +34,10 @@ def trends(groups: Sequence[Group]) -> list[Sentence]:
 
 def trend_line(sentences: Sequence[Sentence]) -> str:
     """Return the first trend that a test shows, in one line, an empty text if nothing was compared."""
-    none = "No test here shows that the training changed anything" if sentences else ""
-    changes = (sentence.finding.short for sentence in sentences if sentence.finding.mark in ("gained", "lost"))
-    return next(changes, none)
+    for sentence in sentences:
+        if sentence.finding.mark in ("gained", "lost"):
+            return sentence.finding.short
+    return "No test here shows that the training changed anything" if sentences else ""
 
 
 def _trend(group: Group) -> MetricComparison | None:
@@ -74,20 +75,40 @@ def _finding(trend: MetricComparison, may_claim: Sequence[bool], task: str) -> F
     change = f"is {first} and {last} at steps {ends}: no change is shown"
     if may_claim[0]:
         change = f"{'rose' if total.value > 0 else 'fell'} from {first} to {last} between steps {ends}"
-        mark = "plain" if sign == 0 else "gained" if sign * total.value > 0 else "lost"
+        mark = "plain"
+        if sign != 0:
+            mark = "gained" if sign * total.value > 0 else "lost"
     rest = ""
-    better = [
-        checkpoint
-        for checkpoint, is_shown in enumerate(may_claim)
-        if is_shown and sign * trend.differences[checkpoint].value < 0
-    ]
-    if better[-1:] > [0]:
+    better = _better_checkpoints(trend, may_claim, sign)
+    if better and better[-1] > 0:  # of the first checkpoint, the change says so already
         peak = max(better, key=lambda checkpoint: sign * trend.values[checkpoint])
         rest = f", but it was better at step {steps[peak]}, with {fmt.quantity(trend.values[peak], metric.unit)}"
-        mark = "lost" if mark == "level" else mark
-    is_changed = [difference.p_value is None or is_significant(difference.p_value) for difference in trend.differences]
-    since = max((checkpoint + 1 for checkpoint, changed in enumerate(is_changed) if changed), default=0)
-    if 0 < since < len(trend.differences):
-        rest += f", with no change shown since step {steps[since]}"
+        if mark == "level":
+            mark = "lost"
+    unchanged_since = _first_unchanged_checkpoint(trend)
+    if 0 < unchanged_since < len(trend.differences):
+        rest += f", with no change shown since step {steps[unchanged_since]}"
     text = f"{task}: {within_sentence(title)} {change} ({difference_text(total, metric.unit)}){rest}."
     return Finding(mark, text, short=f"{title} {change}{rest}")
+
+
+def _better_checkpoints(trend: MetricComparison, may_claim: Sequence[bool], sign: int) -> list[int]:
+    """Return the checkpoints that are shown to be better than the last one.
+
+    Args:
+        sign: 1 if higher is better, -1 if lower is, 0 if neither.
+    """
+    better = []
+    for checkpoint, difference in enumerate(trend.differences):
+        if may_claim[checkpoint] and sign * difference.value < 0:
+            better.append(checkpoint)
+    return better
+
+
+def _first_unchanged_checkpoint(trend: MetricComparison) -> int:
+    """Return the checkpoint from which on no test, without a correction, shows a change up to the last one."""
+    unchanged_since = 0
+    for checkpoint, difference in enumerate(trend.differences):
+        if difference.p_value is None or is_significant(difference.p_value):
+            unchanged_since = checkpoint + 1
+    return unchanged_since

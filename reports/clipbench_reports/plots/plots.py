@@ -176,14 +176,14 @@ def _draw_evaluations(
             keeping = f". Run again with {option('keep_arrays', True)} to keep all arrays"
             hint = keeping if isinstance(reason, MissingArray) else ""
             raise MissingEvidence(f"{evidence.run.label}: {reason}{hint}") from reason
-    for fault in dict.fromkeys(
-        str(reason) for _, missing in drawings for reason in missing.values() if isinstance(reason, Fault)
-    ):
+    faults, charts = dict[str, None](), list[Chart]()
+    for drawn_charts, missing in drawings:
+        faults |= dict.fromkeys(str(reason) for reason in missing.values() if isinstance(reason, Fault))
+        for chart in drawn_charts:
+            sentences = [f"Not drawn for {model.label}: {reason}." for model, reason in chart.missing.items()]
+            charts.append(replace(chart, reading=" ".join([chart.reading, *sentences])))
+    for fault in faults:
         warnings.warn(fault, stacklevel=2)
-    charts = []
-    for chart in (chart for model_charts, _ in drawings for chart in model_charts):
-        sentences = [f"Not drawn for {model.label}: {reason}." for model, reason in chart.missing.items()]
-        charts.append(replace(chart, reading=" ".join([chart.reading, *sentences])))
     sources = []
     for label, evidence in zip(names, evidences, strict=True):
         evaluation = evidence.evaluation
@@ -210,13 +210,13 @@ def _find_evidence(run: Run, name: str, task: str, data: str | None) -> Evidence
     if evaluations:
         return Evidence(run, evaluations[0])
     target = task if data is None else evaluation_name(task, data)
-    reasons = [
-        f"; {evaluation.name} is {evaluation.status}" + (f" ({evaluation.reason})" if evaluation.reason else "")
-        for evaluation in candidates
-    ]
+    reasons = ""
+    for evaluation in candidates[:2]:
+        reasons += f"; {evaluation.name} is {evaluation.status}"
+        if evaluation.reason:
+            reasons += f" ({evaluation.reason})"
     raise ClipbenchError(
-        f"run {run.label} has no {target} to draw {name} from{''.join(reasons[:2])}: "
-        f"`clipbench run --tasks {target}` makes it"
+        f"run {run.label} has no {target} to draw {name} from{reasons}: `clipbench run --tasks {target}` makes it"
     )
 
 
@@ -226,18 +226,19 @@ def _join_charts(charts: Sequence[Chart]) -> Chart:
     If a figure has panels side by side, the panel of a figure with only one is broad. Otherwise, the first of more than
     two panels is broad.
     """
-    panels, n_columns = [panel for chart in charts for panel in chart.panels], max(chart.n_columns for chart in charts)
-    is_broad = [len(chart.panels) == 1 for chart in charts for _ in chart.panels]
-    if n_columns == 1 and len(panels) > 2:
-        is_broad, n_columns = [k == 0 for k in range(len(panels))], 2
-    elif n_columns == 1:
-        is_broad = [False] * len(panels)
+    n_columns = max(chart.n_columns for chart in charts)
+    panels = [panel for chart in charts for panel in chart.panels]
+    if n_columns > 1:
+        panels = []
+        for chart in charts:
+            is_alone = len(chart.panels) == 1
+            panels += [replace(panel, is_broad=panel.is_broad or is_alone) for panel in chart.panels]
+    elif len(panels) > 2:
+        panels[0] = replace(panels[0], is_broad=True)
+        n_columns = 2
     return Chart(
         title=" ".join(chart.title for chart in charts),
-        panels=[
-            replace(panel, is_broad=panel.is_broad or is_alone)
-            for panel, is_alone in zip(panels, is_broad, strict=True)
-        ],
+        panels=panels,
         reading=" ".join(dict.fromkeys(chart.reading for chart in charts)),
         n_columns=n_columns,
         is_grid=any(chart.is_grid for chart in charts),

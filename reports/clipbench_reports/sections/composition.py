@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -67,10 +66,7 @@ Heights = Mapping[tuple[str, str], float]
 def composition(models: Models) -> Chart:
     """Return the accuracy of each subset with its interval, against chance."""
     by_model = read_each(models, _read)
-    rows = {
-        subset: [side for side in SIDES if any(side in accuracies.get(subset, {}) for accuracies in by_model.all)]
-        for subset in dict.fromkeys(subset for accuracies in by_model.all for subset in accuracies)
-    }
+    rows = _sides_by_subset(by_model.all)
     used_sides = [side for side in SIDES if any(side in sides for sides in rows.values())]
     heights, foot = _heights(rows)
     middles = {subset: float(np.mean([heights[subset, side] for side in sides])) for subset, sides in rows.items()}
@@ -79,43 +75,56 @@ def composition(models: Models) -> Chart:
     y = Axis(low=foot, high=0)
     if list(rows) != [""]:
         y = replace(y, ticks=list(middles.values()), names=[two_lines(subset, NAME_LENGTH) for subset in rows])
-    meanings = "; ".join(f"{SIDES[side].words}: {SIDES[side].meaning}" for side in used_sides if SIDES[side].meaning)
-    return facet_chart(
-        Panel(x=fraction_axis("Accuracy, %"), y=y, aspect=ROW * foot, has_grid=False),
-        by_model.map(
-            lambda accuracies: Layer(_marks(accuracies, used_sides, heights), _state(accuracies, used_sides[0]))
-        ),
-        reading=f"{sentence_case(meanings)}{'. ' if meanings else ''}Bars are 95 % intervals.",
-    )
+
+    def layer(accuracies: Accuracies) -> Layer:
+        return Layer(_marks(accuracies, used_sides, heights), _state(accuracies, used_sides[0]))
+
+    reading = "Bars are 95 % intervals."
+    meanings = [f"{SIDES[side].words}: {SIDES[side].meaning}" for side in used_sides if SIDES[side].meaning]
+    if meanings:
+        reading = f"{sentence_case('; '.join(meanings))}. {reading}"
+    plane = Panel(x=fraction_axis("Accuracy, %"), y=y, aspect=ROW * foot, has_grid=False)
+    return facet_chart(plane, by_model.map(layer), reading=reading)
+
+
+def _sides_by_subset(accuracies_of_models: Sequence[Accuracies]) -> dict[str, list[str]]:
+    """Return the sides that a model has an accuracy of, in the order of ``SIDES``, by subset."""
+    measured: dict[str, set[str]] = {}
+    for accuracies in accuracies_of_models:
+        for subset, sides in accuracies.items():
+            measured.setdefault(subset, set()).update(sides)
+    return {subset: [side for side in SIDES if side in sides] for subset, sides in measured.items()}
 
 
 def _read(evidence: Evidence) -> Accuracies:
     """Return the defined accuracies by the title of their subset, then by side, without means over subsets."""
-    of_sides = {side: by_subset(evidence.evaluation, side) for side in SIDES}
-    subsets = subsets_of(evidence.evaluation.metrics)
-    accuracies = {s: {side: of_side[s] for side, of_side in of_sides.items() if s in of_side} for s in subsets}
-    if not any(accuracies.values()):
+    evaluation = evidence.evaluation
+    metrics_of_sides = {side: by_subset(evaluation, side) for side in SIDES}
+    accuracies = {}
+    for subset in subsets_of(evaluation.metrics):
+        sides = {side: metrics[subset] for side, metrics in metrics_of_sides.items() if subset in metrics}
+        if sides:
+            accuracies[subset_title(subset, evaluation.subsets)] = sides
+    if not accuracies:
         raise MissingEvidence("no accuracy of choices was recorded")
-    titles = evidence.evaluation.subsets
-    return {subset_title(subset, titles): sides for subset, sides in accuracies.items() if sides}
+    return accuracies
 
 
 def _heights(rows: Mapping[str, Sequence[str]]) -> tuple[dict[tuple[str, str], float], float]:
+    """Return the height of each side of each subset, and of the lower edge, from the top."""
     heights, top = dict[tuple[str, str], float](), SPACE / 2
     for subset, sides in rows.items():
-        for k, side in enumerate(sides):
-            heights[subset, side] = top + k + 0.5
+        for index, side in enumerate(sides):
+            heights[subset, side] = top + index + 0.5
         top += len(sides) + SPACE
     return heights, top - SPACE / 2
 
 
 def _marks(accuracies: Accuracies, used_sides: Sequence[str], heights: Heights) -> list[Mark]:
-    marks = [
-        stroke
-        for subset, sides in accuracies.items()
-        for side, metric in sides.items()
-        for stroke in chance_strokes([(heights[subset, side], metric)], half=0.5, of=SIDES[side].words)
-    ]
+    marks: list[Mark] = []
+    for subset, sides in accuracies.items():
+        for side, metric in sides.items():
+            marks += chance_strokes([(heights[subset, side], metric)], half=0.5, of=SIDES[side].words)
     for side in used_sides:
         side_metrics = _of_side(accuracies, side)
         rows = [heights[subset, side] for subset in side_metrics]
@@ -175,16 +184,19 @@ def subsets_of(names: Iterable[str]) -> list[str]:
         >>> subsets_of(["macro/text_acc", "swap/text_acc", "swap_att/text_acc", "swap_obj/text_acc", "other_cosine"])
         ['swap_att', 'swap_obj', '']
     """
-    subsets = list(dict.fromkeys(map(subset_of, names)))
+    subsets = list(dict.fromkeys(subset_of(name) for name in names))
     categories = {subset for subset in subsets if subset and any(other.startswith(f"{subset}_") for other in subsets)}
     return [subset for subset in subsets if subset not in MEANS and subset not in categories]
 
 
 def by_subset(evaluation: EvaluationRecord, score: str) -> Mapping[str, Metric]:
     """Return a score's defined values by subset."""
-    names = {subset: in_subset(subset, score) for subset in subsets_of(evaluation.metrics)}
-    metrics = {subset: evaluation.metrics[name] for subset, name in names.items() if name in evaluation.metrics}
-    return {subset: metric for subset, metric in metrics.items() if metric.value is not None}
+    values = {}
+    for subset in subsets_of(evaluation.metrics):
+        metric = evaluation.metrics.get(in_subset(subset, score))
+        if metric is not None and metric.value is not None:
+            values[subset] = metric
+    return values
 
 
 def hard_negatives(models: Models) -> Chart:
@@ -237,10 +249,8 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
         if metric is not None:
             choice = f"right {side}s from wrong ones"
             ability = Ability(f"distinguishes {choice}", f"does not distinguish {choice}", f"prefers the wrong {side}")
-            sentences += [
-                claim(sentence, metric, weakness=BAG_OF_WORDS, ability=ability),
-                *_subsets(evaluation, name, side),
-            ]
+            sentences.append(claim(sentence, metric, weakness=BAG_OF_WORDS, ability=ability))
+            sentences += _subsets(evaluation, name, side)
     return [*sentences, *_twins(evaluation)]
 
 
@@ -258,23 +268,27 @@ def _subsets(evaluation: EvaluationRecord, name: str, side: str) -> list[Finding
         return f"{quoted(title)} ({value}, where chance is {fmt.percent(metric.chance)} %)"
 
     not_above_chance = not_better(metrics, describe)
-    parts = {relation: f"{CHOICES[relation].format(side)} in" for relation in CHOICES if relation in not_above_chance}
-    if not parts:
+    relations = [relation for relation in CHOICES if relation in not_above_chance]
+    if not relations:
         return []
-    relation, start = next(iter(parts.items()))
-    first = next(title for title in metrics if describe(title) == not_above_chance[relation][0])
-    texts = [f"{words} {', '.join(not_above_chance[key])}" for key, words in parts.items()]
-    failure = f"prefers the wrong {side} with {within_sentence(first)}"
-    return [
-        Finding(
-            "weak" if relation == "below chance" else "level",
-            f"{'; '.join([texts[0], *map(within_sentence, texts[1:])])}.",
-            min(map(skill, metrics.values())),
-            weakness=BAG_OF_WORDS,
-            short=f"{start} {not_above_chance[relation][0]}.",
-            ability=Ability(failure, degree="reversed") if relation == "below chance" else None,
-        )
-    ]
+    clauses = []
+    for relation in relations:
+        choice = CHOICES[relation].format(side)
+        clauses.append(f"{choice} in {', '.join(not_above_chance[relation])}")
+    first_relation = relations[0]  # the gravest
+    first_subset = not_above_chance[first_relation][0]
+    finding = Finding(
+        "level",
+        f"{'; '.join([clauses[0], *(within_sentence(clause) for clause in clauses[1:])])}.",
+        min(skill(metric) for metric in metrics.values()),
+        weakness=BAG_OF_WORDS,
+        short=f"{CHOICES[first_relation].format(side)} in {first_subset}.",
+    )
+    if first_relation != "below chance":
+        return [finding]
+    title = next(title for title in metrics if describe(title) == first_subset)
+    failure = f"prefers the wrong {side} with {within_sentence(title)}"
+    return [finding._replace(mark="weak", ability=Ability(failure, degree="reversed"))]
 
 
 def _twins(evaluation: EvaluationRecord) -> list[Finding]:
@@ -290,20 +304,20 @@ def _twins(evaluation: EvaluationRecord) -> list[Finding]:
 def lost_choices(evidence: Evidence) -> Table:
     """Return the choices of captions that were lost by the widest margin."""
     caption, preferred, subset = (evidence.words(name) for name in ("caption", "preferred", "subset"))
-    title = partial(subset_title, subsets=evidence.evaluation.subsets)
     is_lost, margin = lost_captions(evidence)
     lost = np.flatnonzero(is_lost)
     if not len(lost):
         raise MissingEvidence("no choice among captions was lost")
     worst = lost[np.argsort(margin[lost], kind="stable")][:MAX_CHOICES]
+    rows = []
+    for row in worst.tolist():
+        title = subset_title(subset[row], evidence.evaluation.subsets) or fmt.NONE
+        rows.append([caption[row], preferred[row], title, fmt.number(margin[row], "cosine")])
     return Table(
         title=f"Lost choices, the widest margins first ({fmt.counted(len(lost), 'item')} lost in all)",
         facts=f"Shown is each item's image with the lowest margin. {MARGIN}",
         columns=columns("True caption", "Preferred", "Subset", numbers=["Margin, cosine"]),
-        rows=[
-            [caption[row], preferred[row], title(subset[row]) or fmt.NONE, fmt.number(margin[row], "cosine")]
-            for row in worst.tolist()
-        ],
+        rows=rows,
     )
 
 

@@ -46,12 +46,12 @@ def compression(question: str) -> CurvesFigure:
 
 
 def _axis(sizes: Sequence[Number], label: str) -> Axis:
-    ends = min(sizes), max(sizes)
-    ticks = [ends[1]]
+    smallest, largest = min(sizes), max(sizes)
+    ticks = [largest]
     for size in sorted(set(sizes), reverse=True):
         if size <= ticks[-1] / 3.9:
             ticks.append(size)
-    return Axis(low=ends[0] / 1.2, high=ends[1] * 1.2, ticks=ticks[::-1], label=label, is_log=True)
+    return Axis(low=smallest / 1.2, high=largest * 1.2, ticks=ticks[::-1], label=label, is_log=True)
 
 
 def _references(question: str, evidence: Evidence, y_label: str) -> list[Mark]:
@@ -82,20 +82,18 @@ def _state(question: str, evidence: Evidence, curves: Curves) -> Statement:
 
 def findings(evaluation: EvaluationRecord) -> list[Finding]:
     """Return for each question the smallest vectors that lose little, or the reason, and then the bytes of a search."""
-    smallest = {
-        question: metric
-        for question in STORED_QUESTIONS
-        if (metric := evaluation.metrics.get(f"{question}_smallest")) is not None
-    }
-    sentences = [
-        Finding("plain", f"{STORED_QUESTIONS[question][0]}: {metric.reason or NO_REASON}.")
-        for question, metric in smallest.items()
-    ]
-    sizes = [metric.value for metric in smallest.values() if metric.value is not None]
+    sentences, sizes = [], []
+    for question, (title, _) in STORED_QUESTIONS.items():
+        smallest = evaluation.metrics.get(f"{question}_smallest")
+        if smallest is not None:
+            sentences.append(Finding("plain", f"{title}: {smallest.reason or NO_REASON}."))
+            sizes.append(smallest.value)
+    sufficient_sizes = [size for size in sizes if size is not None]
     full_curves = [curve for name, curve in evaluation.curves.items() if split_outer_subset(name).subset == "float32"]
     full_sizes = [curve.x[0] for curve in full_curves if curve.x]
-    if len(sizes) == len(smallest) > 0 and full_sizes:
-        few, many = (fmt.count(round(size)) for size in (max(sizes), full_sizes[0]))
+    # Without a size that suffices for every question, there is no size to store vectors in.
+    if sizes and len(sufficient_sizes) == len(sizes) and full_sizes:
+        few, many = (fmt.count(round(size)) for size in (max(sufficient_sizes), full_sizes[0]))
         text = (
             f"In {few} bytes each, a search through a million vectors reads {few} MB instead of {many} MB. The time of"
             " a search was not measured."
@@ -110,17 +108,15 @@ def format_table(question: str) -> MakeTable:
 
     def table(evidence: Evidence) -> Table:
         record = evidence.evaluation
-        if question not in record.metrics or not (names := formats_by_bytes(record, question)):
+        names = formats_by_bytes(record, question) if question in record.metrics else []
+        if not names:
             raise NotAsked(f"{title} of stored vectors")
-        bytes_table = table_by_bytes(record, question)
-        forms = [
-            form
-            for name in names
-            if record.metrics[f"{name}/{question}"].value is not None and (form := Format.from_name(name)) is not None
-        ]
+        measured_names = [name for name in names if record.metrics[f"{name}/{question}"].value is not None]
+        forms = [form for name in measured_names if (form := Format.from_name(name)) is not None]
         most_lost = _most_lost(evidence, question, forms)
-        lost = [fmt.NONE, *(most_lost.get(name, fmt.NONE) for name in names)]
-        margin = _in_points(evidence.evaluation.params["points"])
+        lost = [fmt.NONE, *(most_lost.get(name, fmt.NONE) for name in names)]  # the first row is float32
+        bytes_table = table_by_bytes(record, question)
+        margin = _in_points(record.params["points"])
         return replace(
             bytes_table,
             title=f"{title} by format",
@@ -149,16 +145,17 @@ def _most_lost(evidence: Evidence, question: str, forms: Sequence[Format]) -> di
     return most_lost
 
 
+FIGURES = tuple(compression(question) for question in STORED_QUESTIONS)
 SECTION = Section(
     title="Compression",
-    figures=tuple(map(compression, STORED_QUESTIONS)),
-    tables=tuple(map(format_table, STORED_QUESTIONS)),
+    figures=FIGURES,
+    tables=tuple(format_table(question) for question in STORED_QUESTIONS),
     findings=findings,
     plots={
         "compression": Plot(
             summary="recall@1 and accuracy by bytes of a vector, and the smallest that lose little",
             definition="PCA and int8 are fitted only on the stored vectors. Queries stay float32, except for signs.",
-            draws=tuple(map(compression, STORED_QUESTIONS)),
+            draws=FIGURES,
         )
     },
 )

@@ -3,6 +3,7 @@ all.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from clipbench.results import numbers as fmt
 from clipbench.results.numbers import Number
@@ -20,11 +21,12 @@ from clipbench_reports.text import NO_REASON
 
 
 def _axis(numbers: Sequence[Number], label: str) -> Axis:
-    ticks = sorted(set(numbers))
-    spaced_ticks = [tick for tick, after in zip(ticks, [*ticks[1:], float("inf")], strict=True) if after >= 1.4 * tick]
-    if len(spaced_ticks) < 2:
+    sizes = sorted(set(numbers))
+    has_room = [next_size >= 1.4 * size for size, next_size in pairwise(sizes)]
+    ticks = [size for size, is_apart in zip(sizes, [*has_room, True], strict=True) if is_apart]
+    if len(ticks) < 2:
         return log_axis(numbers, label)
-    return Axis(low=ticks[0], high=ticks[-1], ticks=spaced_ticks, label=label, is_log=True)
+    return Axis(low=sizes[0], high=sizes[-1], ticks=ticks, label=label, is_log=True)
 
 
 def _references(evidence: Evidence, y_label: str) -> list[Mark]:
@@ -42,16 +44,16 @@ def _state(evidence: Evidence, curves: Curves) -> Statement:
     zero_shot, worth = defined(evidence.evaluation.metrics, "zero_shot_acc1", "zero_shot_worth")
     curve = next((curve for curve in curves if curve.series == "linear probe"), curves[0])
     few, many = (f"{fmt.percent(curve.y[row])} % with {_labels(curve.x[row])}" for row in (0, -1))
-    statement = Statement(
-        subject=f"Accuracy of a {curve.series}, and of the prompts",
-        value=f"{few}, {many}; prompts {fmt.percent(zero_shot.value if zero_shot else None)} %",
-    )
+    subject = f"Accuracy of a {curve.series}, and of the prompts"
+    value = f"{few}, {many}; prompts {fmt.percent(zero_shot.value if zero_shot else None)} %"
     if worth is None:
-        return statement
+        return Statement(subject, value)
     shaded = " (its interval is shaded)" if worth.low is not None else ""
-    reading = f"The prompts are worth the number of labels with which the linear probe reaches them{shaded}."
-    value = f"{statement.value}, worth {fmt.number(worth.value, worth.unit)} labels per class"
-    return statement._replace(value=value, reading=reading)
+    return Statement(
+        subject,
+        f"{value}, worth {fmt.number(worth.value, worth.unit)} labels per class",
+        f"The prompts are worth the number of labels with which the linear probe reaches them{shaded}.",
+    )
 
 
 def _labels(number: float) -> str:
@@ -113,10 +115,10 @@ def table_by_labels(evidence: Evidence) -> Table:
     numbers = [name.removeprefix(LINEAR) for name in metrics if name.startswith(LINEAR)]
     if not numbers:
         raise MissingEvidence("the run has no accuracy of a linear probe")
-    rows = [
-        [number, *(fmt.value_with_interval(metrics.get(f"{method}_acc1@{number}")) for method in METHODS)]
-        for number in numbers
-    ]
+    rows = []
+    for number in numbers:
+        accuracies = [metrics.get(f"{method}_acc1@{number}") for method in METHODS]
+        rows.append([number, *(fmt.value_with_interval(accuracy) for accuracy in accuracies)])
     zero_shot = metrics.get("zero_shot_acc1")
     return Table(
         title="Accuracy by the number of labels",

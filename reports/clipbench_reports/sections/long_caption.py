@@ -2,7 +2,7 @@
 in.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -71,15 +71,13 @@ def _read_lengths(evidence: Evidence) -> Layer:
     lengths = lengths[np.isfinite(lengths)]
     if not len(lengths):
         raise MissingEvidence("no caption has a length in tokens")
-    middle = fmt.number(float(np.median(lengths)), "tokens")
-    statement = Statement(
-        subject="Median length of the captions",
-        value=f"{middle} tokens",
-    )
-    if context is not None:
-        share = f"{fmt.percent(float((lengths > context).mean()))} %"
+    if context is None:
+        median = fmt.number(float(np.median(lengths)), "tokens")
+        statement = Statement("Median length of the captions", f"{median} tokens")
+    else:
+        share = float((lengths > context).mean())
         subject = f"Captions that are longer than the window of {context} tokens"
-        statement = Statement(subject, value=share)
+        statement = Statement(subject, f"{fmt.percent(share)} %")
     return Layer([_histogram(lengths), *_window(context)], statement)
 
 
@@ -105,11 +103,14 @@ def share_of_recall(evaluation: EvaluationRecord) -> str:
 def _state_recall(evidence: Evidence, curves: Curves) -> Statement:
     (length,) = defined(evidence.evaluation.metrics, "effective_length")
     share = share_of_recall(evidence.evaluation)
-    few, full = (f"{fmt.percent(curves[0].y[row])} % with {fmt.count(curves[0].x[row])} tokens" for row in (0, -1))
-    takes = "" if length is None else f", of which {share} % takes {fmt.number(length.value, 'tokens')} tokens"
+    curve = curves[0]
+    few, full = (f"{fmt.percent(curve.y[row])} % with {fmt.count(curve.x[row])} tokens" for row in (0, -1))
+    value = f"{few}, {full}"
+    if length is not None:
+        value += f", of which {share} % takes {fmt.number(length.value, 'tokens')} tokens"
     return Statement(
-        subject=f"Recall@1, {curves[0].series}",
-        value=f"{few}, {full}{takes}",
+        subject=f"Recall@1, {curve.series}",
+        value=value,
         reading=(
             f"The effective length is the number of tokens at which captions reach {share} % of their last"
             " point. Its interval is shaded."
@@ -156,10 +157,8 @@ def positions(models: Models) -> Chart:
     all_positions = [position for model_positions in by_model.all for position in model_positions]
     first = {position.name: position.token for position in by_model.all[0]}
     contexts = {model: _context_of(evidence) for model, evidence in models}
-    x = nice_axis(
-        [0, *(position.token for position in all_positions), *(context or 0 for context in contexts.values())],
-        "Place of the deciding token",
-    )
+    windows = [context for context in contexts.values() if context is not None]
+    x = nice_axis([0, *(position.token for position in all_positions), *windows], "Place of the deciding token")
     # Otherwise tokenizers differ, and the axis has numbers.
     if all(first.get(position.name) == position.token for position in all_positions):
         names = [f"{name}\n{fmt.significant(token)}" for name, token in first.items()]
@@ -183,10 +182,9 @@ def positions(models: Models) -> Chart:
 def _read(evidence: Evidence) -> list[FactPosition]:
     """Return the positions of facts with their accuracy, the nearest first."""
     if not evidence.curves_of("positions"):
-        has_positions = any(is_in_subset(name, "text_acc") for name in evidence.evaluation.metrics)
-        raise MissingEvidence(
-            "facts at several places, which this data does not have" if not has_positions else _reason_of(evidence)
-        )
+        if any(is_in_subset(name, "text_acc") for name in evidence.evaluation.metrics):
+            raise MissingEvidence(_reason_of(evidence))
+        raise MissingEvidence("facts at several places, which this data does not have")
     names = evidence.words("place")
     tokens = evidence.numbers("fact_token")
     positions = []
@@ -204,8 +202,11 @@ def _read(evidence: Evidence) -> list[FactPosition]:
 def _marks(positions: Sequence[FactPosition], context: int | None, x: Axis) -> list[Mark]:
     chance = next((position.metric.chance for position in positions if position.metric.chance is not None), None)
     metrics = {position.name: position.metric for position in positions}
-    dots = intervals(metrics, [position.token for position in positions], "ink", "true caption chosen", is_joined=True)
-    beyond = [Shade(low=context, high=x.high, name="beyond the window")] if context and context < x.high else []
+    tokens = [position.token for position in positions]
+    dots = intervals(metrics, tokens, "ink", "true caption chosen", is_joined=True)
+    beyond: list[Mark] = []
+    if context and context < x.high:
+        beyond.append(Shade(low=context, high=x.high, name="beyond the window"))
     return [*beyond, *chance_rule(chance), dots]
 
 
@@ -221,16 +222,12 @@ UNREAD_END = "The end of a caption is not read"
 def findings(evaluation: EvaluationRecord) -> list[Finding]:
     """Return whether captions find their images, how many tokens count, and at which positions facts count."""
     sentences = []
-    recall, length = (evaluation.metrics.get(name) for name in ("image_retrieval_recall@1", "effective_length"))
+    recall = evaluation.metrics.get("image_retrieval_recall@1")
     if recall is not None:
-        sentences.append(
-            claim(
-                "A long caption finds its image first in {value} of {n} cases",
-                recall,
-                weakness=UNREAD_END,
-                ability=Ability("follows long captions", "does not follow long captions"),
-            )
-        )
+        ability = Ability("follows long captions", "does not follow long captions")
+        words = "A long caption finds its image first in {value} of {n} cases"
+        sentences.append(claim(words, recall, weakness=UNREAD_END, ability=ability))
+    length = evaluation.metrics.get("effective_length")
     if length is not None:
         sentences.append(_tokens_used(evaluation, length))
     return [*sentences, *_findings_by_position(evaluation)]
@@ -253,36 +250,46 @@ def _tokens_used(evaluation: EvaluationRecord, length: Metric) -> Finding:
 
 def _findings_by_position(evaluation: EvaluationRecord) -> list[Finding]:
     """Return how often a true statement beats a false one by position, and where it is not shown to beat chance."""
-    keys = {
-        within_sentence(subset_title(subset_of(name), evaluation.subsets)): subset_of(name)
-        for name, metric in evaluation.metrics.items()
-        if is_in_subset(name, "text_acc") and metric.value is not None
-    }
-    accuracies = {name: evaluation.metrics[f"{subset}/text_acc"] for name, subset in keys.items()}
+    accuracies, read, unread = dict[str, Metric](), dict[str, Metric](), list[str]()
+    for name, metric in evaluation.metrics.items():
+        if is_in_subset(name, "text_acc") and metric.value is not None:
+            subset = subset_of(name)
+            title = within_sentence(subset_title(subset, evaluation.subsets))
+            accuracies[title] = metric
+            share_cut = evaluation.baselines.get(f"{subset}/beyond_window")
+            if share_cut and share_cut.value == 1:
+                unread.append(isolated(title))
+            else:
+                read[title] = metric
     if not accuracies:
         return []
-    read = {
-        name: metric
-        for name, metric in accuracies.items()
-        if not ((cut := evaluation.baselines.get(f"{keys[name]}/beyond_window")) and cut.value == 1)
-    }
-    shares = ", ".join(
-        f"{fmt.percent(metric.value)} % {fmt.interval(metric)} ({isolated(name)})"
-        for name, metric in (read or accuracies).items()
-    )
+    shares = [
+        f"{fmt.percent(metric.value)} % {fmt.interval(metric)} ({isolated(title)})"
+        for title, metric in (read or accuracies).items()
+    ]
     chance = fmt.percent(next(iter(accuracies.values())).chance)
-    text = f"Prefers a true caption to one with a single false fact in {shares}, where chance is {chance} %"
-    unread = [isolated(name) for name in accuracies if name not in read]
+    text = f"Prefers a true caption to one with a single false fact in {', '.join(shares)}, where chance is {chance} %"
     beyond = Finding("plain", f"Facts in these places are cut off and not read: {', '.join(unread)}.", is_expected=True)
     if not read:
         return [Finding("plain", f"{text}."), beyond]
-    mark, lowest = mark_of(read.values()), min(map(skill, read.values()))
-    parts = [f"{relation}: {', '.join(names)}" for relation, names in not_better(read).items()]
-    if mark == "good":
-        parts = [f"better than chance {'wherever the model reads them' if unread else 'everywhere'}"]
-    weakness = UNREAD_END if mark in ("weak", "level") else ""
-    finding = Finding(mark, f"{'; '.join([text, *parts])}.", 0.0 if mark == "plain" else lowest, weakness=weakness)
+    finding = _finding_by_chance(text, read, "wherever the model reads them" if unread else "everywhere")
     return [finding, beyond] if unread else [finding]
+
+
+def _finding_by_chance(text: str, accuracies: Mapping[str, Metric], everywhere: str) -> Finding:
+    """Return a sentence with where the accuracies are not shown to beat chance, or that they do ``everywhere``."""
+    mark = mark_of(accuracies.values())
+    if mark == "good":
+        clauses = [f"better than chance {everywhere}"]
+    else:
+        clauses = [f"{relation}: {', '.join(titles)}" for relation, titles in not_better(accuracies).items()]
+    lowest = min(skill(metric) for metric in accuracies.values())
+    return Finding(
+        mark,
+        "; ".join([text, *clauses]) + ".",
+        0.0 if mark == "plain" else lowest,
+        weakness=UNREAD_END if mark in ("weak", "level") else "",
+    )
 
 
 def misjudged_facts(evidence: Evidence, budget: PageBudget) -> Gallery:
@@ -295,7 +302,7 @@ def misjudged_facts(evidence: Evidence, budget: PageBudget) -> Gallery:
     tokens = evidence.numbers("fact_token") if evidence.has_column("fact_token") else np.full(len(margin), np.nan)
 
     def describe_place(row: int) -> str:
-        return positions[row] + (f", token {fmt.count(tokens[row])}" if np.isfinite(tokens[row]) else "")
+        return f"{positions[row]}, token {fmt.count(tokens[row])}" if np.isfinite(tokens[row]) else positions[row]
 
     return gallery(
         evidence,
@@ -328,7 +335,7 @@ SECTION = Section(
     },
     title="Long captions",
     figures=(TOKENS_KEPT, positions, token_lengths, matrices.similarity, RECALL),
-    galleries=(*map(failure_gallery, FAILURE_GALLERIES), misjudged_facts),
+    galleries=(*(failure_gallery(direction) for direction in FAILURE_GALLERIES), misjudged_facts),
     findings=findings,
     plots={
         "long-caption": Plot(

@@ -19,12 +19,14 @@ from clipbench_reports.sections.section import Plot, SampleColumn, SampleImage, 
 
 def _state_at_half(evidence: Evidence, curves: Curves) -> Statement:
     """Return the statement about nDCG if half of the documents are texts."""
-    first_curves = [curve for curve in curves if curve.y_label == curves[0].y_label]
-    half = min(first_curves[0].x, key=lambda x: abs(x - 0.5))
-    values = [
-        f"{curve.series} {fmt.percent(curve.y[curve.x.index(half)])} %" for curve in first_curves if half in curve.x
-    ]
-    subject = f"{first_curves[0].y_label} where {fmt.shortest(100 * half)} % of the documents are texts"
+    first_curve = curves[0]
+    half = min(first_curve.x, key=lambda x: abs(x - 0.5))
+    values = []
+    for curve in curves:
+        if curve.y_label == first_curve.y_label and half in curve.x:
+            at_half = curve.y[curve.x.index(half)]
+            values.append(f"{curve.series} {fmt.percent(at_half)} %")
+    subject = f"{first_curve.y_label} where {fmt.shortest(100 * half)} % of the documents are texts"
     return Statement(subject=subject, value=", ".join(values))
 
 
@@ -55,30 +57,25 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
     ndcg_name = in_subset(subset, "ndcg")
     shown = headlines(evaluation).items()
     ndcg = next((metric for name, metric in shown if without_cutoff(name) == ndcg_name), None)
-    preference, gain = (metrics.get(in_subset(subset, name)) for name in ("text_preference", "centring_gain"))
+    preference = metrics.get(in_subset(subset, "text_preference"))
     if ndcg is None or preference is None:
         return []
     noun, where = ("queries", "") if is_judged else ("captions", "If half of the documents are texts, ")
+    sentences = [claim(f"{where}{ndcg.title} is {{value}} over {{n}} {noun}", ndcg)]
     recall = None if is_judged else metrics.get(f"{HALF}/recall@10")
-    sentences = [
-        claim(f"{where}{ndcg.title} is {{value}} over {{n}} {noun}", ndcg),
-        *(
-            [claim("The first ten results hold the right document for {value} of {n} captions", recall)]
-            if recall
-            else []
-        ),
-        claim(
-            f"For {{value}} of {{n}} {noun if preference.n != 1 else ONE[noun]} whose right document is an image, the"
-            " nearest document is a text",
-            preference,
-            weakness=TEXTS_FIRST,
-        ),
-    ]
-    if gain is None or gain.value is None:
-        return sentences
-    bounds = fmt.change_interval(gain.low, gain.high, gain.unit)
-    change = f"{fmt.change(gain.value, gain.unit)} ({fmt.interval_name([gain])} {bounds})"
-    return [*sentences, Finding("plain", f"With each modality centred, {ndcg.title} changes by {change}.")]
+    if recall:
+        sentences.append(claim("The first ten results hold the right document for {value} of {n} captions", recall))
+    counted_noun = noun if preference.n != 1 else ONE[noun]
+    texts_first = (
+        f"For {{value}} of {{n}} {counted_noun} whose right document is an image, the nearest document is a text"
+    )
+    sentences.append(claim(texts_first, preference, weakness=TEXTS_FIRST))
+    gain = metrics.get(in_subset(subset, "centring_gain"))
+    if gain is not None and gain.value is not None:
+        bounds = fmt.change_interval(gain.low, gain.high, gain.unit)
+        change = f"{fmt.change(gain.value, gain.unit)} ({fmt.interval_name([gain])} {bounds})"
+        sentences.append(Finding("plain", f"With each modality centred, {ndcg.title} changes by {change}."))
+    return sentences
 
 
 def table_by_share(evidence: Evidence) -> Table:

@@ -27,18 +27,18 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
     if recall is None:
         return []
     names = matrices.modalities(evaluation.metrics)
-    pairs = list(combinations(names, 2))
-    of_pairs = defined(evaluation.metrics, *(f"{'-'.join(pair)}/gap" for pair in pairs))
-    gaps = {pair: metric for pair, metric in zip(pairs, of_pairs, strict=True) if metric is not None}
     linked = matrices.paired_modalities(names, evaluation.metrics)  # others have no partners
-    items = fmt.listed([*map(_words, linked)], "or")
+    items = fmt.listed([_words(name) for name in linked], "or")
     sentences = [claim(f"An item of {items} finds its partner first in {{value}} of cases", recall, weakness=UNFOUND)]
-    if gaps:
-        parts = [
-            f"{fmt.bounded(gap)} ({' and '.join(map(_words, pair))}, {fmt.number(gap.chance, gap.unit)} without a gap)"
-            for pair, gap in gaps.items()
-        ]
-        sentences.append(Finding("plain", f"Distance between the mean vectors of two modalities: {', '.join(parts)}."))
+    distances = []
+    for first, second in combinations(names, 2):
+        (gap,) = defined(evaluation.metrics, f"{first}-{second}/gap")
+        if gap is not None:
+            noise = f"{fmt.number(gap.chance, gap.unit)} without a gap"
+            distances.append(f"{fmt.bounded(gap)} ({_words(first)} and {_words(second)}, {noise})")
+    if distances:
+        text = f"Distance between the mean vectors of two modalities: {', '.join(distances)}."
+        sentences.append(Finding("plain", text))
     return sentences
 
 
@@ -46,7 +46,9 @@ def pairs_table(evidence: Evidence) -> Table:
     """Return a row for every two modalities, with the intervals of their measures."""
     metrics = matrices.metrics_of(evidence)
     names = matrices.modalities(metrics)
-    rows: list[Row] = [[" and ".join(map(_words, pair)), *_cells(metrics, *pair)] for pair in combinations(names, 2)]
+    rows: list[Row] = []
+    for first, second in combinations(names, 2):
+        rows.append([f"{_words(first)} and {_words(second)}", *_cells(metrics, first, second)])
     return Table(
         title="Every two modalities",
         facts=(

@@ -42,14 +42,20 @@ def _moved_figure(name: str, reading: str, share_scored: float, references: Refe
 
 def _with_intervals(share_scored: float, evidence: Evidence, curve: PlottedCurve) -> PlottedCurve:
     """Return a curve of fractions of pairs with the interval of each, if the run recorded none."""
-    gap, max_rescored = evidence.evaluation.metrics.get("gap"), evidence.evaluation.params.get("rescored_sample")
-    n = 0 if gap is None else min(gap.n, max_rescored) if isinstance(max_rescored, int) else gap.n
-    n = math.ceil(n * share_scored)
-    if curve.low or n < 1 or curve.unit != "fraction":
+    gap = evidence.evaluation.metrics.get("gap")
+    if gap is None or curve.low or curve.unit != "fraction":
         return curve
-    ends = [wilson(y * n, n)[:2] if 0 <= y <= 1 else (None, None) for y in curve.y]
-    low, high = ([math.nan if end is None else end for end in bound] for bound in zip(*ends, strict=True))
-    return curve._replace(low=low, high=high)
+    max_rescored = evidence.evaluation.params.get("rescored_sample")
+    n_pairs = min(gap.n, max_rescored) if isinstance(max_rescored, int) else gap.n
+    n = math.ceil(n_pairs * share_scored)
+    if n < 1:
+        return curve
+    lows, highs = list[float](), list[float]()
+    for y in curve.y:
+        low, high = wilson(y * n, n)[:2] if 0 <= y <= 1 else (None, None)
+        lows.append(math.nan if low is None else low)
+        highs.append(math.nan if high is None else high)
+    return curve._replace(low=lows, high=highs)
 
 
 def _unmoved_reference(evidence: Evidence, y_label: str) -> list[Mark]:
@@ -65,11 +71,12 @@ def _state(evidence: Evidence, curves: Curves) -> Statement:
     statement, gap = state_at_both_ends(curves)._replace(reading=_not_drawn(evidence, curves)), curves[0]
     if 0.0 not in gap.x or gap.x[0] == 0.0:
         return statement
-    unmoved = gap.y[gap.x.index(0.0)]
-    moved = min(gap.x, key=lambda x: abs(x - unmoved))
-    before, after = (fmt.number(y, "distance") for y in (unmoved, gap.y[gap.x.index(moved)]))
+    unmoved_gap = gap.y[gap.x.index(0.0)]
+    nearest_x = min(gap.x, key=lambda x: abs(x - unmoved_gap))  # where the distance moved is the gap
+    moved_gap = gap.y[gap.x.index(nearest_x)]
     return statement._replace(
-        subject="The gap as it is, and with both modalities moved by it", value=f"{before} and {after}"
+        subject="The gap as it is, and with both modalities moved by it",
+        value=f"{fmt.number(unmoved_gap, 'distance')} and {fmt.number(moved_gap, 'distance')}",
     )
 
 
@@ -116,12 +123,12 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
     text = f"The mean image embedding and the mean text embedding are {fmt.bounded(gap)} apart{noise}."
     sentences = [Finding("plain", text, weakness=APART if (gap.low or 0) > 0 else "")]
     if separability is not None and separability.value is not None:
-        finding = claim(
-            "A linear classifier separates images from texts in {value} of cases, over {n} held-out pairs", separability
-        )
-        is_usual = separability.value >= USUAL_SEPARABILITY
-        usual = " Nearly any CLIP is that separable." if is_usual else ""
-        sentences.append(finding._replace(text=f"{finding.text}{usual}", is_expected=is_usual))
+        words = "A linear classifier separates images from texts in {value} of cases, over {n} held-out pairs"
+        finding = claim(words, separability)
+        if separability.value >= USUAL_SEPARABILITY:
+            text = f"{finding.text} Nearly any CLIP is that separable."
+            finding = finding._replace(text=text, is_expected=True)
+        sentences.append(finding)
     return sentences
 
 

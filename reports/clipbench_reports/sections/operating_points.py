@@ -88,17 +88,14 @@ ENOUGH = 0.5
 
 def findings(evaluation: EvaluationRecord) -> list[Finding]:
     """Return for each question the recall at the threshold for 95 % precision."""
-    return [
-        _finding(
-            part,
-            _share(evaluation),
-            evaluation.metrics[name],
-            evaluation.metrics.get(f"{part}/{RECALL}{SHOWN}"),
-            evaluation.curves.get(f"{part}/precision_by_cosine"),
-        )
-        for part in PARTS
-        if (name := f"{part}/{THRESHOLD}{SHOWN}") in evaluation.metrics
-    ]
+    sentences = []
+    for part in PARTS:
+        threshold = evaluation.metrics.get(f"{part}/{THRESHOLD}{SHOWN}")
+        if threshold is not None:
+            recall = evaluation.metrics.get(f"{part}/{RECALL}{SHOWN}")
+            precision = evaluation.curves.get(f"{part}/precision_by_cosine")
+            sentences.append(_finding(part, _share(evaluation), threshold, recall, precision))
+    return sentences
 
 
 def _share(evaluation: EvaluationRecord) -> str:
@@ -109,8 +106,9 @@ def _share(evaluation: EvaluationRecord) -> str:
 
 def _finding(part: str, share: str, threshold: Metric, recall: Metric | None, precision: Curve | None) -> Finding:
     if threshold.value is None or recall is None or recall.value is None:
-        highs = precision.high or [] if precision is not None else []
-        is_bad = max((high for high in highs if high is not None), default=1.0) < WANTED  # else images may be too few
+        bounds = (precision.high if precision is not None else None) or []
+        highs = [high for high in bounds if high is not None]
+        is_bad = max(highs, default=1.0) < WANTED  # otherwise there may be too few images
         text = f"{PARTS[part]}: {threshold.reason or NO_REASON}."
         return Finding("plain", text, weakness=LITTLE_ACCEPTED if is_bad else "")
     recall_words = f"{fmt.percent(recall.value)} %{interval_in_brackets(recall)}"
@@ -128,14 +126,8 @@ def threshold_table(evidence: Evidence) -> Table:
         part, suffix = split_outer_subset(name)
         if suffix.startswith(THRESHOLD):
             recall = metrics.get(f"{part}/{RECALL}{suffix.removeprefix(THRESHOLD)}")
-            rows.append(
-                [
-                    PARTS.get(part, part),
-                    suffix.removeprefix(WANTED_AT),
-                    fmt.value_with_interval(threshold),
-                    fmt.value_with_interval(recall),
-                ]
-            )
+            numbers = [fmt.value_with_interval(metric) for metric in (threshold, recall)]
+            rows.append([PARTS.get(part, part), suffix.removeprefix(WANTED_AT), *numbers])
     if not rows:
         raise MissingEvidence("the run has no thresholds")
     return Table(
@@ -155,22 +147,17 @@ def transferred_thresholds(evidence: Evidence) -> Table:
     evaluation = evidence.evaluation
     rows = []
     for other in evidence.run.result.evaluations:
-        if (
-            other.task != evaluation.task
-            or other is evaluation
-            or other.status != "ok"
-            or _share(other) != _share(evaluation)
-        ):
+        is_other_data = other.task == evaluation.task and other is not evaluation and other.status == "ok"
+        if not is_other_data or _share(other) != _share(evaluation):
             continue
         for name, threshold in other.metrics.items():
             part, end = split_outer_subset(name)
             cosine = threshold.value
-            if end.startswith(THRESHOLD) and cosine is not None and f"{part}/precision_by_cosine" in evaluation.curves:
+            has_curves = f"{part}/precision_by_cosine" in evaluation.curves
+            if end.startswith(THRESHOLD) and cosine is not None and has_curves:
+                target, cosine_words = end.removeprefix(WANTED_AT), fmt.number(cosine, "cosine")
                 values = [_value_at_threshold(evidence, f"{part}/{kind}_by_cosine", cosine) for kind in CURVES]
-                cosine_words = fmt.number(cosine, "cosine")
-                rows.append(
-                    [PARTS.get(part, part), other.dataset.id, end.removeprefix(WANTED_AT), cosine_words, *values]
-                )
+                rows.append([PARTS.get(part, part), other.dataset.id, target, cosine_words, *values])
     if not rows:
         raise NotAsked("thresholds of other data")
     return Table(
@@ -191,11 +178,14 @@ def _value_at_threshold(evidence: Evidence, name: str, cosine: float) -> str:
     curve = evidence.curve(name)
     if cosine > curve.x[-1]:
         return "nothing accepted"
-    values = [float(np.interp(cosine, curve.x, ys)) for ys in (curve.y, curve.low, curve.high) if ys is not None]
-    value = fmt.percent(values[0])
-    return f"{value} [{fmt.percent(values[1])}, {fmt.percent(values[2])}]" if len(values) == 3 else value
+    value = fmt.percent(float(np.interp(cosine, curve.x, curve.y)))
+    if curve.low is None or curve.high is None:
+        return value
+    low, high = (fmt.percent(float(np.interp(cosine, curve.x, bounds))) for bounds in (curve.low, curve.high))
+    return f"{value} [{low}, {high}]"
 
 
+FIGURES = tuple(operating_points(question) for question in QUESTIONS)
 SECTION = Section(
     advice={
         LITTLE_ACCEPTED: (
@@ -206,13 +196,13 @@ SECTION = Section(
         ),
     },
     title="Operating points",
-    figures=tuple(map(operating_points, QUESTIONS)),
+    figures=FIGURES,
     tables=(threshold_table, transferred_thresholds),
     findings=findings,
     plots={
         "operating-points": Plot(
             summary="precision and recall by cosine threshold, of pairs and of answers that may be none",
-            draws=tuple(map(operating_points, QUESTIONS)),
+            draws=FIGURES,
         )
     },
 )

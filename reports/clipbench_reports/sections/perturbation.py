@@ -1,6 +1,7 @@
 """Disturbed images and texts: scores by severity, paired losses, and pairs of images whose answer flipped."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -64,16 +65,13 @@ SCORES = CurvesFigure(
 
 def findings(evaluation: EvaluationRecord) -> list[Finding]:
     """Return the scores of disturbed samples, the disturbance that costs most, and the spread of templates."""
-    sentences = [
-        claim(
-            "{value} with disturbed images or texts",
-            metric,
-            title=metric.title,
-            ability=Ability("is right on disturbed inputs", "is not right on disturbed inputs"),
-        )
-        for name, metric in evaluation.metrics.items()
-        if name.startswith("disturbed_")
-    ]
+    sentences = []
+    ability = Ability("is right on disturbed inputs", "is not right on disturbed inputs")
+    for name, metric in evaluation.metrics.items():
+        if name.startswith("disturbed_"):
+            sentences.append(
+                claim("{value} with disturbed images or texts", metric, title=metric.title, ability=ability)
+            )
     losses, worst = _losses(evaluation), evaluation.metrics.get("worst_loss")
     if losses and worst is not None and _is_above_zero(worst):
         sentences.append(_worst(evaluation, next(iter(losses)), worst))
@@ -110,27 +108,36 @@ def score_table(evidence: Evidence) -> Table:
     return Table(
         title="Score by severity",
         facts="Percent, with 95 % intervals. Severity 0 is the clean score.",
-        columns=columns("Disturbance", numbers=[*map(str, SEVERITIES)]),
-        rows=[[title, *cells] for _, title, cells in _by_severity(evidence, "score")],
+        columns=columns("Disturbance", numbers=[str(severity) for severity in SEVERITIES]),
+        rows=[[row.title, *row.cells] for row in _by_severity(evidence, "score")],
     )
 
 
 def loss_table(evidence: Evidence) -> Table:
     """Return the paired loss at each severity, with its interval."""
     metrics = evidence.evaluation.metrics
+    rows = []
+    for row in _by_severity(evidence, "loss"):
+        half_loss = metrics.get(f"{row.disturbance}/half_loss")
+        rows.append([row.title, *row.cells[1:], fmt.value_with_interval(half_loss)])  # nothing is lost at severity 0
     return Table(
         title="Loss by severity",
         facts="Clean score minus the score of the disturbed copies of the same samples, in pp, with 95 % intervals.",
-        columns=columns("Disturbance", numbers=[*map(str, SEVERITIES[1:]), "Half lost at"]),
-        rows=[
-            [title, *cells[1:], fmt.value_with_interval(metrics.get(f"{disturbance}/half_loss"))]
-            for disturbance, title, cells in _by_severity(evidence, "loss")
-        ],
+        columns=columns("Disturbance", numbers=[*(str(severity) for severity in SEVERITIES[1:]), "Half lost at"]),
+        rows=rows,
     )
 
 
-def _by_severity(evidence: Evidence, kind: str) -> list[tuple[str, str, list[str]]]:
-    """Return the name and the title of each disturbance, and its values from severity 0, the largest loss first.
+class _SeverityRow(NamedTuple):
+    """A disturbance, and a cell for its value at each severity, from 0 on."""
+
+    disturbance: str
+    title: str
+    cells: list[str]
+
+
+def _by_severity(evidence: Evidence, kind: str) -> list[_SeverityRow]:
+    """Return the values of each disturbance by severity, the largest loss first.
 
     Args:
         kind: ``score`` or ``loss``.
@@ -139,11 +146,10 @@ def _by_severity(evidence: Evidence, kind: str) -> list[tuple[str, str, list[str
     for disturbance in _losses(evidence.evaluation):
         curve = evidence.curve(f"{disturbance}/{kind}_by_severity")
         missing = [None] * len(curve.y)
-        points = zip(curve.y, curve.low or missing, curve.high or missing, strict=True)
-        cells = [
-            fmt.value_with_interval(Metric(value=y, low=low, high=high, unit=curve.unit)) for y, low, high in points
-        ]
-        rows.append((disturbance, subset_title(disturbance, evidence.evaluation.subsets), cells))
+        cells = []
+        for y, low, high in zip(curve.y, curve.low or missing, curve.high or missing, strict=True):
+            cells.append(fmt.value_with_interval(Metric(value=y, low=low, high=high, unit=curve.unit)))
+        rows.append(_SeverityRow(disturbance, subset_title(disturbance, evidence.evaluation.subsets), cells))
     if not rows:
         raise MissingEvidence("the run has no losses")
     return rows
@@ -156,6 +162,11 @@ def flipped_pairs(evidence: Evidence, budget: PageBudget) -> Gallery:
     names = [_title(name, evidence.evaluation) for name in words(evidence, "condition")]
     answer = "label" if evidence.has_column("label") else "caption"
     right, margin = words(evidence, answer), evidence.numbers("flip_margin")
+
+    def describe_disturbance(row: int) -> str:
+        severity = margin[row] + len(SEVERITIES)  # margins of wrong answers are below 0, the lowest first
+        return f"{names[row]}, severity {fmt.count(severity)}"
+
     return gallery(
         evidence,
         budget,
@@ -164,7 +175,7 @@ def flipped_pairs(evidence: Evidence, budget: PageBudget) -> Gallery:
         wrong=np.isfinite(margin),
         margin="flip_margin",
         facts=[
-            FactColumn("Disturbance", lambda row: f"{names[row]}, severity {fmt.count(margin[row] + len(SEVERITIES))}"),
+            FactColumn("Disturbance", describe_disturbance),
             FactColumn("Clean", answer),
             FactColumn("Disturbed", "chosen"),
         ],

@@ -1,5 +1,6 @@
 """Text in images: the effect of written words on classification, and which words are read."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from clipbench.results.table import Table, columns
 from clipbench.results.titles import subset_title
 from clipbench.stats.claims import against_chance, may_differ
 from clipbench_reports.drawing.facets import Layer, Statement, facet_chart
-from clipbench_reports.drawing.marks import Chart, Mark, Panel, Role, columns_axis, fraction_axis, rows_axis
+from clipbench_reports.drawing.marks import Chart, Mark, Panel, Ranges, Role, columns_axis, fraction_axis, rows_axis
 from clipbench_reports.evidence import Evidence, MissingEvidence, Models, NotAsked, read_each
 from clipbench_reports.figures.curves import CurvesFigure
 from clipbench_reports.figures.shared import chance_rule, chance_strokes, intervals
@@ -71,35 +72,51 @@ def typographic_attacks(models: Models) -> Chart:
 
 
 def _read_shares(evidence: Evidence) -> _PredictedShares:
-    metrics = {**evidence.evaluation.baselines, **evidence.evaluation.metrics}
-    metrics_with_value = {name: metric for name, metric in metrics.items() if metric.value is not None}
+    evaluation = evidence.evaluation
+    metrics = _with_value({**evaluation.baselines, **evaluation.metrics})
+    right = {kind: f"{kind}_acc" for kind in CONDITIONS}
     fooled = {"clean": "clean_named_word", "blank": "blank_named_word", "attacked": "attack_success"}
     shares = _PredictedShares(
-        {kind: metrics_with_value[f"{kind}_acc"] for kind in CONDITIONS if f"{kind}_acc" in metrics_with_value},
-        {kind: metrics_with_value[name] for kind, name in fooled.items() if name in metrics_with_value},
+        {kind: metrics[name] for kind, name in right.items() if name in metrics},
+        {kind: metrics[name] for kind, name in fooled.items() if name in metrics},
     )
     if "attacked" not in shares.right:
         raise MissingEvidence("the data hold no objects with another thing's name written on them")
     return shares
 
 
+def _with_value(metrics: Mapping[str, Metric]) -> dict[str, Metric]:
+    return {name: metric for name, metric in metrics.items() if metric.value is not None}
+
+
 def _marks(shares: _PredictedShares, kinds: Sequence[str]) -> list[Mark]:
-    marks = chance_rule(shares.right["attacked"].chance)
-    for metrics, role, name, aside in ((shares.right, IMAGE, OBJECT, -ASIDE), (shares.fooled, TEXT, WORD, ASIDE)):
-        labelled_metrics = {" ".join(CONDITIONS[kind]): metrics[kind] for kind in kinds if kind in metrics}
-        positions = [position for position, kind in enumerate(kinds) if kind in metrics]
-        marks.append(intervals(labelled_metrics, positions, role, name, is_joined=True, aside=aside))
-    return marks
+    return [
+        *chance_rule(shares.right["attacked"].chance),
+        _joined_intervals(shares.right, kinds, IMAGE, OBJECT, -ASIDE),
+        _joined_intervals(shares.fooled, kinds, TEXT, WORD, ASIDE),
+    ]
+
+
+def _joined_intervals(
+    metrics: Mapping[str, Metric], kinds: Sequence[str], role: Role, name: str, aside: float
+) -> Ranges:
+    """Return the interval of each kind of overlay that the data has, at the position of the kind."""
+    measured_kinds = [kind for kind in kinds if kind in metrics]
+    positions = [kinds.index(kind) for kind in measured_kinds]
+    labelled_metrics = {" ".join(CONDITIONS[kind]): metrics[kind] for kind in measured_kinds}
+    return intervals(labelled_metrics, positions, role, name, is_joined=True, aside=aside)
 
 
 def _state(shares: _PredictedShares) -> Statement:
-    right, fooled = ({kind: fmt.percent(metric.value) for kind, metric in metrics.items()} for metrics in shares)
-    before = next((kind for kind in ("clean", "blank") if kind in right), None)
-    on_it = {"clean": "without an overlay", "blank": "with a blank overlay"}
-    start = f"{right[before]} % {on_it[before]}, " if before else ""
-    end = f", attack success {fooled['attacked']} %" if "attacked" in fooled else ""
-    end = f"{start}{right['attacked']} % with another thing's name on the object{end}"
-    return Statement(subject="Accuracy", value=end)
+    value = f"{fmt.percent(shares.right['attacked'].value)} % with another thing's name on the object"
+    # Accuracy before the attack is without any overlay, or else with a blank one.
+    for kind, overlay in (("clean", "without an overlay"), ("blank", "with a blank overlay")):
+        if kind in shares.right:
+            value = f"{fmt.percent(shares.right[kind].value)} % {overlay}, {value}"
+            break
+    if "attacked" in shares.fooled:
+        value += f", attack success {fmt.percent(shares.fooled['attacked'].value)} %"
+    return Statement(subject="Accuracy", value=value)
 
 
 def response_figure(name: str) -> CurvesFigure:
@@ -136,19 +153,22 @@ def probe_attacks(models: Models) -> Chart:
 
 
 def _read_probes(evidence: Evidence) -> Layer:
-    metrics = evidence.evaluation.metrics
-    metrics_with_value = {name: metric for name, metric in metrics.items() if metric.value is not None}
-    if "linear_probe_attack_success" not in metrics:
+    recorded = evidence.evaluation.metrics
+    if "linear_probe_attack_success" not in recorded:
         raise NotAsked("attacks on probes")
-    if "linear_probe_attack_success" not in metrics_with_value:
-        raise MissingEvidence(metrics["linear_probe_attack_success"].reason or NO_REASON)
-    marks: list[Mark] = chance_rule(metrics_with_value["linear_probe_attacked_acc"].chance)
+    metrics = _with_value(recorded)
+    if "linear_probe_attack_success" not in metrics:
+        raise MissingEvidence(recorded["linear_probe_attack_success"].reason or NO_REASON)
+    marks: list[Mark] = chance_rule(metrics["linear_probe_attacked_acc"].chance)
     for series, (role, name, aside) in SERIES.items():
-        held = [key for key in CLASSIFIERS if f"{key}_{series}" in metrics_with_value]
-        shares = {CLASSIFIERS[key]: metrics_with_value[f"{key}_{series}"] for key in held}
+        shares, positions = dict[str, Metric](), list[int]()
+        for position, (classifier, label) in enumerate(CLASSIFIERS.items()):
+            if f"{classifier}_{series}" in metrics:
+                shares[label] = metrics[f"{classifier}_{series}"]
+                positions.append(position)
         if shares:
-            marks.append(intervals(shares, [list(CLASSIFIERS).index(key) for key in held], role, name, aside=aside))
-    return Layer(marks, _state_probes(metrics_with_value))
+            marks.append(intervals(shares, positions, role, name, aside=aside))
+    return Layer(marks, _state_probes(metrics))
 
 
 def _state_probes(metrics: Mapping[str, Metric]) -> Statement:
@@ -192,14 +212,14 @@ def _read_reading(evidence: Evidence) -> dict[str, Metric]:
 
 
 def _layer_reading(metrics: Mapping[str, Metric], rows: Sequence[str]) -> Layer:
-    positions, metric = [rows.index(name) for name in metrics], metrics[ALL]
+    positions = [rows.index(name) for name in metrics]
     guesses = chance_strokes(zip(positions, metrics.values(), strict=True))
-    against = f", where guessing gives {fmt.percent(metric.chance)} %" if metric.chance is not None else ""
-    statement = Statement(
-        subject="Written words that are read correctly",
-        value=f"{fmt.percent(metric.value)} % of {fmt.count(metric.n)} images{against}",
-    )
-    return Layer([*guesses, intervals(metrics, positions, "text", "read correctly", is_upright=False)], statement)
+    credits = intervals(metrics, positions, "text", "read correctly", is_upright=False)
+    all_words = metrics[ALL]
+    value = f"{fmt.percent(all_words.value)} % of {fmt.count(all_words.n)} images"
+    if all_words.chance is not None:
+        value += f", where guessing gives {fmt.percent(all_words.chance)} %"
+    return Layer([*guesses, credits], Statement(subject="Written words that are read correctly", value=value))
 
 
 MAX_ROWS = 50
@@ -237,16 +257,23 @@ def _attack_finding(evaluation: EvaluationRecord, success: Metric) -> Finding:
     text = f"{start} in {fmt.bounded(success)} of {fmt.count(success.n)} attacks"
     if baseline is not None:
         text += f", and without the overlay its word is named in {fmt.bounded(baseline)}"
-    short = f"{text}."
-    labels = {"clean_acc": "without an overlay", "blank_acc": "with a blank one", "attacked_acc": "under attack"}
-    right_by_overlay = dict(zip(labels.values(), defined(evaluation.metrics, *labels), strict=True))
-    right = [f"{fmt.bounded(metric)} {words}" for words, metric in right_by_overlay.items() if metric is not None]
-    attacked = right_by_overlay["under attack"]
-    text += f". The object is named in {', '.join(right)}" if right else ""
-    text += f", where chance is {fmt.percent(attacked.chance)} %." if attacked is not None else "."
-    if mark != "weak":
-        return Finding(mark, text, against, short=short)
-    return Finding(mark, text, against, weakness=OBEYED, short=short, ability=MISTAKING)
+    finding = Finding(mark, f"{text}{_named_objects(evaluation)}.", against, short=f"{text}.")
+    if mark == "weak":
+        return finding._replace(weakness=OBEYED, ability=MISTAKING)
+    return finding
+
+
+def _named_objects(evaluation: EvaluationRecord) -> str:
+    """Return how often the object is named with each kind of overlay, as a further sentence without its full stop."""
+    clean, blank, attacked = defined(evaluation.metrics, "clean_acc", "blank_acc", "attacked_acc")
+    shares = []
+    for metric, overlay in ((clean, "without an overlay"), (blank, "with a blank one"), (attacked, "under attack")):
+        if metric is not None:
+            shares.append(f"{fmt.bounded(metric)} {overlay}")
+    text = f". The object is named in {', '.join(shares)}" if shares else ""
+    if attacked is not None:
+        text += f", where chance is {fmt.percent(attacked.chance)} %"
+    return text
 
 
 def _probe_finding(evaluation: EvaluationRecord, probe: Metric) -> Finding:
@@ -263,12 +290,13 @@ def _probe_finding(evaluation: EvaluationRecord, probe: Metric) -> Finding:
         f"the same classes: the difference is {fmt.number(difference.value, difference.unit)} "
         f"{fmt.symbol(difference.unit)}{interval_in_brackets(difference)}"
     )
-    has_interval = difference.low is not None
-    of_probe, of_prompts = defined(evaluation.baselines, "linear_probe_plain_named_word", "zero_shot_plain_named_word")
-    if of_probe is not None and of_prompts is not None:
-        shares = f"in {fmt.bounded(of_probe)} of cases, the prompts in {fmt.bounded(of_prompts)}"
+    plain_probe, plain_prompts = defined(
+        evaluation.baselines, "linear_probe_plain_named_word", "zero_shot_plain_named_word"
+    )
+    if plain_probe is not None and plain_prompts is not None:
+        shares = f"in {fmt.bounded(plain_probe)} of cases, the prompts in {fmt.bounded(plain_prompts)}"
         text += f". Without the word, the probe names the word's class {shares}"
-    if has_interval:
+    if difference.low is not None:
         text += ". The interval holds only for the probes of this run: other training images give other probes"
     return Finding("plain", f"{text}.")
 
@@ -279,25 +307,28 @@ def attacked_objects(evidence: Evidence) -> Table:
     is_attacked = ~np.isnan(fooled)
     if not is_attacked.any():
         raise MissingEvidence("the data hold no objects with another thing's name written on them")
-    objects, predicted = (evidence.words(name)[is_attacked] for name in ("object", "predicted"))
-    right = evidence.numbers("attacked_acc")[is_attacked]
-    things = table_by_true_name(objects, predicted, success=fooled[is_attacked], right=right)
-    things = things.sort_values(["success", "right"], ascending=[False, True], kind="stable")
+    objects = table_by_true_name(
+        evidence.words("object")[is_attacked],
+        evidence.words("predicted")[is_attacked],
+        success=fooled[is_attacked],
+        right=evidence.numbers("attacked_acc")[is_attacked],
+    )
+    worst_first = objects.sort_values(["success", "right"], ascending=[False, True], kind="stable")
     rows = [
         [name, taken_for, fmt.percent(success), fmt.percent(right), fmt.count(n)]
-        for name, success, right, n, taken_for in things.head(MAX_ROWS).itertuples()
+        for name, success, right, n, taken_for in worst_first.head(MAX_ROWS).itertuples()
     ]
-    rest = len(things) - len(rows)
+    facts = (
+        "The word: the attacking word's class comes first. Right: the object's own class does. Taken for: the wrong"
+        " answer with the largest count in these images."
+    )
+    n_left = len(objects) - len(rows)
+    if n_left:
+        facts += f" {fmt.count(n_left)} more are in the sample table."
+    lowest, highest = fmt.percent(objects.success.min()), fmt.percent(objects.success.max())
     return Table(
-        title=(
-            f"Each object under attack ({fmt.percent(things.success.min())} to {fmt.percent(things.success.max())} %"
-            " taken for the word)"
-        ),
-        facts=(
-            "The word: the attacking word's class comes first. Right: the object's own class does. Taken for: the wrong"
-            " answer with the largest count in these images."
-        )
-        + (f" {fmt.count(rest)} more are in the sample table." if rest else ""),
+        title=f"Each object under attack ({lowest} to {highest} % taken for the word)",
+        facts=facts,
         columns=columns("Object", "Taken for", numbers=["The word, %", "Right, %", "n"]),
         rows=rows,
     )
@@ -309,18 +340,18 @@ def misread_words(evidence: Evidence) -> Table:
     is_asked = ~np.isnan(credit)
     if not is_asked.any():
         raise MissingEvidence("the data hold no words to read")
-    wrong = credit[is_asked] < 1
-    if not wrong.any():
+    is_wrong = credit[is_asked] < 1
+    if not is_wrong.any():
         raise MissingEvidence("every word was read right")
-    written, read = (evidence.words(name)[is_asked] for name in ("written", "read"))
-    table = table_by_true_name(written[wrong], read[wrong])
-    totals = dict(zip(*np.unique(written, return_counts=True), strict=True))
-    rows = [
-        [name, taken_for, fmt.count(n), fmt.count(totals[name])]
-        for name, n, taken_for in table.sort_values("n", ascending=False, kind="stable").head(MAX_ROWS).itertuples()
-    ]
+    written = evidence.words("written")[is_asked]
+    read = evidence.words("read")[is_asked]
+    misread = table_by_true_name(written[is_wrong], read[is_wrong])
+    commonest = misread.sort_values("n", ascending=False, kind="stable").head(MAX_ROWS)
+    totals = Counter(written)
+    rows = [[name, taken_for, fmt.count(n), fmt.count(totals[name])] for name, n, taken_for in commonest.itertuples()]
+    n_wrong, n_asked = int(is_wrong.sum()), int(is_asked.sum())
     return Table(
-        title=f"Words that are misread ({fmt.count(int(wrong.sum()))} of {fmt.counted(int(is_asked.sum()), 'word')})",
+        title=f"Words that are misread ({fmt.count(n_wrong)} of {fmt.counted(n_asked, 'word')})",
         facts="The caption that is true, and the one with the largest count in its place.",
         columns=columns("Written", "Read as", numbers=["Misread", "n"]),
         rows=rows,
@@ -365,7 +396,7 @@ def misread_images(evidence: Evidence, budget: PageBudget) -> Gallery:
     )
 
 
-RESPONSES = tuple(map(response_figure, SETTINGS))
+RESPONSES = tuple(response_figure(setting) for setting in SETTINGS)
 SECTION = Section(
     advice={
         UNREAD: (

@@ -233,7 +233,7 @@ def test_models_by_price_and_quality_have_a_logarithmic_axis_and_the_front_in_wo
     (panel,) = drawn.panels
     assert panel.x.is_log
     (front,) = marks(drawn, Line)
-    assert (front.xs, front.ys, front.is_dashed) == ((0.1701, 4, 20), (0.3, 0.5, 0.7), True)
+    assert (front.xs, front.ys, front.is_dashed) == ([0.1701, 4, 20], [0.3, 0.5, 0.7], True)
     assert "at least as cheap and at least as good, and ahead in one of the two: m0, m1 and m2." in drawn.reading
     assert "may belong to it. Of a machine. The rank" in drawn.reading
     assert "m0 30.0 % at 0.170; m1 50.0 % at 4; m2 70.0 % at 20; m3 40.0 % at 9.25" in alt_text(drawn)
