@@ -128,6 +128,7 @@ class Session:
             own_samples: plan(options.tasks, options.suite, own_samples=own_samples, data=data, prompts=options.prompts)
             for own_samples in kinds
         }
+        self._check_keeps_lists()
         check_writable(targets.out, advice=f"name another {option('out')}")
         targets.check_references(options.load)
         self.needs: list[Need] = []
@@ -237,6 +238,16 @@ class Session:
             write_result(result, target.folder)
         self.n_done += 1
         return Run(target.folder, result)
+
+    def _check_keeps_lists(self) -> None:
+        """Raise UsageError if result lists are to be kept and no task has any."""
+        depth = self.options.run.keep_lists
+        tasks = {request.task for requests in self._requests.values() for request in requests}
+        if depth and not any(task_class(task).takes_lists for task in tasks):
+            raise UsageError(
+                f"{option('keep_lists', depth)} has no effect on {', '.join(sorted(tasks))}, which have no result"
+                " lists: add the task retrieval, or remove it"
+            )
 
     def _check_lists(self, embedder: Embedder, requests: Sequence[Request]) -> None:
         """Raise DataError unless finished result lists fit the data. Data that cannot be read is reported later."""

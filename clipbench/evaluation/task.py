@@ -1,6 +1,6 @@
 """Tasks: frozen dataclasses of parameters that ask for vectors and return rows, measures and curves."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import ClassVar
 
@@ -9,6 +9,7 @@ import numpy as np
 from clipbench.data.dataset import Dataset
 from clipbench.data.images import ImageRef
 from clipbench.errors import Unavailable
+from clipbench.metrics.result_lists import ScoredItems
 from clipbench.models.protocol import COSINE, Embedder
 from clipbench.results.metric_name import base_name
 from clipbench.results.record import Curve, StoredFormat
@@ -19,6 +20,20 @@ OF_UNIT_VECTORS = (
     "is defined only for vectors of length 1, and this model ranks by the inner product (similarity = 'dot')"
 )
 INNER_PRODUCTS = "the model ranks by the inner product: the cosines in samples and figures are inner products"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultLists:
+    """The result lists of the queries of a search."""
+
+    queries: Sequence[str]
+    """Names of the queries, as ``rankings:FILE`` has them."""
+    items: Sequence[str]
+    first: Callable[[int], ScoredItems]
+    """Returns the first results of each query. Its argument is the number of results per query; more are returned if
+    they score as the last one does."""
+    depth: int | None = None
+    """Number of results that finished lists may have, which a run keeps. None if ``first`` can return any number."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +66,9 @@ class Evaluation:
     ``text``, ``image`` (a row of the data set, -1 for none), ``cosine``, ``is_right``, and ``label_set`` where there
     are several. Empty where a task has none.
     """
+    lists: Mapping[str, ResultLists] = field(default_factory=dict)
+    """Result lists by the side of their queries: ``text``, ``image`` or ``query``. The run keeps finished lists, and
+    the first results of others with ``--keep-lists``."""
     more_images: Sequence[ImageRef] = ()
     """Images that the data set does not have, such as disturbed copies. Columns of images name them by the rows that
     follow the data set's ``gallery``."""

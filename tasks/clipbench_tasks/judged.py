@@ -41,6 +41,7 @@ from clipbench_tasks.listed import (
     listed_neighbours,
     listed_ranks,
     notes_of_lists,
+    result_lists,
     with_depth,
 )
 from clipbench_tasks.tables import (
@@ -235,6 +236,7 @@ def evaluation(search: JudgedSearch, ks: Cutoffs) -> Evaluation:
         baselines=define(baselines, table),
         curves={f"{DIRECTION}_{name}": curve for name, curve in _curves(search, levels)},
         neighbours=_neighbours(search, answers, ids),
+        lists={"query": result_lists(queries.ids, documents.ids, search.vectors, search.lists, left_out)},
         question=QUESTION,
         scoring=SCORING,
         notes=(*search.list_notes, *limits, *_notes(queries, documents, left_out, samples["cluster"])),

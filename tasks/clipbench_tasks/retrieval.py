@@ -25,7 +25,7 @@ from clipbench.data.dataset import Dataset
 from clipbench.data.images import ImageRef
 from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.errors import MissingPart, UsageError
-from clipbench.evaluation.task import Evaluation, Task
+from clipbench.evaluation.task import Evaluation, ResultLists, Task
 from clipbench.metrics.ranking import (
     NOT_RETRIEVED,
     Ranks,
@@ -53,7 +53,14 @@ from clipbench_tasks.directions import (
     searches_images,
     unanswered_queries,
 )
-from clipbench_tasks.listed import listed_margins, listed_neighbours, listed_ranks, notes_of_lists, with_depth
+from clipbench_tasks.listed import (
+    listed_margins,
+    listed_neighbours,
+    listed_ranks,
+    notes_of_lists,
+    result_lists,
+    with_depth,
+)
 from clipbench_tasks.tables import (
     CERTAIN,
     Columns,
@@ -237,6 +244,7 @@ def _evaluation(direction: Direction, ks: Cutoffs) -> Evaluation:
             **by_size,
         },
         neighbours=_neighbours(direction),
+        lists=_lists(direction),
         notes=(f"{DIRECTIONS[name][0]} {direction.limit}",) if direction.limit else (),
     )
 
@@ -253,6 +261,15 @@ def _neighbours(direction: Direction) -> Table:
     return listed_neighbours(
         queries.ids, lists, direction.ranks, texts=items.texts, images=items.images, is_right=is_right
     )
+
+
+def _lists(direction: Direction) -> dict[str, ResultLists]:
+    """Return the result lists of a direction by the side of its queries."""
+    names, queries = direction.names, direction.queries
+    if names is None:
+        return {}
+    vectors = (queries.vectors, direction.items.vectors)
+    return {names.side: result_lists(names.queries, names.items, vectors, direction.lists)}
 
 
 def _by_size(direction: Direction, among: tuple[Ranks, Ranks], ks: Cutoffs) -> Curves:

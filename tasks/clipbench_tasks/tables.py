@@ -124,6 +124,7 @@ def join_evaluations(parts: Sequence[Evaluation]) -> Evaluation:
         baselines={name: measure for part in parts for name, measure in part.baselines.items()},
         curves={name: curve for part in parts for name, curve in part.curves.items()},
         neighbours=stack_tables(*(part.neighbours for part in parts)),
+        lists={side: lists for part in parts for side, lists in part.lists.items()},
         notes=tuple(note for part in parts for note in part.notes),
         inputs={name: kind for part in parts for name, kind in part.inputs.items()},
     )
