@@ -42,7 +42,7 @@ from clipbench.evaluation.targets import (
     has_results,
     slug,
 )
-from clipbench.evaluation.task import OF_UNIT_VECTORS, supports_similarity
+from clipbench.evaluation.task import OF_UNIT_VECTORS, can_use_vectors, supports_similarity
 from clipbench.evaluation.tries import tried_texts
 from clipbench.files import check_writable, folder_lock
 from clipbench.models.encoding.image_hashes import ImageHashes
@@ -296,10 +296,12 @@ class Session:
         left_out: dict[str, str] = {}
         stems = distinct_names([evaluation_name(request.task, slug(request.data or "own")) for request in requests])
         for request, stem in zip(requests, stems, strict=True):
-            if request.may_be_left_out and task_class(request.task).needs_model:
+            task = task_class(request.task)
+            has_vectors = embedder.dataset is not None and can_use_vectors(task, embedder.dataset)
+            if request.may_be_left_out and not has_vectors:
                 left_out[request.task] = "needs the model itself"
                 continue
-            if request.is_optional and not supports_similarity(task_class(request.task), embedder):
+            if request.is_optional and not supports_similarity(task, embedder):
                 left_out[request.task] = OF_UNIT_VECTORS
                 continue
             record = measure(request, embedder, self.datasets, folder, stem=stem, options=self.options.run)

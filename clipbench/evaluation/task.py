@@ -114,6 +114,10 @@ class Task:
     """True where the task encodes images or texts that no data set holds, such as shuffled captions: precomputed
     vectors cannot answer it, and ``--tasks all`` leaves it out for them.
     """
+    held_parts: ClassVar[tuple[str, ...]] = ()
+    """Parts of a data set that hold what the task encodes, such as ``attacks``: vectors with one of them can answer a
+    task that needs a model otherwise.
+    """
     searches_distractors: ClassVar[bool] = False
     """True if captions search a data set's ``distractors`` too. Other tasks leave them out."""
     needs_modalities: ClassVar[bool] = False
@@ -142,6 +146,11 @@ class Task:
         Several models of one command encode these on one decode.
         """
         return None
+
+
+def can_use_vectors(task: type[Task], dataset: Dataset) -> bool:
+    """Return whether precomputed vectors with their samples hold all that a task encodes."""
+    return not task.needs_model or any(getattr(dataset, part) is not None for part in task.held_parts)
 
 
 def supports_similarity(task: type[Task], embedder: Embedder) -> bool:
