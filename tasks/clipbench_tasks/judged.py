@@ -125,13 +125,32 @@ class JudgedSearch(NamedTuple):
         return answers.levels, answers_of_lists(answers)
 
 
-def sample_queries(judgements: Judgements, draw: Draw) -> tuple[Judgements, tuple[str, ...]]:
-    """Return the judgements of a sample of the queries with a relevant document, and a note, or all without a note."""
+class QuerySample(NamedTuple):
+    """A sample of the queries with a relevant document, or all queries without a note."""
+
+    judgements: Judgements
+    rows: Rows | None
+    """Rows of the queries that were drawn, None for all."""
+    notes: tuple[str, ...]
+
+
+def sample_queries(judgements: Judgements, draw: Draw) -> QuerySample:
+    """Return the judgements of a sample of the queries with a relevant document."""
     _, query_rows = relevance.relevant_documents(judgements.query, judgements.document, judgements.grade)
     rows = query_rows[draw(items_at(judgements.queries.ids, query_rows))]
     if len(rows) == len(query_rows):
-        return judgements, ()
-    return judgements.take_queries(rows), sample_notes([(len(rows), len(query_rows), "queries")])
+        return QuerySample(judgements, None, ())
+    notes = sample_notes([(len(rows), len(query_rows), "queries")])
+    return QuerySample(judgements.take_queries(rows), rows, notes)
+
+
+def lists_of_sample(results: SearchResults, rows: Rows, n_queries: int) -> SearchResults:
+    """Return the result lists of some queries, which are numbered from 0.
+
+    Queries that no line of the file had have empty lists, which are counted with the short ones.
+    """
+    listed = take_queries(ListedItems(results.query, results.item, results.group), rows, n_queries)
+    return results._replace(query=listed.query, item=listed.item, group=listed.group, n_without=0)
 
 
 def check(dataset: Dataset, judgements: Judgements) -> None:

@@ -150,9 +150,9 @@ class Retrieval(Task):
             digests = embedder.digests(dataset.gallery)
             return _evaluation_of_lists(dataset, searcher.search_results(dataset), digests, draw, self.ks)
         if dataset.judgements is not None:
-            judgements, notes = judged.sample_queries(dataset.judgements, draw)
-            evaluation = judged.evaluation(judged.search_of(dataset, judgements, embedder), self.ks)
-            return replace(evaluation, notes=(*notes, *evaluation.notes))
+            sample = judged.sample_queries(dataset.judgements, draw)
+            evaluation = judged.evaluation(judged.search_of(dataset, sample.judgements, embedder), self.ks)
+            return replace(evaluation, notes=(*sample.notes, *evaluation.notes))
         gallery = embedder.encode_sides(IMAGE, dataset.gallery)
         texts = None if dataset.captions is None else embedder.encode_sides(TEXT, dataset.captions)
         digests = embedder.digests(dataset.gallery)
@@ -179,10 +179,11 @@ def _evaluation_of_lists(
 ) -> Evaluation:
     """Return the evaluation of finished result lists. What only vectors have is undefined, with the reason."""
     if dataset.judgements is not None:
-        _, sample = judged.sample_queries(dataset.judgements, draw)
-        if sample:
-            raise UsageError("task retrieval: queries has no effect on result lists of judged data: remove it")
-        return judged.evaluation(judged.listed_search(dataset.judgements, results), ks)
+        sample = judged.sample_queries(dataset.judgements, draw)
+        if sample.rows is not None:
+            results = judged.lists_of_sample(results, sample.rows, len(dataset.judgements.queries.ids))
+        evaluation = judged.evaluation(judged.listed_search(sample.judgements, results), ks)
+        return replace(evaluation, notes=(*sample.notes, *evaluation.notes))
     draws = draws_of(dataset, draw)
     direction = direction_of_lists(dataset, results, digests, draws)
     assert direction.lists is not None

@@ -107,6 +107,27 @@ def test_judged_data_are_exported_too(tmp_path: Path) -> None:
         assert metric == expected, name
 
 
+def test_a_sample_of_queries_has_the_metrics_of_the_vectors(tmp_path: Path) -> None:
+    judged = write_judged(tmp_path / "data", seed=6)
+    suite = tmp_path / "sample.toml"
+    suite.write_text(f'[[evaluation]]\ntask = "retrieval"\ndata = "{judged.folder}"\nparams = {{queries = 9}}\n')
+    whole = kept_run(TextVectors(), judged.folder, tmp_path / "whole")
+    exported(whole, tmp_path / "lists.jsonl", "rankings")
+    base = cb.run(TextVectors(), suite=str(suite), tasks="retrieval", keep_lists=DEPTH, out=tmp_path / "base")
+    options = {"depth": str(DEPTH)}
+    lists = f"rankings:{tmp_path / 'lists.jsonl'}"
+    run = cb.run(lists, suite=str(suite), tasks="retrieval", model_options=options, out=tmp_path / "run")
+    note = "9 of 30 queries, drawn at random, search the whole gallery, and each is ranked exactly"
+    assert run.result.evaluations[0].notes[0] == note
+    assert run.samples("retrieval")["sample_id"].tolist() == base.samples("retrieval")["sample_id"].tolist()
+    shared = shared_metrics(base, run)
+    assert {"ndcg@10", "hit_rate@1"} <= shared.keys()
+    for name, (metric, expected) in shared.items():
+        assert metric == expected, name
+    queries = run.result_lists("retrieval")["query"]
+    assert set(queries) == set(base.result_lists("retrieval")["query"]) and len(set(queries)) == 9
+
+
 def test_lists_of_a_file_are_exported_without_an_option(tmp_path: Path) -> None:
     judged = write_judged(tmp_path / "data", seed=5)
     rng = np.random.default_rng(5)
