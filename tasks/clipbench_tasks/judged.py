@@ -308,11 +308,12 @@ def documents_of_queries(queries: JudgedItems, documents: JudgedItems, relevant:
 
     For a query of an image and a text they include all documents that are only this image.
     """
-    rows = {id: row for row, id in enumerate(documents.ids)}
+    query_ids = {*queries.ids}
+    rows = {id: row for row, id in enumerate(documents.ids) if id in query_ids}
     image_only: dict[int, list[int]] = {}
-    for row, (text, image) in enumerate(_contents(documents)):
-        if image != NO_IMAGE and not text:
-            image_only.setdefault(image, []).append(row)
+    for row in np.flatnonzero(documents.images != NO_IMAGE).tolist():
+        if not documents.texts[row]:
+            image_only.setdefault(int(documents.images[row]), []).append(row)
     starts = np.searchsorted(relevant.query, np.arange(len(queries.ids) + 1))
     left_out = []
     for query, (id, (text, image)) in enumerate(zip(queries.ids, _contents(queries), strict=True)):
