@@ -1,4 +1,4 @@
-"""An approximate index beside its loss in relevance: HNSW at three settings, a filter, a fused list, and a lost group.
+"""An approximate index and its loss in relevance: HNSW at three settings, a filter, a fused list, and a lost group.
 
     pip install faiss-cpu
     python experiments/served_index.py FOLDER     # writes the data and the lists, then compare them:

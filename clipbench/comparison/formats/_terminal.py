@@ -73,7 +73,7 @@ def chain_terminal(chain: Chain, width: int | None = None, *, is_verbose: bool =
     """Return the table of a chain, and its verdict as the last line.
 
     Args:
-        width: columns of the terminal, None for as many as the table needs.
+        width: columns of the terminal, None for the width of the table.
         is_verbose: the long form of each step and of the last run against the first too, above the table.
     """
     sections = []
