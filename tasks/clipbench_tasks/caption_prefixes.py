@@ -44,7 +44,7 @@ class HeldPrefixes:
 
     def truncate(self, n_tokens: int) -> list[str]:
         """Return each text at a length that all have, or whole if it is no longer."""
-        return [texts.get(n_tokens, whole) for texts, whole in zip(self._text_at, self.texts, strict=True)]
+        return [texts.get(n_tokens, caption) for texts, caption in zip(self._text_at, self.texts, strict=True)]
 
     def lengths(self, tokens: Sequence[int], end: int) -> list[int]:
         """Return the lengths below the end that every caption has, whatever lengths are asked for."""
@@ -52,7 +52,7 @@ class HeldPrefixes:
         return [
             n
             for n in sorted(shared)
-            if all(n in texts or n >= whole for texts, whole in zip(self._text_at, self.n_tokens, strict=True))
+            if all(n in texts or n >= length for texts, length in zip(self._text_at, self.n_tokens, strict=True))
         ]
 
     def undefined_length(self, lengths: Sequence[int]) -> str:
