@@ -78,7 +78,7 @@ def fuse(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 def main() -> None:
     """Write data and lists."""
-    import faiss
+    import faiss  # type: ignore[import-not-found]  # no dependency of the project
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)

@@ -11,7 +11,8 @@ from PIL import Image
 import clipbench as cb
 from clipbench.cli.main import main
 from clipbench.metrics.similarity import unit
-from clipbench_tasks.long_caption import LongCaption, Prefixes
+from clipbench_tasks.caption_prefixes import Prefixes
+from clipbench_tasks.long_caption import LongCaption
 from tests.clipbench.models.test_vector_items import folder_of
 
 CLASSES = ["cap", "dog", "mug", "pear", "sock"]
