@@ -101,6 +101,7 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
     on_bad_image: Literal["error", "skip"] = "error",
     allow_partial: bool = False,
     keep_arrays: bool = False,
+    keep_lists: int = 0,
     thumbnails: int = 200,
     yes: bool = False,
     offline: bool = False,
@@ -146,6 +147,7 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
         on_bad_image: ``"skip"`` leaves unreadable images out, and says so.
         allow_partial: score what is there where images or classes are missing.
         keep_arrays: keep all vectors in the run, not a sample of 2,000 rows.
+        keep_lists: results of each query of ``retrieval`` that the run keeps, for ``clipbench export --to trec``.
         thumbnails: small images that each evaluation keeps for reports.
         yes: fetch the data sets of the catalogue that are missing. ``Progress.missing`` may decide so too, once it has
             their sizes.
@@ -190,6 +192,7 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
             limit=limit,
             skip_bad_images=skips_bad_images,
             keep_arrays=keep_arrays,
+            keep_lists=_check_integer("keep_lists", keep_lists, 0),
             n_thumbnails=thumbnails,
             data=loading,
             command=["clipbench.run"],

@@ -11,6 +11,7 @@ from clipbench.results.grouping import group_values
 from clipbench.results.matching import is_one_training
 from clipbench.results.metric_name import MetricName
 from clipbench.results.numbers import counted, interval, listed, metric_value
+from clipbench.results.opening import opening_lines
 from clipbench.results.provenance import missing_reason
 from clipbench.results.record import Metric
 from clipbench.results.run import Run, labels
@@ -19,7 +20,6 @@ from clipbench.results.short_names import shorten_names
 from clipbench.results.table import Cell, Row, Table, as_text, columns
 from clipbench.results.table.text import n_columns
 from clipbench.results.titles import first_headline
-from clipbench.results.tried_changes import opening_lines
 
 GAP = 2
 """Spaces between two columns."""

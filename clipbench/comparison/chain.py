@@ -67,15 +67,23 @@ class Chain:
     def lines(self, width: int | None) -> Iterator[str]:
         """Yield a table with the headline metrics of each step, what was not compared, the gate and the verdict."""
         yield from as_text(self.table(), width=width).splitlines()
+        yield from self.refusal_lines()
+        yield from self.warning_lines()
+        if self.whole.gate.counts:
+            yield f"gate: {self.whole.gate.counts}"
+        yield verdict_line(self.verdict, self.reason)
+
+    def refusal_lines(self) -> Iterator[str]:
+        """Yield what was not compared in a step, or between the last run and the first."""
         for comparison in (*self.steps, self.whole):
             for refusal in comparison.refused:
                 if not refusal.is_part:
                     yield f"{comparison.candidate} against {comparison.base}: {refusal}"
+
+    def warning_lines(self) -> Iterator[str]:
+        """Yield the warnings of all runs, each once."""
         for warning in dict.fromkeys(warning for step in self.steps for warning in step.warnings):
             yield f"warning: {warning}"
-        if self.whole.gate.counts:
-            yield f"gate: {self.whole.gate.counts}"
-        yield verdict_line(self.verdict, self.reason)
 
     def table(self) -> Table:
         """Return the headline metrics: a row for each step, and one for the last run against the first."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int64
@@ -12,18 +13,33 @@ from clipbench.data.part import DataPart, Fields, LimitedFields, RowSelection, a
 from clipbench.errors import DataError
 
 
+class CaptionBeginnings(NamedTuple):
+    """The beginnings of a caption that vectors are held of, short to long, the whole caption last."""
+
+    texts: tuple[str, ...]
+    tokens: tuple[int, ...]
+    """Number of tokens that the caption was cut to, ascending; of the last, the tokens of the whole caption."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class CaptionPart(DataPart):
     """Captions, of any length, and the image that each describes."""
 
     _caption_columns = MappingProxyType(
-        {"captions": "captions", "caption_image": "rows of images", "caption_ids": "caption ids"}
+        {
+            "captions": "captions",
+            "caption_image": "rows of images",
+            "caption_ids": "caption ids",
+            "caption_beginnings": "beginnings of captions",
+        }
     )
 
     captions: Sequence[str] | None = None
     caption_image: Int64[np.ndarray, " n_captions"] | None = None
     """Row of each caption's image, which several captions may share."""
     caption_ids: Sequence[str] | None = None
+    caption_beginnings: Sequence[CaptionBeginnings] | None = None
+    """None where the model can encode the beginning of a caption."""
 
     def caption_names(self) -> list[str]:
         """Return a distinct name for each caption: its id, or its image's id and its number among the captions of the
@@ -45,7 +61,8 @@ class CaptionPart(DataPart):
         return {"caption_image": selection.new_image[self.caption_image[selection.captions]]}
 
     def _texts(self) -> list[object]:
-        return [list(self.captions or ()), list(self.caption_ids or ())]
+        beginnings = [] if self.caption_beginnings is None else [[tuple(held) for held in self.caption_beginnings]]
+        return [list(self.captions or ()), list(self.caption_ids or ()), *beginnings]
 
     def _content(self) -> Iterable[bytes]:
         return (array_bytes(self.caption_image),)

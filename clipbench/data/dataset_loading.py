@@ -184,9 +184,10 @@ def _find_path(reference: str, data_root: Path | None) -> Path:
 
 
 def _load_path(path: Path, options: DataOptions, id: str) -> Dataset:
+    """Return the data at a path, which the caller checks."""
     for _, fits, load in LAYOUTS:
         if fits(path):
-            return check(load(path, options, id), allow_partial=options.allow_partial)
+            return load(path, options, id)
     raise _layout_error(path)
 
 
@@ -222,6 +223,7 @@ def _load_entry(entry: CatalogueEntry, options: DataOptions) -> Dataset:
     if not any(fits(folder) for _, fits, _ in LAYOUTS[:-1]):
         folder = manifest.only_table(folder, has_captions=entry.kind == "retrieval") or folder
     dataset = _load_path(folder, entries.column_options(entry, folder, options), entry.name)
+    check(dataset, allow_partial=options.allow_partial)
     dataset = replace(dataset, revision=dataset.revision or entries.read_origin(folder).get("revision"))
     dataset = entries.with_entry_facts(dataset, entry)
     if languages.LANGUAGE in options.options:  # the number of captions is that of all languages

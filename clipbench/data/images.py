@@ -345,6 +345,8 @@ class FileImage(EncodedImage):
 
 def check_ids(ids: Sequence[str], kind: str, data: str) -> None:
     """Raise DataError if an id occurs twice."""
+    if len(set(ids)) == len(ids):
+        return
     distinct_ids: set[str] = set()
     for id in ids:
         if id in distinct_ids:

@@ -230,6 +230,8 @@ class JudgedItems(NamedTuple):
 
     def take(self, rows: KeptRows) -> "JudgedItems":
         """Return some items, in the order of ``rows``."""
+        if np.array_equal(rows, np.arange(len(self.ids))):  # a large corpus is not copied
+            return self
         strings = (self.ids, self.texts, self.languages)
         ids, texts, languages = (tuple(part[row] for row in rows.tolist()) if part else () for part in strings)
         return JudgedItems(ids, texts, self.images[rows], languages)
@@ -328,13 +330,24 @@ class JudgementPart(DataPart):
             if not len(items.ids):
                 raise DataError(f"data set {self.id} has judgements, and no {kind}: expected at least one")
             check_ids(items.ids, f"{kind} id", self.id)
-            for id, text, image in zip(items.ids, items.texts, items.images.tolist(), strict=True):
-                if not NO_IMAGE <= image < len(self.images):
-                    raise DataError(
-                        f"data set {self.id}: {kind} '{id}' has image {image}, expected 0 to {len(self.images) - 1}"
-                    )
-                if image == NO_IMAGE and not text.strip():
-                    raise DataError(f"data set {self.id}: {kind} '{id}' has neither a text nor an image")
+            self._check_items(kind, items)
+        self._check_pairs(judgements)
+
+    def _check_items(self, kind: str, items: JudgedItems) -> None:
+        """Raise DataError unless each query or document has an existing image, or a text."""
+        lacks_image = (items.images < NO_IMAGE) | (items.images >= len(self.images))
+        if lacks_image.any():
+            row = int(lacks_image.argmax())
+            expected = f"expected 0 to {len(self.images) - 1}"
+            raise DataError(f"data set {self.id}: {kind} '{items.ids[row]}' has image {items.images[row]}, {expected}")
+        has_text = np.fromiter(map(bool, map(str.strip, items.texts)), bool, len(items.texts))
+        is_empty = ~has_text & (items.images == NO_IMAGE)
+        if is_empty.any():
+            row = int(is_empty.argmax())
+            raise DataError(f"data set {self.id}: {kind} '{items.ids[row]}' has neither a text nor an image")
+
+    def _check_pairs(self, judgements: Judgements) -> None:
+        """Raise DataError if a pair is judged twice."""
         pairs = np.stack([judgements.query, judgements.document], axis=1)
         distinct, counts = np.unique(pairs, axis=0, return_counts=True)
         if len(distinct) < len(pairs):

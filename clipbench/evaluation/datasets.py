@@ -20,7 +20,7 @@ from clipbench.errors import (
 )
 from clipbench.evaluation.plan import Request, RunOptions, build_task, task_class
 from clipbench.evaluation.progress import Progress
-from clipbench.evaluation.task import Task
+from clipbench.evaluation.task import Task, can_use_vectors
 from clipbench.models.protocol import Embedder
 from clipbench.results.grouping import group_values
 from clipbench.seeding import generator
@@ -101,8 +101,10 @@ class Datasets:
             return drop_own_images(dataset, embedder.digests)
         if request.data is not None:
             raise Unavailable(f"{embedder.info.id} holds its own samples only: run {request.task} without @DATA")
-        if task_class(request.task).needs_model:
-            raise Unavailable(f"{request.task} encodes further images or texts: it needs the model itself, not vectors")
+        task = task_class(request.task)
+        if not can_use_vectors(task, embedder.dataset):
+            items = ", or items of vectors for it (items.jsonl)" if task.held_parts else ", not vectors"
+            raise Unavailable(f"{request.task} encodes further images or texts: it needs the model itself{items}")
         return self.cut(embedder.dataset)
 
     def provide(

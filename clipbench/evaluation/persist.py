@@ -7,11 +7,12 @@ the worst mistakes are kept, for galleries, and smaller ones for the points of a
 import math
 import os
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from io import BytesIO
 from itertools import chain, islice, zip_longest
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Int64
@@ -27,6 +28,9 @@ from clipbench.results.shown_samples import MAX_POINTS, evenly_spaced
 from clipbench.seeding import generator
 from clipbench.stats.estimators import Samples
 from clipbench.untrusted.reading import read_bytes
+
+if TYPE_CHECKING:
+    import pandas
 
 KEPT_ROWS = 2_000
 """Rows of vectors that a run keeps for figures, unless it keeps all."""
@@ -72,6 +76,11 @@ def write_tables(
         ]
         with atomic_file(folder / path) as file:
             pandas.concat(frames).to_parquet(file, index=False)
+    list_tables = list(_list_tables(evaluation, options))
+    if list_tables:
+        files["lists"] = f"samples/{stem}-lists.parquet"
+        with atomic_file(folder / files["lists"]) as file:
+            pandas.concat(list_tables).to_parquet(file, index=False)
     vectors, row_indices = evaluation.vectors, kept_rows(evaluation.vectors, options)
     if row_indices is not None:  # all are taken as they are: indexing would copy them
         vectors = {name: rows[row_indices] for name, rows in vectors.items()}
@@ -89,6 +98,26 @@ def kept_rows(vectors: Mapping[str, np.ndarray], options: RunOptions) -> Int64[n
     if options.keep_arrays or n_rows <= KEPT_ROWS:
         return None
     return np.sort(generator(options.seed, "vectors").choice(n_rows, KEPT_ROWS, replace=False))
+
+
+def _list_tables(evaluation: Evaluation, options: RunOptions) -> Iterator["pandas.DataFrame"]:
+    """Yield a table per side of the queries whose lists are kept: a row per result, by query and then by rank."""
+    import pandas
+
+    for side, lists in evaluation.lists.items():
+        depth = lists.depth or options.keep_lists
+        if not depth:
+            continue
+        first = lists.first(depth)
+        yield pandas.DataFrame(
+            {
+                "side": side,
+                "query": np.array([*lists.queries], object)[first.query],
+                "result": np.array([*lists.items], object)[first.item],
+                "score": first.score,
+                "depth": depth,
+            }
+        )
 
 
 def write_images(

@@ -61,6 +61,8 @@ class RunOptions:
     """Leave unreadable images out, and list them, instead of failing the evaluation."""
     keep_arrays: bool = False
     """Keep all vectors in the run, not a sample."""
+    keep_lists: int = 0
+    """Number of results of each query that a run of vectors keeps. Finished lists are kept whole."""
     n_thumbnails: int = 200
     """Number of small images that an evaluation keeps for galleries. For points it keeps ``persist.POINTS_EACH`` times
     this number.

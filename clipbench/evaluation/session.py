@@ -42,7 +42,7 @@ from clipbench.evaluation.targets import (
     has_results,
     slug,
 )
-from clipbench.evaluation.task import OF_UNIT_VECTORS, supports_similarity
+from clipbench.evaluation.task import OF_UNIT_VECTORS, can_use_vectors, supports_similarity
 from clipbench.evaluation.tries import tried_texts
 from clipbench.files import check_writable, folder_lock
 from clipbench.models.encoding.image_hashes import ImageHashes
@@ -129,6 +129,7 @@ class Session:
             own_samples: plan(options.tasks, options.suite, own_samples=own_samples, data=data, prompts=options.prompts)
             for own_samples in kinds
         }
+        self._check_keeps_lists()
         check_writable(targets.out, advice=f"name another {option('out')}")
         targets.check_references(options.load)
         self.needs: list[Need] = []
@@ -239,6 +240,16 @@ class Session:
         self.n_done += 1
         return Run(target.folder, result)
 
+    def _check_keeps_lists(self) -> None:
+        """Raise UsageError if result lists are to be kept and no task has any."""
+        depth = self.options.run.keep_lists
+        tasks = {request.task for requests in self._requests.values() for request in requests}
+        if depth and not any(task_class(task).takes_lists for task in tasks):
+            raise UsageError(
+                f"{option('keep_lists', depth)} has no effect on {', '.join(sorted(tasks))}, which have no result"
+                " lists: add the task retrieval, or remove it"
+            )
+
     def _check_lists(self, embedder: Embedder, requests: Sequence[Request]) -> None:
         """Raise DataError unless finished result lists fit the data. Data that cannot be read is reported later."""
         searcher = capability(embedder, SearchEmbedder)
@@ -287,10 +298,12 @@ class Session:
         names = [evaluation_name(request.task, slug(request.data or "own")) for request in requests]
         stems = distinct_names(names, ignores_case=True)
         for request, stem in zip(requests, stems, strict=True):
-            if request.may_be_left_out and task_class(request.task).needs_model:
+            task = task_class(request.task)
+            has_vectors = embedder.dataset is not None and can_use_vectors(task, embedder.dataset)
+            if request.may_be_left_out and not has_vectors:
                 left_out[request.task] = "needs the model itself"
                 continue
-            if request.is_optional and not supports_similarity(task_class(request.task), embedder):
+            if request.is_optional and not supports_similarity(task, embedder):
                 left_out[request.task] = OF_UNIT_VECTORS
                 continue
             record = measure(request, embedder, self.datasets, folder, stem=stem, options=self.options.run)

@@ -1,7 +1,7 @@
 """The models that a session measures, and the folder of each: free for a run, or with the run that was asked for."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -10,16 +10,17 @@ from typing import NoReturn
 from clipbench.errors import ClipbenchError, UsageError, option
 from clipbench.evaluation.datasets import Datasets
 from clipbench.evaluation.measure import describe
-from clipbench.evaluation.plan import Request, RunOptions
+from clipbench.evaluation.plan import Request, RunOptions, task_class
 from clipbench.files import TEMPORARY_SUFFIX, remove_abandoned
 from clipbench.models import holds_samples
 from clipbench.models.checkpoints import is_pattern, matching_checkpoints
 from clipbench.models.options import LoadOptions
-from clipbench.models.protocol import Embedder
+from clipbench.models.protocol import Embedder, SearchEmbedder, capability
 from clipbench.models.reference import check_references, resolve
 from clipbench.results.failure import FAILED
 from clipbench.results.matching import match
-from clipbench.results.record import finished_evaluations
+from clipbench.results.numbers import counted
+from clipbench.results.record import EvaluationRecord, finished_evaluations
 from clipbench.results.run import Run, read_run
 from clipbench.results.run_names import distinct_names
 from clipbench.untrusted.reading import entries, is_file, is_folder, is_there
@@ -193,10 +194,8 @@ def finished_run(
         refuse("other weights, or at another precision")
     if result.seed != options.seed:
         refuse(f"seed {result.seed}")
-    if options.keep_arrays and any(
-        "arrays" in record.files and not record.has_all_rows for record in result.evaluations
-    ):
-        refuse(f"a sample of the arrays, made without {option('keep_arrays', True)}")
+    for missing in _missing_content(run, embedder, options):
+        refuse(missing)
     requests = [request for request in requests if not (request.is_optional and request.task in left_out)]
     if len(result.evaluations) != len(requests):
         refuse(f"other tasks ({', '.join(record.name for record in result.evaluations)})")
@@ -207,6 +206,23 @@ def finished_run(
         for difference in comparison.notes:
             note(f"{record.name}: {difference}")
     return run
+
+
+def _missing_content(run: Run, embedder: Embedder, options: RunOptions) -> Iterator[str]:
+    """Yield what a finished run kept less of than the options ask for: arrays, and results per query."""
+    for record in run.result.evaluations:
+        if options.keep_arrays and "arrays" in record.files and not record.has_all_rows:
+            yield f"a sample of the arrays, made without {option('keep_arrays', True)}"
+        depth = run.list_depth(record)
+        if _can_make_lists(embedder, record) and depth < options.keep_lists:
+            kept = f"{counted(depth, 'result')} per query" if depth else "no result lists"
+            yield f"{record.name} that kept {kept}, made without {option('keep_lists', options.keep_lists)}"
+
+
+def _can_make_lists(embedder: Embedder, record: EvaluationRecord) -> bool:
+    """Return whether an evaluation has result lists that its run keeps only when it is told to."""
+    is_finished = capability(embedder, SearchEmbedder) is not None
+    return record.status == "ok" and task_class(record.task).takes_lists and not is_finished
 
 
 def slug(text: str) -> str:

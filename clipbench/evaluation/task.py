@@ -1,6 +1,6 @@
 """Tasks: frozen dataclasses of parameters that ask for vectors and return rows, measures and curves."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import ClassVar
 
@@ -9,6 +9,7 @@ import numpy as np
 from clipbench.data.dataset import Dataset
 from clipbench.data.images import ImageRef
 from clipbench.errors import Unavailable
+from clipbench.metrics.result_lists import ScoredItems
 from clipbench.models.protocol import COSINE, Embedder
 from clipbench.results.metric_name import base_name
 from clipbench.results.record import Curve, StoredFormat
@@ -19,6 +20,20 @@ OF_UNIT_VECTORS = (
     "is defined only for vectors of length 1, and this model ranks by the inner product (similarity = 'dot')"
 )
 INNER_PRODUCTS = "the model ranks by the inner product: the cosines in samples and figures are inner products"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultLists:
+    """The result lists of the queries of a search."""
+
+    queries: Sequence[str]
+    """Names of the queries, as ``rankings:FILE`` has them."""
+    items: Sequence[str]
+    first: Callable[[int], ScoredItems]
+    """Returns the first results of each query. Its argument is the number of results per query; more are returned if
+    they score as the last one does."""
+    depth: int | None = None
+    """Number of results that finished lists may have, which a run keeps. None if ``first`` can return any number."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +66,9 @@ class Evaluation:
     ``text``, ``image`` (a row of the data set, -1 for none), ``cosine``, ``is_right``, and ``label_set`` where there
     are several. Empty where a task has none.
     """
+    lists: Mapping[str, ResultLists] = field(default_factory=dict)
+    """Result lists by the side of their queries: ``text``, ``image`` or ``query``. The run keeps finished lists, and
+    the first results of others with ``--keep-lists``."""
     more_images: Sequence[ImageRef] = ()
     """Images that the data set does not have, such as disturbed copies. Columns of images name them by the rows that
     follow the data set's ``gallery``."""
@@ -96,6 +114,10 @@ class Task:
     """True where the task encodes images or texts that no data set holds, such as shuffled captions: precomputed
     vectors cannot answer it, and ``--tasks all`` leaves it out for them.
     """
+    held_parts: ClassVar[tuple[str, ...]] = ()
+    """Parts of a data set that hold what the task encodes, such as ``attacks``: vectors with one of them can answer a
+    task that needs a model otherwise.
+    """
     searches_distractors: ClassVar[bool] = False
     """True if captions search a data set's ``distractors`` too. Other tasks leave them out."""
     needs_modalities: ClassVar[bool] = False
@@ -124,6 +146,11 @@ class Task:
         Several models of one command encode these on one decode.
         """
         return None
+
+
+def can_use_vectors(task: type[Task], dataset: Dataset) -> bool:
+    """Return whether precomputed vectors with their samples hold all that a task encodes."""
+    return not task.needs_model or any(getattr(dataset, part) is not None for part in task.held_parts)
 
 
 def supports_similarity(task: type[Task], embedder: Embedder) -> bool:

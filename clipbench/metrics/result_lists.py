@@ -1,4 +1,5 @@
-"""Ranks and score levels from finished result lists, as ``ranking`` and ``relevance`` have them from vectors.
+"""Ranks and score levels from finished result lists, as ``ranking`` and ``relevance`` have them from vectors, and the
+result lists of vectors.
 
 A list holds the first results of a query. What is relevant and not in its list has the rank ``NOT_RETRIEVED``, beyond
 every k: it adds nothing to recall, nDCG and average precision, and its reciprocal rank is 0, as in trec_eval.
@@ -8,15 +9,18 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Int64
+from jaxtyping import Bool, Float64, Int64
 
 from clipbench.metrics._search import OfQueries
 from clipbench.metrics.ranking import NOT_RETRIEVED, Ranks
 from clipbench.metrics.relevance import Levels, Relevant
+from clipbench.metrics.similarity import Items, Queries, nearest_candidates
 
 OfResults = Int64[np.ndarray, " n_results"]
 NO_ITEM = -1
 """Row of the first item of an empty list."""
+MOST_TIED = 1_000
+"""Items beyond the depth that a list takes in if they score as the last one does."""
 
 
 class ListedItems(NamedTuple):
@@ -27,6 +31,16 @@ class ListedItems(NamedTuple):
     item: OfResults
     group: OfResults
     """Ascending number of the group of results with equal scores. A group has results of one query."""
+
+
+class ScoredItems(NamedTuple):
+    """The results of queries with their scores, by query and then by rank."""
+
+    query: OfResults
+    """Row of the query, ascending."""
+    item: OfResults
+    score: Float64[np.ndarray, " n_results"]
+    """Never rising within a query. Results with equal scores are in no order."""
 
 
 class ListAnswers(NamedTuple):
@@ -55,6 +69,47 @@ class _Groups(NamedTuple):
     size: Int64[np.ndarray, " n_groups"]
     above: Int64[np.ndarray, " n_groups"]
     """Results of the query before the group."""
+
+
+def first_items(
+    queries: Queries, items: Items, depth: int, *, without: Sequence[Int64[np.ndarray, " _"]] | None = None
+) -> ScoredItems:
+    """Return the first items of each query by their exact scores.
+
+    The list of a query ends after the items that score as the one at ``depth`` does, at most ``MOST_TIED`` more than
+    the depth: which of them come first is arbitrary.
+
+    Args:
+        queries, items: unit vectors (``metrics.similarity.unit``).
+        without: rows of the items that are left out for each query, such as itself.
+
+    Example:
+        >>> items = np.array([[0, 1], [1, 0], [0.6, 0.8], [0, 1]], np.float32)
+        >>> first = first_items(np.array([[0, 1]], np.float32), items, depth=1)
+        >>> first.item, first.score
+        (array([0, 3]), array([1., 1.]))
+    """
+    rows: list[np.ndarray] = []
+    scores: list[np.ndarray] = []
+    for candidates, exact in nearest_candidates(queries, items, depth, without=without):
+        is_level = exact[depth:] == exact[depth - 1] if len(exact) > depth else exact[:0] == 0
+        n = min(len(exact), depth + min(int(is_level.sum()), MOST_TIED))
+        rows.append(candidates[:n])
+        scores.append(exact[:n])
+    query = np.repeat(np.arange(len(queries)), [len(candidates) for candidates in rows])
+    return ScoredItems(query, np.concatenate(rows), np.concatenate(scores).astype(np.float64))
+
+
+def list_scores(listed: ListedItems, n_queries: int) -> ScoredItems:
+    """Return the results of finished lists with the reciprocal of the first rank of their group as scores.
+
+    Example:
+        >>> list_scores(ListedItems(*np.array([[0, 0, 0], [5, 3, 4], [0, 1, 1]])), n_queries=1).score
+        array([1. , 0.5, 0.5])
+    """
+    lengths = np.bincount(listed.query, minlength=n_queries)
+    groups = _groups(listed, np.concatenate([[0], np.cumsum(lengths)[:-1]]))
+    return ScoredItems(listed.query, listed.item, np.repeat(1 / (groups.above + 1), groups.size))
 
 
 def list_answers(listed: ListedItems, relevant: Relevant, n_items: int) -> ListAnswers:

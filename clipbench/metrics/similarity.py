@@ -207,19 +207,34 @@ def nearest(
     k = min(k, len(items) - max(map(len, without or ()), default=0))
     rows = np.zeros((len(queries), max(k, 0)), np.int64)
     scores = np.zeros(rows.shape, np.float32)
+    if k > 0:
+        for query_row, (open_items, exact) in enumerate(nearest_candidates(queries, items, k, without=without)):
+            rows[query_row], scores[query_row] = open_items[:k], exact[:k]
+    return rows, scores
+
+
+def nearest_candidates(
+    queries: Queries, items: Items, k: int, *, without: Sequence[Int64[np.ndarray, " _"]] | None = None
+) -> Iterator[tuple[Int64[np.ndarray, " n_open"], Float32[np.ndarray, " n_open"]]]:
+    """Yield, for each query, the items that may be among its first k and their scores, the highest first.
+
+    All items that score as the k-th does are there, in the order of the data. Arguments are the same as in ``nearest``.
+    """
     error = np.float32(product_error(queries, items))
-    for query_row in range(len(queries) if k > 0 else 0):
+    for query_row in range(len(queries)):
         if query_row % FEW_QUERIES == 0:
             block = queries[query_row : query_row + FEW_QUERIES] @ items.T
         products = block[query_row % FEW_QUERIES]
+        n_left = len(items)
         if without is not None:
             products[without[query_row]] = -np.inf
-        threshold = np.partition(products, -k)[-k] - 2 * error
+            n_left -= len(without[query_row])
+        last = len(items) - min(k, n_left)
+        threshold = np.partition(products, last)[last] - 2 * error if n_left else np.inf
         open_items = np.flatnonzero(products >= threshold)
         exact = scores_of_pairs(queries, items, (np.full(len(open_items), query_row), open_items))
-        order = np.argsort(-exact, kind="stable")[:k]
-        rows[query_row], scores[query_row] = open_items[order], exact[order]
-    return rows, scores
+        order = np.argsort(-exact, kind="stable")
+        yield open_items[order], exact[order]
 
 
 def top_k_probabilities(scores: Float32[np.ndarray, "block n_items"], k: int) -> Float64[np.ndarray, "block n_items"]:

@@ -303,7 +303,8 @@ class EvaluationRecord:
     slices: Mapping[str, SlicesRecord] = field(default_factory=dict)
     """Metrics by the groups of the data, by the name of the grouping, such as ``language``."""
     files: Mapping[str, str] = field(default_factory=dict)
-    """``samples`` and ``arrays``: paths inside the run folder; ``slices/NAME``: samples of groups of captions."""
+    """``samples``, ``arrays`` and ``lists``: paths inside the run folder. ``slices/NAME``: samples of groups of
+    captions."""
     vectors: list[str] = field(default_factory=list)
     """Names of the arrays in ``arrays`` that hold a row per item. Representational similarity is computed from
     ``images``, ``texts`` and their ``pair_id``."""

@@ -164,6 +164,34 @@ class Run:
             return pandas.DataFrame(columns=["sample_id", "rank", "text", "image", "cosine", "is_right"])
         return self._table(record, "neighbours")
 
+    def result_lists(self, evaluation: EvaluationRecord | str) -> "pandas.DataFrame":
+        """Return the first results of each query, a row per result, by query and then by rank.
+
+        A row has ``side`` (``text`` or ``image``, what the query is, or ``query`` in judged data), the names ``query``
+        and ``result``, ``score``, equal for results in no order, and ``depth``, the number of results that a list may
+        have.
+
+        Raises:
+            UsageError: the run has no such evaluation, or keeps no lists of it.
+            ClipbenchError: it was not measured, or the table is damaged.
+        """
+        record = self.evaluation(evaluation)
+        if "lists" not in record.files:
+            raise UsageError(f"run {self.folder} keeps no result lists: run it again with {option('keep_lists', 100)}")
+        table = self._table(record, "lists")
+        if missing := {"side", "query", "result", "score", "depth"} - {*table}:
+            raise ClipbenchError(
+                f"the lists of {record.name} in {self.folder} have no column {min(missing)}: the run is damaged, make"
+                " it again"
+            )
+        return table
+
+    def list_depth(self, evaluation: EvaluationRecord) -> int:
+        """Return the number of results that the kept lists of an evaluation may have, 0 if none are kept."""
+        if "lists" not in evaluation.files:
+            return 0
+        return int(self.result_lists(evaluation)["depth"].max())
+
     def slices(self) -> "pandas.DataFrame":
         """Return a row per group and metric. Summaries are the groups ``(mean)``, ``(worst)`` and ``(distance)``.
 

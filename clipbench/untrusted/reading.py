@@ -7,6 +7,7 @@ opened by the functions of this module, so that no caller has to think of these.
 
 import ast
 import codecs
+import gc
 import io
 import json
 import math
@@ -15,7 +16,7 @@ import re
 import reprlib
 import stat
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from errno import EISDIR
 from pathlib import Path
@@ -282,6 +283,39 @@ def decode_json(text: str, *, is_text: bool = True) -> Any:
     if is_text and _HALF_SURROGATE.search(text):
         check_text(value)
     return value
+
+
+def decode_json_lines(lines: Sequence[str]) -> list[Any] | None:
+    """Return the values of lines, decoded at once, or None if a line has to be looked at on its own.
+
+    A mark that no line holds is between them. Because every second value of the whole has to be the mark, no two lines
+    can be one value, and no line can be two.
+    """
+    mark = "-"
+    text = "\n".join(lines)
+    while mark in text:
+        mark += "-" * len(mark)
+    try:
+        separator = f',"{mark}",'
+        values = json.loads(f"[{separator.join(lines)}]")
+        if text.count("[") + text.count("{") > len(lines) + MOST_DEPTH - 1:  # else none is deeper
+            check_depth(values)
+    except (ValueError, RecursionError):
+        return None
+    is_separated = len(values) == 2 * len(lines) - 1 and all(value == mark for value in values[1::2])
+    return values[::2] if is_separated and not _HALF_SURROGATE.search(text) else None
+
+
+@contextmanager
+def without_cycle_search() -> Iterator[None]:
+    """Read many rows without searches for reference cycles: they have none, and each search looks at all of them."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def read_toml(path: FileName, error: ErrorType, *, name: str | None = None) -> dict[str, Any]:

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clipbench.errors import DataError
-from clipbench.untrusted.reading import open_text, parse_json, read_json, reading, shown
+from clipbench.untrusted.reading import decode_json_lines, open_text, parse_json, read_json, reading, shown
 
 HEAD_CHARACTERS = 1 << 16
 """Characters read to recognise a file: enough for the first row of any."""
 DELIMITERS = (";", "\t", ",")
 """Delimiters that a table may have, in the order in which they are tried."""
+BLOCK_CHARACTERS = 1 << 18
+"""Characters of JSON Lines that are decoded at once."""
 LINE_CHARACTERS = 1 << 24
 """The most characters of a line of JSON Lines."""
 
@@ -112,12 +114,33 @@ def _csv_rows(path: Path) -> _NumberedRows:
 
 
 def _jsonl_rows(path: Path) -> _NumberedRows:
+    for first, block in _line_blocks(path):
+        numbered = [(number, line) for number, line in enumerate(block, first) if line.strip()]
+        values = decode_json_lines([line for _, line in numbered])
+        if values is not None and all(type(value) is dict for value in values):
+            yield from zip((number for number, _ in numbered), values, strict=True)
+            continue
+        for number, line in numbered:
+            location = f"{path}, line {number}"
+            yield number, _object(parse_json(line, location, DataError), location)
+
+
+def _line_blocks(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield blocks of lines of a text file with the number of their first line."""
+    first, rest = 1, ""
     with open_text(path) as file:
-        for number, line in enumerate(iter(lambda: file.readline(LINE_CHARACTERS + 1), ""), start=1):
-            if len(line) > LINE_CHARACTERS:
+        while block := file.read(BLOCK_CHARACTERS):
+            *lines, rest = (rest + block).split("\n")
+            if max(len(rest), *map(len, lines), 0) > LINE_CHARACTERS:
+                number = next(
+                    number for number, line in enumerate([*lines, rest], first) if len(line) > LINE_CHARACTERS
+                )
                 raise DataError(f"{path}, line {number} has more than {LINE_CHARACTERS:,} characters: expected one row")
-            if line.strip():
-                yield number, _object(parse_json(line, f"{path}, line {number}", DataError), f"{path}, line {number}")
+            if lines:
+                yield first, lines
+            first += len(lines)
+    if rest:
+        yield first, [rest]
 
 
 def _json_rows(path: Path) -> _NumberedRows:

@@ -5,7 +5,7 @@ rank is exact.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Shaped
@@ -71,6 +71,15 @@ def sample_notes(sizes: Iterable[tuple[int, int, str]]) -> tuple[str, ...]:
     return (f"{listed(samples)}, drawn at random, search the whole gallery, and each is ranked exactly",)
 
 
+class ListNames(NamedTuple):
+    """Names of the queries and items of a search, as a file of result lists has them."""
+
+    side: Literal["text", "image"]
+    """The side that the queries are on."""
+    queries: Sequence[str]
+    items: Sequence[str]
+
+
 class Direction(NamedTuple):
     """The queries of one direction, such as text queries over images, with the results of all queries or a sample."""
 
@@ -100,6 +109,8 @@ class Direction(NamedTuple):
     """The result lists of the queries, None for a search by vectors."""
     limit: str = ""
     """The largest R@1 that equal captions or images allow, empty if it may be 100 %, or queries are a sample."""
+    names: ListNames | None = None
+    """None for a search within a modality, which no file of result lists has."""
 
     @property
     def ranks(self) -> Ranks:
@@ -181,6 +192,7 @@ def _cross_directions(
         among=among,
         n_more=len(distractors),
         limit=limits[0],
+        names=_list_names(dataset, "text", caption_rows),
     )
     image_ids = _ids("text_retrieval:image", dataset.image_ids, image_rows)
     yield Direction(
@@ -194,6 +206,7 @@ def _cross_directions(
         n_all=len(dataset),
         columns={"caption": words[by_image.right], "predicted_caption": words[by_image.first]},
         limit=limits[1],
+        names=_list_names(dataset, "image", image_rows),
     )
 
 
@@ -272,7 +285,16 @@ def direction_of_lists(
         columns=columns,
         lists=Lists(listed, results.depth, answers.lengths, n_items),
         limit=limits[0 if is_by_text else 1],
+        names=_list_names(dataset, "text" if is_by_text else "image", rows),
     )
+
+
+def _list_names(dataset: Dataset, side: Literal["text", "image"], rows: Rows) -> ListNames:
+    """Return the names of some captions as queries and of the gallery, or of some images and all captions."""
+    distractors = () if dataset.distractors is None else dataset.distractors.image_ids
+    if side == "text":
+        return ListNames(side, items_at(dataset.caption_names(), rows), [*dataset.image_ids, *distractors])
+    return ListNames(side, items_at(dataset.image_ids, rows), dataset.caption_names())
 
 
 def _relevant_items(owner: Rows, query_rows: Rows, *, is_by_text: bool) -> Relevant:

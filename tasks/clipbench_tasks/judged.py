@@ -22,7 +22,7 @@ from clipbench.data.dataset import Dataset
 from clipbench.data.modalities import IMAGE, JOINT, TEXT
 from clipbench.data.questions import NO_IMAGE, JudgedItems, Judgements
 from clipbench.errors import DataError, Unavailable
-from clipbench.evaluation.task import OF_UNIT_VECTORS, Evaluation
+from clipbench.evaluation.task import OF_UNIT_VECTORS, Evaluation, ResultLists
 from clipbench.metrics import relevance
 from clipbench.metrics.ranking import Answers, Ranks, expected_rank, recall_at_k
 from clipbench.metrics.result_lists import ListedItems, list_answers, take_queries, without_items
@@ -41,6 +41,7 @@ from clipbench_tasks.listed import (
     listed_neighbours,
     listed_ranks,
     notes_of_lists,
+    result_lists,
     with_depth,
 )
 from clipbench_tasks.tables import (
@@ -124,13 +125,32 @@ class JudgedSearch(NamedTuple):
         return answers.levels, answers_of_lists(answers)
 
 
-def sample_queries(judgements: Judgements, draw: Draw) -> tuple[Judgements, tuple[str, ...]]:
-    """Return the judgements of a sample of the queries with a relevant document, and a note, or all without a note."""
+class QuerySample(NamedTuple):
+    """A sample of the queries with a relevant document, or all queries without a note."""
+
+    judgements: Judgements
+    rows: Rows | None
+    """Rows of the queries that were drawn, None for all."""
+    notes: tuple[str, ...]
+
+
+def sample_queries(judgements: Judgements, draw: Draw) -> QuerySample:
+    """Return the judgements of a sample of the queries with a relevant document."""
     _, query_rows = relevance.relevant_documents(judgements.query, judgements.document, judgements.grade)
     rows = query_rows[draw(items_at(judgements.queries.ids, query_rows))]
     if len(rows) == len(query_rows):
-        return judgements, ()
-    return judgements.take_queries(rows), sample_notes([(len(rows), len(query_rows), "queries")])
+        return QuerySample(judgements, None, ())
+    notes = sample_notes([(len(rows), len(query_rows), "queries")])
+    return QuerySample(judgements.take_queries(rows), rows, notes)
+
+
+def lists_of_sample(results: SearchResults, rows: Rows, n_queries: int) -> SearchResults:
+    """Return the result lists of some queries, which are numbered from 0.
+
+    Queries that no line of the file had have empty lists, which are counted with the short ones.
+    """
+    listed = take_queries(ListedItems(results.query, results.item, results.group), rows, n_queries)
+    return results._replace(query=listed.query, item=listed.item, group=listed.group, n_without=0)
 
 
 def check(dataset: Dataset, judgements: Judgements) -> None:
@@ -249,10 +269,16 @@ def evaluation(search: JudgedSearch, ks: Cutoffs) -> Evaluation:
         baselines=define(baselines, metric_definitions),
         curves={f"{DIRECTION}_{name}": curve for name, curve in _curves(search, levels)},
         neighbours=_neighbours(search, answers, ids),
+        lists={"query": _result_lists(search)},
         question=QUESTION,
         scoring=SCORING,
         notes=(*search.list_notes, *limits, *search_notes, *_notes_on_likeness(search)),
     )
+
+
+def _result_lists(search: JudgedSearch) -> ResultLists:
+    """Return the first results of each query, which are made only if they are kept."""
+    return result_lists(search.queries.ids, search.documents.ids, search.vectors, search.lists, search.left_out)
 
 
 def _neighbours(search: JudgedSearch, answers: Answers, ids: list[str]) -> Table:
@@ -301,11 +327,12 @@ def documents_of_queries(queries: JudgedItems, documents: JudgedItems, relevant:
 
     For a query of an image and a text they include all documents that are only this image.
     """
-    rows = {id: row for row, id in enumerate(documents.ids)}
+    query_ids = {*queries.ids}
+    rows = {id: row for row, id in enumerate(documents.ids) if id in query_ids}
     image_only: dict[int, list[int]] = {}
-    for row, (text, image) in enumerate(_contents(documents)):
-        if image != NO_IMAGE and not text:
-            image_only.setdefault(image, []).append(row)
+    for row in np.flatnonzero(documents.images != NO_IMAGE).tolist():
+        if not documents.texts[row]:
+            image_only.setdefault(int(documents.images[row]), []).append(row)
     starts = np.searchsorted(relevant.query, np.arange(len(queries.ids) + 1))
     left_out = []
     for query, (id, (text, image)) in enumerate(zip(queries.ids, _contents(queries), strict=True)):

@@ -9,14 +9,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from clipbench.evaluation.task import ResultLists
 from clipbench.metrics.ranking import NOT_RETRIEVED, Answers, Ranks, expected_rank
-from clipbench.metrics.result_lists import ListAnswers, ListedItems
+from clipbench.metrics.result_lists import ListAnswers, ListedItems, ScoredItems, first_items, list_scores
 from clipbench.models.protocol import SearchResults
 from clipbench.results.numbers import count, counted
 from clipbench.results.record import UNDEFINED_BY_LISTS
 from clipbench.results.shown_samples import NEAREST, worst
 from clipbench.stats.measures import Measure, Measures, undefined
-from clipbench_tasks.tables import Column, IsRight, Rows, Table, items_at, text_column
+from clipbench_tasks.tables import Column, IsRight, Rows, Table, Vectors, items_at, text_column
 
 FIRST = 0.5
 """Margin of a query whose right item certainly comes first."""
@@ -46,6 +47,31 @@ def answers_of_lists(answers: ListAnswers) -> Answers:
     """Return what the lists say of each query as a search by vectors does, with scores that are not known."""
     unknown = np.full(len(answers.first), np.nan, np.float32)
     return Answers(answers.ranks, answers.right, unknown, answers.first, unknown)
+
+
+def result_lists(
+    queries: Sequence[str],
+    items: Sequence[str],
+    vectors: Sequence[Vectors],
+    lists: Lists | None,
+    left_out: Sequence[Rows] | None = None,
+) -> ResultLists:
+    """Return finished lists, or the lists of a search by vectors, which are made when they are asked for.
+
+    Args:
+        queries, items: their names.
+        vectors: unit vectors of the queries and of the items, if there are no lists.
+        left_out: rows of the items that each query ignores.
+    """
+
+    def first_of_vectors(depth: int) -> ScoredItems:
+        of_queries, of_items = vectors
+        return first_items(of_queries, of_items, depth, without=left_out)
+
+    if lists is None:
+        return ResultLists(queries=queries, items=items, first=first_of_vectors)
+    scored = list_scores(lists.listed, len(queries))
+    return ResultLists(queries=queries, items=items, first=lambda _: scored, depth=lists.depth)
 
 
 def listed_ranks(ranks: Ranks) -> Column:

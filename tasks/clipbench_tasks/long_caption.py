@@ -18,10 +18,8 @@ distinguishable from chance. Zhang et al. (Long-CLIP, ECCV 2024, arXiv 2403.1537
 plot as the length after which the gain is small.
 """
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 
 import numpy as np
 
@@ -47,6 +45,7 @@ from clipbench.stats.measures import (
     defined_values,
     undefined,
 )
+from clipbench_tasks.caption_prefixes import Count, HeldPrefixes, Prefixes, prefixes_of
 from clipbench_tasks.choices import decide, vectors_of
 from clipbench_tasks.directions import search_both_ways
 from clipbench_tasks.retrieval import Retrieval
@@ -64,8 +63,6 @@ from clipbench_tasks.tables import (
     text_column,
 )
 
-Count = Callable[[Sequence[str]], Rows]
-"""Returns the tokens of each text before any is cut off, start and end among them."""
 TO_IMAGE, TO_TEXT = "image_retrieval", "text_retrieval"
 """Directions of retrieval: captions looking for their image, and images for a caption of theirs."""
 
@@ -107,6 +104,7 @@ class LongCaption(Task):
     data_form = "long-captions"
     summary = "recall on long captions against the tokens kept, effective length, position of a fact"
     needs_model = True
+    held_parts = ("caption_beginnings",)
     question = (
         "Captions of a paragraph search for their image, whole and cut to fewer and fewer tokens. One fact is stated"
         " early in a paragraph, in the middle, late, and beyond the model's context: how much of a caption"
@@ -144,11 +142,13 @@ class LongCaption(Task):
         gallery = replace(dataset.take(captioned), labels=None)
         retrieval = Retrieval(ks=self.ks).evaluate(gallery, embedder, rng)
         try:
-            prefixes = Prefixes(list(gallery.captions or ()), embedder.count_tokens)
+            prefixes = prefixes_of(gallery, embedder)
             cut = _tokens_kept(gallery, embedder, prefixes=prefixes, tokens=self.tokens, share=self.share)
-            probed = probe(dataset, embedder, rng, count=embedder.count_tokens)
         except NoTokenCounts as error:
             cut = _undefined(str(error), share=self.share)
+        try:
+            probed = probe(dataset, embedder, rng, count=embedder.count_tokens)
+        except NoTokenCounts as error:
             probed = probe(dataset, embedder, rng, count=None, reason=str(error))
         queries = {**retrieval.samples, **_rows_of_data(retrieval.samples, captioned)}
         for name, values in cut.samples.items():
@@ -157,7 +157,7 @@ class LongCaption(Task):
         neighbours = {**retrieval.neighbours, **_rows_of_data(retrieval.neighbours, captioned)}
         searched = replace(retrieval, samples=queries, neighbours=neighbours, notes=())
         joint = join_evaluations([searched, replace(cut, samples={}), probed])
-        return replace(joint, arrays=retrieval.arrays, subsets=probed.subsets)
+        return replace(joint, arrays=retrieval.arrays, subsets=probed.subsets, lists={})
 
 
 def _rows_of_data(samples: Samples, captioned: Rows) -> Table:
@@ -168,16 +168,15 @@ def _rows_of_data(samples: Samples, captioned: Rows) -> Table:
 
 
 def _tokens_kept(
-    gallery: Dataset, embedder: Embedder, *, prefixes: "Prefixes", tokens: Sequence[int], share: float
+    gallery: Dataset, embedder: Embedder, *, prefixes: Prefixes | HeldPrefixes, tokens: Sequence[int], share: float
 ) -> Evaluation:
     """Return hits by tokens kept, lengths of captions, and tokens that are cut off.
 
     Columns are named ``DIRECTION/...`` and have a value for each query of that direction, in order.
     """
     context = embedder.info.context_length
-    longest = int(prefixes.n_tokens.max())
-    end = longest if context is None else min(context, longest)
-    lengths = [*sorted({n for n in tokens if n < end}), end]
+    end = int(prefixes.n_tokens.max()) if context is None else min(context, int(prefixes.n_tokens.max()))
+    lengths = [*prefixes.lengths(tokens, end), end]
     columns: Table = {}
     images = embedder.encode_sides(IMAGE, gallery.images)
     owner, n_empty = gallery.caption_image, 0
@@ -206,12 +205,13 @@ def _tokens_kept(
     if context is not None:
         columns[f"{TO_IMAGE}/truncated"] = (n_tokens > context).astype(np.float64)
         columns[f"{TO_IMAGE}/tokens_lost"] = np.maximum(n_tokens - context, 0)
+    reason = prefixes.undefined_length(lengths)
     kinds: dict[str, InputKind] = {f"{TO_IMAGE}/n_tokens": "tokens", f"{TO_IMAGE}/tokens_lost": "tokens cut off"}
     notes = (f"not a single word of {n_empty} captions fits into {lengths[0]} tokens",) if n_empty else ()
     return Evaluation(
         samples=columns,
         inputs={name: kind for name, kind in kinds.items() if name in columns},
-        measures=define(_measures(lengths, len(gallery), context, share=share), _definitions(share)),
+        measures=define(_measures(lengths, len(gallery), context, share=share, reason=reason), _definitions(share)),
         curves=curves,
         notes=notes,
     )
@@ -232,14 +232,20 @@ def _definitions(share: float) -> Definitions:
     return {"effective_length": length, **METRICS}
 
 
-def _measures(lengths: Sequence[int], n_images: int, context: int | None, *, share: float) -> Measures:
+def _measures(lengths: Sequence[int], n_images: int, context: int | None, *, share: float, reason: str) -> Measures:
+    """Return the measures of lengths.
+
+    Args:
+        reason: why the effective length is undefined, empty if it may be defined.
+    """
+    effective_length = EffectiveLength(
+        columns=tuple(f"{TO_IMAGE}/recall@1/{n}_tokens" for n in lengths),
+        lengths=tuple(float(n) for n in lengths),
+        share=share,
+        chance=1 / n_images,
+    )
     measures: Measures = {
-        "effective_length": EffectiveLength(
-            columns=tuple(f"{TO_IMAGE}/recall@1/{n}_tokens" for n in lengths),
-            lengths=tuple(float(n) for n in lengths),
-            share=share,
-            chance=1 / n_images,
-        ),
+        "effective_length": undefined(reason, TOKENS) if reason else effective_length,
         "caption_tokens": Mean(column=f"{TO_IMAGE}/n_tokens", unit=TOKENS, higher_is_better=None),
     }
     if context is None:
@@ -285,60 +291,6 @@ class EffectiveLength(Definition):
             function=length, columns=self.columns, unit=TOKENS, higher_is_better=None, interval=interval
         )
         return self.define(statistic.metric(samples, rng))
-
-
-class Prefixes:
-    """Texts that can be cut at the end of any word.
-
-    The number of words that fit is guessed from the tokens of each distinct word, and settled by counting the prefix
-    itself and the one that is a word longer: a tokenizer need not treat words one by one. A longer prefix is assumed
-    to have no fewer tokens.
-
-    Example:
-        >>> texts = Prefixes(["a red  cube", "it"], lambda texts: np.array([len(text.split()) + 2 for text in texts]))
-        >>> texts.n_tokens.tolist(), texts.truncate(4), texts.truncate(2)
-        ([5, 3], ['a red', 'it'], ['', ''])
-    """
-
-    def __init__(self, texts: Sequence[str], count: Count) -> None:
-        self.texts = list(texts)
-        self.n_tokens = count(self.texts)
-        """Tokens of each whole text."""
-        self._count = count
-        self._ends = [[match.end() for match in re.finditer(r"\S+", text)] for text in self.texts]
-        self._n_words = np.array([len(ends) for ends in self._ends], np.int64)
-        words = [text.split() for text in self.texts]
-        distinct = sorted(set(chain(*words)))
-        start_and_end = int(count([""])[0])
-        tokens_of_word = dict(zip(distinct, (count(distinct) - start_and_end).tolist(), strict=True))
-        self._guesses: list[Rows] = []
-        """Tokens of the first word of each text, the first two, ..., with words counted one by one."""
-        for text_words in words:
-            word_tokens = [tokens_of_word[word] for word in text_words]
-            self._guesses.append(start_and_end + np.cumsum(word_tokens, dtype=np.int64))
-
-    def truncate(self, n_tokens: int) -> list[str]:
-        """Return the texts, cut to their longest beginning of whole words that takes at most ``n_tokens``.
-
-        It is the empty text if the first word is already too long.
-        """
-        n_kept = np.array([int(np.searchsorted(guess, n_tokens, side="right")) for guess in self._guesses], np.int64)
-        fits = self.n_tokens <= n_tokens
-        over = under = np.flatnonzero(~fits)
-        # Guesses that are too long lose a word at a time.
-        while len(over := over[(n_kept[over] > 0) & (self._prefix_tokens(over, n_kept[over]) > n_tokens)]):
-            n_kept[over] -= 1
-        # Guesses that are too short gain a word at a time.
-        while len(under := under[n_kept[under] < self._n_words[under]]):
-            under = under[self._prefix_tokens(under, n_kept[under] + 1) <= n_tokens]
-            n_kept[under] += 1
-        return [text if fits[row] else self._prefix(row, int(n_kept[row])) for row, text in enumerate(self.texts)]
-
-    def _prefix_tokens(self, rows: Rows, n_words: Rows) -> Rows:
-        return self._count([self._prefix(int(row), int(n)) for row, n in zip(rows, n_words, strict=True)])
-
-    def _prefix(self, row: int, n_words: int) -> str:
-        return self.texts[row][: self._ends[row][n_words - 1]] if n_words else ""
 
 
 DIRECTION = "position"

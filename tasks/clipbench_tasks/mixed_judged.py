@@ -53,6 +53,7 @@ def evaluation(
         baselines={**base.baselines, **define(baselines, definitions)},
         subsets={CENTRED: "Each modality centred"},
         question="",  # the task's own
+        lists={},  # retrieval has them
         notes=notes,
     )
 

@@ -25,7 +25,7 @@ from clipbench.data.dataset import Dataset
 from clipbench.data.images import ImageRef
 from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.errors import MissingPart, UsageError
-from clipbench.evaluation.task import Evaluation, Task
+from clipbench.evaluation.task import Evaluation, ResultLists, Task
 from clipbench.metrics.ranking import (
     NOT_RETRIEVED,
     Ranks,
@@ -55,7 +55,14 @@ from clipbench_tasks.directions import (
     searches_images,
     unanswered_queries,
 )
-from clipbench_tasks.listed import listed_margins, listed_neighbours, listed_ranks, notes_of_lists, with_depth
+from clipbench_tasks.listed import (
+    listed_margins,
+    listed_neighbours,
+    listed_ranks,
+    notes_of_lists,
+    result_lists,
+    with_depth,
+)
 from clipbench_tasks.tables import (
     CERTAIN,
     Column,
@@ -154,9 +161,9 @@ class Retrieval(Task):
             digests = embedder.digests(dataset.gallery)
             return _evaluation_of_lists(dataset, searcher.search_results(dataset), digests, draw, self.ks)
         if dataset.judgements is not None:
-            judgements, notes = judged.sample_queries(dataset.judgements, draw)
-            evaluation = judged.evaluation(judged.search_of(dataset, judgements, embedder), self.ks)
-            return replace(evaluation, notes=(*notes, *evaluation.notes))
+            sample = judged.sample_queries(dataset.judgements, draw)
+            evaluation = judged.evaluation(judged.search_of(dataset, sample.judgements, embedder), self.ks)
+            return replace(evaluation, notes=(*sample.notes, *evaluation.notes))
         gallery = embedder.encode_sides(IMAGE, dataset.gallery)
         texts = None if dataset.captions is None else embedder.encode_sides(TEXT, dataset.captions)
         digests = embedder.digests(dataset.gallery)
@@ -180,10 +187,11 @@ def _evaluation_of_lists(
 ) -> Evaluation:
     """Return the evaluation of finished result lists. What only vectors have is undefined, with the reason."""
     if dataset.judgements is not None:
-        _, sample = judged.sample_queries(dataset.judgements, draw)
-        if sample:
-            raise UsageError("task retrieval: queries has no effect on result lists of judged data: remove it")
-        return judged.evaluation(judged.listed_search(dataset.judgements, results), ks)
+        sample = judged.sample_queries(dataset.judgements, draw)
+        if sample.rows is not None:
+            results = judged.lists_of_sample(results, sample.rows, len(dataset.judgements.queries.ids))
+        evaluation = judged.evaluation(judged.listed_search(sample.judgements, results), ks)
+        return replace(evaluation, notes=(*sample.notes, *evaluation.notes))
     draws = draws_of(dataset, draw)
     direction = direction_of_lists(dataset, results, digests, draws)
     assert direction.lists is not None
@@ -249,6 +257,7 @@ def _evaluation(direction: Direction, ks: Cutoffs) -> Evaluation:
         baselines=define(baselines, definitions),
         curves=curves,
         neighbours=_neighbours(direction),
+        lists=_lists(direction),
         notes=(f"{DIRECTIONS[name][0]} {direction.limit}",) if direction.limit else (),
     )
 
@@ -265,6 +274,15 @@ def _neighbours(direction: Direction) -> Table:
     return listed_neighbours(
         queries.ids, lists, direction.ranks, texts=items.texts, images=items.images, is_right=is_right
     )
+
+
+def _lists(direction: Direction) -> dict[str, ResultLists]:
+    """Return the result lists of a direction by the side of its queries."""
+    names, queries = direction.names, direction.queries
+    if names is None:
+        return {}
+    vectors = (queries.vectors, direction.items.vectors)
+    return {names.side: result_lists(names.queries, names.items, vectors, direction.lists)}
 
 
 def _by_size(direction: Direction, among: tuple[Ranks, Ranks], ks: Cutoffs) -> Curves:

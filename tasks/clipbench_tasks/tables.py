@@ -135,6 +135,7 @@ def join_evaluations(parts: Sequence[Evaluation]) -> Evaluation:
         baselines=_merged(part.baselines for part in parts),
         curves=_merged(part.curves for part in parts),
         neighbours=stack_tables(*(part.neighbours for part in parts)),
+        lists={side: lists for part in parts for side, lists in part.lists.items()},
         notes=tuple(note for part in parts for note in part.notes),
         inputs=_merged(part.inputs for part in parts),
     )

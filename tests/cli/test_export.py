@@ -19,9 +19,9 @@ from clipbench.results.run import write_result
 from tests.cli.conftest import Call
 from tests.made import record_of, result_of
 
-SPECIAL = ("eval-results", "board", "board-csv")
+SPECIAL = ("eval-results", "board", "board-csv", "trec", "rankings")
 ANY_DATA = [name for name in plugins.names(plugins.EXPORTS) if name not in SPECIAL]
-"""The formats for any run: one needs data of the Hub, and boards need two models."""
+"""The formats for any run: one needs data of the Hub, boards need two models, and lists need a run that kept some."""
 
 
 def result(ref: str = "tiny", **metric: object) -> Result:

@@ -89,7 +89,10 @@ def random_lists(judged: Judged, seed: int, depth: int) -> dict[str, list[str]]:
     return {query: rng.permutation(judged.documents)[: rng.integers(1, depth + 1)].tolist() for query in judged.queries}
 
 
-@pytest.mark.parametrize(("seed", "form"), [(0, ".trec"), (1, ".trec.gz"), (2, ".jsonl"), (3, ".jsonl.gz")])
+SIX_SETS = [(0, ".trec"), (1, ".trec.gz"), (2, ".jsonl"), (3, ".jsonl.gz"), (4, ".trec"), (5, ".jsonl")]
+
+
+@pytest.mark.parametrize(("seed", "form"), SIX_SETS)
 def test_values_are_those_of_trec_eval(tmp_path: Path, seed: int, form: str) -> None:
     trec = pytest.importorskip("pytrec_eval", reason="trec_eval's own code, in pytrec-eval-terrier")
     judged = write_judged(tmp_path / "data", seed)

@@ -16,6 +16,7 @@ from clipbench.errors import NotComparable, NotMeasured, UsageError
 from clipbench.files import write_atomic
 
 if TYPE_CHECKING:
+    from clipbench.comparison.chain import Chain
     from clipbench.comparison.explanation_records import Explanation
     from clipbench.comparison.gate_rules import Gate
     from clipbench.comparison.records import CompareOptions, Comparison
@@ -35,7 +36,6 @@ EXAMPLES = {
 """A value of each option of the gate and the test."""
 GATE_OPTIONS = ("max_drop", "gate", "require", "strict", "conclusive")
 TEST_OPTIONS = ("alpha", "equivalence_margin")
-CHAIN_FORMATS = ("table", "json", "html")
 FORMATS = ("table", "md", "json", "junit", "github", "html")
 
 
@@ -150,38 +150,12 @@ def _compare_chain(arguments: CompareArguments, gate: "Gate") -> int:
     """Print or write the comparisons of a chain of runs, and return the exit status."""
     from clipbench.comparison.chain import compare_chain
     from clipbench.comparison.compare_runs import open_side
-    from clipbench.comparison.formats import chain_json
-    from clipbench.comparison.records import verdict_line
-    from clipbench.results.numbers import ascii_signs
-    from clipbench.results.run import Run
-    from clipbench.untrusted.terminal import log_line
 
-    form, out = arguments.form, arguments.out
-    if form not in CHAIN_FORMATS:
-        raise UsageError(f"--chain has the formats {', '.join(CHAIN_FORMATS)}: got --format {form}")
-    without_effect = {"--explain": arguments.explain, "-v": arguments.verbose, "--labels": arguments.labels is not None}
-    for flag in (name for name, is_given in without_effect.items() if is_given):
-        raise UsageError(f"{flag} has no effect with --chain: compare two of the runs without --chain")
+    if arguments.labels is not None:
+        raise UsageError("--labels has no effect with --chain: compare two of the runs without --chain")
     runs = [open_side(path) for path in arguments.runs]
     chain = compare_chain(runs, _compare_options(arguments), gate)
-    if form == "html":
-        assert out is not None, form
-        from clipbench import plugins
-
-        ends = [side if isinstance(side, Run) else None for side in (runs[0], runs[-1])]
-        plugins.load(plugins.REPORTS, "compare")([chain.whole], ends, out, chain=chain)
-    elif form == "json" and out is None:
-        echo_text(chain_json(chain))
-    else:
-        width = terminal_width() if out is None else None
-        lines = [ascii_signs(log_line(line)) for line in chain.lines(width)]
-        if out is None:
-            echo(*lines)
-        else:
-            text = chain_json(chain) if form == "json" else "\n".join(lines)
-            write_atomic({out: text.encode()})
-    if out is not None:
-        echo(f"wrote {out}", ascii_signs(verdict_line(chain.verdict, chain.reason)))
+    _write_chain(chain, (runs[0], runs[-1]), arguments)
     return chain.exit_status
 
 
@@ -305,39 +279,77 @@ def _explanations(sides: "Sequence[Run | Values | None]") -> "list[Explanation |
 def _write(
     comparisons: "Sequence[Comparison]", sides: "Sequence[Run | Values | None]", arguments: CompareArguments
 ) -> None:
+    from clipbench.comparison import formats
     from clipbench.comparison.formats.difference_tables import verdict_lines
-    from clipbench.results.numbers import ascii_signs
 
-    form, out = arguments.form, arguments.out
+    form = arguments.form
     if form == "html":
-        assert out is not None, form
-        from clipbench import plugins
-        from clipbench.results.other_tools import Values
-
-        runs = [None if isinstance(side, Values) else side for side in sides]
-        explanations = _explanations(sides) if arguments.explain else []
-        plugins.load(plugins.REPORTS, "compare")(comparisons, runs, out, explanations)
+        _write_page(comparisons, sides, arguments)
+    elif form == "table":
+        width = terminal_width() if arguments.out is None else None
+        labels = _row_labels(sides, arguments)
+        text = formats.terminal(comparisons, width, is_verbose=arguments.verbose, labels=labels)
+        _write_text(text, arguments)
     else:
-        from clipbench.comparison import formats
-
-        makers = {"md": formats.markdown, "json": formats.as_json, "junit": formats.junit, "github": formats.github}
-        if form == "table":
-            width = terminal_width() if out is None else None
-            text = formats.terminal(
-                comparisons, width, is_verbose=arguments.verbose, labels=_row_labels(sides, arguments)
-            )
-        else:
-            text = makers[form](comparisons)
         if form == "github":
             _append_step_summary(formats.markdown(comparisons))
-        if out is None and form == "table":
-            echo(*text.split("\n"))
-        elif out is None:
-            (echo_commands if form == "github" else echo_text)(text)
-        else:
-            write_atomic({out: text.encode()})
+        makers = {"md": formats.markdown, "json": formats.as_json, "junit": formats.junit, "github": formats.github}
+        _write_text(makers[form](comparisons), arguments)
+    _echo_written(verdict_lines(comparisons), arguments)
+
+
+def _write_chain(chain: "Chain", ends: "Sequence[Run | Values]", arguments: CompareArguments) -> None:
+    """Print or write a chain. JUnit and annotations are about what is gated: the last run against the first."""
+    from clipbench.comparison import formats
+    from clipbench.comparison.records import verdict_line
+
+    form = arguments.form
+    if form == "html":
+        _write_page([chain.whole], ends, arguments, chain)
+    elif form == "table":
+        width = terminal_width() if arguments.out is None else None
+        _write_text(formats.chain_terminal(chain, width, is_verbose=arguments.verbose), arguments)
+    elif form in ("junit", "github"):
+        if form == "github":
+            _append_step_summary(formats.chain_markdown(chain))
+        _write_text((formats.junit if form == "junit" else formats.github)([chain.whole]), arguments)
+    else:
+        _write_text((formats.chain_json if form == "json" else formats.chain_markdown)(chain), arguments)
+    _echo_written([verdict_line(chain.verdict, chain.reason)], arguments)
+
+
+def _write_page(
+    comparisons: "Sequence[Comparison]",
+    sides: "Sequence[Run | Values | None]",
+    arguments: CompareArguments,
+    chain: "Chain | None" = None,
+) -> None:
+    from clipbench import plugins
+    from clipbench.results.run import Run
+
+    assert arguments.out is not None, arguments.form
+    runs = [side if isinstance(side, Run) else None for side in sides]
+    explanations = _explanations(sides) if arguments.explain else []
+    plugins.load(plugins.REPORTS, "compare")(comparisons, runs, arguments.out, explanations, chain)
+
+
+def _write_text(text: str, arguments: CompareArguments) -> None:
+    """Print a text, or write it into the file of the arguments."""
+    form, out = arguments.form, arguments.out
     if out is not None:
-        echo(f"wrote {out}", *map(ascii_signs, verdict_lines(comparisons)))
+        write_atomic({out: text.encode()})
+    elif form == "table":
+        echo(*text.split("\n"))
+    else:
+        (echo_commands if form == "github" else echo_text)(text)
+
+
+def _echo_written(verdicts: Sequence[str], arguments: CompareArguments) -> None:
+    """Print the file that was written, if any, and the verdicts, which are in it."""
+    from clipbench.results.numbers import ascii_signs
+
+    if arguments.out is not None:
+        echo(f"wrote {arguments.out}", *map(ascii_signs, verdicts))
 
 
 def _row_labels(sides: "Sequence[Run | Values | None]", arguments: CompareArguments) -> list[str]:

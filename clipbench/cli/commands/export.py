@@ -15,9 +15,20 @@ from clipbench.cli.output import echo, echo_text, print_note
 @click.option(
     "-o", "--out", metavar="FILE", type=PATH, help="Output file, replaced if it exists.  [default: standard output]"
 )
+@click.option(
+    "--depth",
+    type=click.IntRange(min=1),
+    metavar="K",
+    help="Results per query of trec and rankings. [default: all that the run keeps]",
+)
+@click.option(
+    "--direction",
+    type=click.Choice(["text", "image"]),
+    help="Lists of trec and rankings whose queries are captions (text) or images. [default: both]",
+)
 @TRACEBACK
-def export(runs: tuple[Path, ...], to: str, out: Path | None) -> None:
-    """Write the metrics of runs as a table, or for other tools.
+def export(runs: tuple[Path, ...], to: str, out: Path | None, depth: int | None, direction: str | None) -> None:
+    """Write the metrics or the result lists of runs, as a table or for other tools.
 
     \b
     csv, parquet    one row per metric, with interval, chance and versions
@@ -32,14 +43,17 @@ def export(runs: tuple[Path, ...], to: str, out: Path | None) -> None:
     board           ranks of several models with their intervals, in Markdown
     board-csv       the same as CSV
     bibtex          clipbench and the data of the runs, for a bibliography
+    trec            result lists of a run as a TREC run (run --keep-lists)
+    rankings        the same as JSON Lines, for --model rankings:FILE
 
     A RUN is a run folder or the folder of several. If you give several RUNs, those without a run are left out.
     Only the run folders are read: neither models nor data are needed.
     """
+    from clipbench.results.export.formats import ListChoice
     from clipbench.results.export.formats import export as write
     from clipbench.results.run import find_runs
 
-    done = write(find_runs(runs, print_note), to, out)
+    done = write(find_runs(runs, print_note), to, out, ListChoice(depth=depth, side=direction))
     for note in done.notes:
         print_note(note)
     if done.text is not None:

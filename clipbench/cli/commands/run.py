@@ -41,6 +41,7 @@ class RunArguments(ModelArguments, DataArguments):
     on_bad_image: str
     thumbnails: int
     keep_arrays: bool
+    keep_lists: int
     no_preflight: bool
     price: bool
     no_report: bool
@@ -132,6 +133,13 @@ class RunArguments(ModelArguments, DataArguments):
     ),
 )
 @click.option("--keep-arrays", is_flag=True, help="Keep all vectors in the run folder, instead of a sample.")
+@click.option(
+    "--keep-lists",
+    default=0,
+    type=click.IntRange(min=0),
+    metavar="K",
+    help="Keep the first K results of each query of retrieval in the run folder, for export --to trec.",
+)
 @click.option(
     "--no-preflight",
     is_flag=True,
@@ -310,6 +318,7 @@ def _session_options(arguments: RunArguments) -> "SessionOptions":
             limit=arguments.limit,
             skip_bad_images=arguments.on_bad_image == "skip",
             keep_arrays=arguments.keep_arrays,
+            keep_lists=arguments.keep_lists,
             n_thumbnails=arguments.thumbnails,
             raise_bugs=shows_traceback(),
             data=arguments.data_options,

@@ -42,6 +42,20 @@ def markdown(comparisons: Sequence[Comparison]) -> str:
     return ascii_signs("\n\n".join(_truncate(_lines(comparison), budget) for comparison in comparisons) + "\n")
 
 
+def chain_markdown(chain: Chain) -> str:
+    """Return a section for the last run against the first, with a table of the steps below its verdict."""
+    return ascii_signs(_truncate(_chain_lines(chain), MAX_LENGTH) + "\n")
+
+
+def _chain_lines(chain: Chain) -> Iterator[str]:
+    lines = _lines(chain.whole)
+    yield next(lines)
+    yield ""
+    yield from as_markdown(chain.table()).splitlines()
+    yield from bullets([*chain.refusal_lines(), *chain.warning_lines()])
+    yield from lines
+
+
 def _lines(comparison: Comparison) -> Iterator[str]:
     mark = RATINGS[tables.rating(comparison)]
     yield f"**{mark} clipbench: {comparison.verdict}** ({escape(comparison.reason)})"

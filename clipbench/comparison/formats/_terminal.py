@@ -6,6 +6,7 @@ from dataclasses import replace
 from itertools import islice
 
 from clipbench.comparison.align import SIMILARITY
+from clipbench.comparison.chain import Chain
 from clipbench.comparison.formats import difference_tables as tables
 from clipbench.comparison.formats._many import many_lines
 from clipbench.comparison.gate_outcomes import QUIET, REPORTED, GateResult, Outcome, Status
@@ -90,6 +91,20 @@ def terminal(
         sections[0] += verdicts
     else:
         sections.append(verdicts)
+    return ascii_signs("\n\n".join(map("\n".join, sections)))
+
+
+def chain_terminal(chain: Chain, width: int | None = None, *, is_verbose: bool = False) -> str:
+    """Return the table of a chain, and its verdict as the last line.
+
+    Args:
+        width: columns of the terminal, None for the width of the table.
+        is_verbose: the long form of each step and of the last run against the first too, above the table.
+    """
+    sections = []
+    if is_verbose:
+        sections = [list(map(log_line, _lines(comparison, width))) for comparison in (*chain.steps, chain.whole)]
+    sections.append(list(map(log_line, chain.lines(width))))
     return ascii_signs("\n\n".join(map("\n".join, sections)))
 
 

@@ -12,6 +12,7 @@ BEIR. The tables may be .csv, .tsv or .json too, and a single file of judgements
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,6 +35,7 @@ from clipbench.untrusted.reading import (
     reading,
     shown,
     user_path,
+    without_cycle_search,
 )
 from clipbench.untrusted.text_tables import ColumnTable
 
@@ -61,6 +63,7 @@ class RetrievalItem(NamedTuple):
     """Language of a query, where the data says it."""
 
 
+_image_of: Callable[[RetrievalItem], ImageRef | None] = itemgetter(2)
 Sides = tuple[Sequence[RetrievalItem], Sequence[RetrievalItem]]
 """Queries and documents."""
 
@@ -85,6 +88,11 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
     by default ``test`` if there are several. The option ``qrels`` names any other file of judgements.
     """
     options.refuse_unknown(("split", "qrels"), id)
+    with without_cycle_search():
+        return _load(path, options, id)
+
+
+def _load(path: Path, options: DataOptions, id: str) -> Dataset:
     qrels, split, split_notes = _qrels(path, options)
     corpus, table_of_queries = _table(path, CORPORA), _table(path, QUERIES)
     assert corpus is not None and table_of_queries is not None, path
@@ -149,13 +157,14 @@ def dataset_of_files(
     Raises:
         Unavailable: files are missing, with ``allow_partial`` only if all are.
     """
-    files: dict[ImageRef, Path] = {
-        item.image: item.image.path for items in sides[::-1] for item in items if isinstance(item.image, FileImage)
-    }
+    images = [image for items in sides[::-1] for image in map(_image_of, items) if image is not None]
+    files: dict[ImageRef, Path] = {image: image.path for image in images if isinstance(image, FileImage)}
     existing, notes = existing_files(files.values(), folder, id, advice, allow_partial=options.allow_partial)
-    queries, documents = (
-        [item for item in items if item.image is None or files[item.image] in existing] for items in sides
-    )
+    queries, documents = sides
+    if len(existing) < len(set(files.values())):
+        queries, documents = (
+            [item for item in items if item.image is None or files[item.image] in existing] for items in sides
+        )
     image_ids = {image: manifest.id_below(folder, file) for image, file in files.items()}
     return replace(judged_dataset((queries, documents), judgements, id, image_ids=image_ids), notes=notes)
 
@@ -168,15 +177,15 @@ def judged_dataset(
     image_ids: Mapping[ImageRef, str],
 ) -> Dataset:
     """Return a data set of queries and documents, with the judgements that refer to them."""
-    images = list(dict.fromkeys(item.image for items in sides[::-1] for item in items if item.image is not None))
-    image_rows = {image: row for row, image in enumerate(images)}
+    images = [image for items in sides[::-1] for image in map(_image_of, items) if image is not None]
+    images = list(dict.fromkeys(images))
+    image_rows: dict[ImageRef | None, int] = {image: row for row, image in enumerate(images)} | {None: NO_IMAGE}
     judged_items, rows = [], []
     for items in sides:
-        of_image = [NO_IMAGE if item.image is None else image_rows[item.image] for item in items]
-        ids, texts = tuple(item.id for item in items), tuple(item.text for item in items)
-        languages = tuple(item.language for item in items) if any(item.language for item in items) else ()
-        judged_items.append(JudgedItems(ids, texts, np.array(of_image, np.int64), languages))
-        rows.append({id: row for row, id in enumerate(ids)})
+        ids, texts, languages = (tuple(map(itemgetter(part), items)) for part in (0, 1, 3))
+        of_image = np.fromiter(map(image_rows.__getitem__, map(_image_of, items)), np.int64, len(items))
+        judged_items.append(JudgedItems(ids, texts, of_image, languages if any(languages) else ()))
+        rows.append(dict(zip(ids, range(len(ids)), strict=True)))
     resolved = [judgement for judgement in judgements if judgement.query in rows[0] and judgement.document in rows[1]]
     pairs = [(rows[0][judgement.query], rows[1][judgement.document], judgement.grade) for judgement in resolved]
     query, document, grade = np.array(pairs, np.int64).reshape(-1, 3).T
@@ -232,14 +241,33 @@ def items_of(
     if image_of is None and not set(text_columns) & set(table.columns):
         columns = ", ".join(table.columns)
         raise DataError(f"{source} has no column of texts or images: expected title, text or image, got {columns}")
-    for row, value in enumerate(table.columns[id_column]):
-        if not isinstance(value, str | int) or isinstance(value, bool) or not str(value).strip():
+    ids = table.columns[id_column]
+    for row, value in enumerate(ids):
+        if type(value) not in (str, int) or not str(value).strip():
             raise DataError(f"{table.row_name(row)}: expected an id in {id_column}, got {shown(value)}")
-        text = " ".join(filter(None, (_text(table, name, row) for name in text_columns)))
-        image = None if image_of is None else image_of(row)
+    texts = _joined_texts([_texts(table, name) for name in text_columns if name in table.columns], len(ids))
+    images = [None] * len(ids) if image_of is None else [image_of(row) for row in range(len(ids))]
+    for row, (text, image) in enumerate(zip(texts, images, strict=True)):
         if not text and image is None:
             raise DataError(f"{table.row_name(row)}: expected a text or an image, and both are empty")
-        yield RetrievalItem(str(value), text, image, _text(table, "language", row))
+    languages = _texts(table, "language") if "language" in table.columns else [""] * len(ids)
+    yield from map(RetrievalItem, map(str, ids), texts, images, languages)
+
+
+def _joined_texts(columns: Sequence[Sequence[str]], n_rows: int) -> list[str]:
+    """Return the texts of columns, joined by a space. An empty text is left out."""
+    joined = [""] * n_rows
+    for column in columns:
+        joined = [
+            f"{left} {right}" if left and right else left or right for left, right in zip(joined, column, strict=True)
+        ]
+    return joined
+
+
+def _texts(table: ColumnTable, column: str) -> list[str]:
+    """Return the texts of a column, empty for a row without one."""
+    values = table.columns[column]
+    return [value.strip() if type(value) is str else _text(table, column, row) for row, value in enumerate(values)]
 
 
 def _text(table: ColumnTable, column: str, row: int) -> str:

@@ -7,7 +7,7 @@ its id, or by the last part of its path if no other image has it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
@@ -70,6 +70,8 @@ class FinishedRankings(SearchEmbedder):
     depth: int
     missing_is_empty: bool
     direction: Literal["text", "image"] | None
+    _last: list[tuple[Dataset, SearchResults]] = field(default_factory=list)
+    """The last data set with its results, which are looked up when a run is planned and when it is measured."""
 
     def encode(self, modality: str, items: Sequence[Any], role: Role = None) -> Vectors:
         """Raise Unavailable: a result list has no vectors."""
@@ -82,6 +84,11 @@ class FinishedRankings(SearchEmbedder):
             DataError: a query or a result is not in the data, a query has two lists, a query has no list, or the
                 queries are on both sides.
         """
+        if not self._last or self._last[0][0] is not dataset:
+            self._last[:] = [(dataset, self._search_results(dataset))]
+        return self._last[0][1]
+
+    def _search_results(self, dataset: Dataset) -> SearchResults:
         sides = self._sides(dataset)
         list_of: dict[int, ResultList] = {}
         for result_list in self.result_lists:

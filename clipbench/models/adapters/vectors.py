@@ -17,9 +17,10 @@ from clipbench.data.images import content_digest
 from clipbench.data.labels import Groups, label_fields
 from clipbench.data.modalities import IDS, IMAGE, LINK, TEXT, Modalities, pairs_of
 from clipbench.data.part import Fields
+from clipbench.data.prompts import PLACEHOLDER
 from clipbench.errors import BadImage, DataError, NoTokenCounts, UsageError, model_option, option
 from clipbench.models.adapters.vector_arrays import Arrays, array_name, checked_arrays, modalities_of, read_arrays
-from clipbench.models.adapters.vector_items import ITEMS_FILE, ItemLine, contrasts_of, read_items
+from clipbench.models.adapters.vector_items import ITEMS_FILE, ItemLine, VectorItems, parse_items, read_items
 from clipbench.models.fingerprint import array_digest, digest
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import COSINE, Embedder, ModelInfo, Role, TokenCounts, Vectors
@@ -128,8 +129,9 @@ def vectors(
         images: one vector per image, (n_images, dim). ``image`` is the same.
         texts: one vector per text, (n_texts, dim). ``text`` is the same. Without ``text_to_image``, text i belongs to
             image i.
-        items: for composition, each with ``id``, ``images`` (rows), ``captions`` (rows of texts), ``truth`` (a list per
-            image, with 1 for each caption that is true of it, otherwise 0) and optionally ``subset``.
+        items: of composition, text-in-image or long-caption, with the fields of a line of ``items.jsonl``
+            (docs/models.md). For composition: ``id``, ``images`` (rows), ``captions`` (rows of texts), ``truth`` (a
+            list per image, with 1 for each caption that is true of it, otherwise 0) and optionally ``subset``.
         name: the model's name in results.
         arrays: ``text_to_image`` (n_texts,), the row of each text's image; ``labels`` (n_images,), rows of
             ``class_texts`` (n_classes, dim), for zero-shot classification, or (n_images, n_classes) of 0 and 1 if
@@ -207,7 +209,12 @@ def embedder_from_arrays(arrays: Arrays, reference: str, holder: str, items: Seq
 
 def _dataset(arrays: Arrays, holder: str, items: Sequence[ItemLine]) -> Dataset:
     names = _names(arrays, "image_ids", "images", "")
-    text_to_image = _text_to_image(arrays)
+    texts = _names(arrays, "text_ids", "texts", "text ")
+    parts = parse_items(items, len(names), texts)
+    _check_items(arrays, parts, holder)
+    # Without text_to_image, the classes of attacks are no captions, whatever their number.
+    text_to_image = arrays.get("text_to_image") if parts.attacks is not None else _text_to_image(arrays)
+    names_captions = text_to_image is None or parts.captions is not None
     class_names = tuple(_names(arrays, "class_names", "class_texts", "class ")) or None
     labels = arrays.get("labels")
     of_classes: Fields = {"labels": labels}
@@ -225,25 +232,55 @@ def _dataset(arrays: Arrays, holder: str, items: Sequence[ItemLine]) -> Dataset:
     if "group" in arrays:  # of images or of texts by their number; of as many images as texts those of images
         values = [str(value) for value in arrays["group"]]
         groups["group"] = Groups(values, of_captions=len(values) != len(names))
-    texts = _names(arrays, "text_ids", "texts", "text ")
     dataset = Dataset(
         id=OWN_SAMPLES,
         images=[VectorRow(row, name) for row, name in enumerate(names)],
         image_ids=names,
-        has_ids="image_ids" in arrays and (text_to_image is None or "text_ids" in arrays),
+        has_ids="image_ids" in arrays and (names_captions or "text_ids" in arrays),
         class_names=class_names,
         templates=None if class_names is None else (TEMPLATE,),
         captions=None if text_to_image is None else texts,
         caption_image=text_to_image,
         caption_ids=None if text_to_image is None else _names(arrays, "text_ids", "texts", ""),
-        contrasts=contrasts_of(items, len(names), texts) if items else None,
+        contrasts=parts.contrasts,
         groups=groups,
         modalities=_modalities(arrays),
         notes=tuple(notes),
-        missing={part: f"{holder} lacks {array}" for part, array in _missing(arrays).items()},
+        missing={part: f"{holder} lacks {array}" for part, array in _missing(arrays, parts).items()},
         **of_classes,
     )
-    return check(dataset, allow_partial=True)
+    return check(_with_items(dataset, parts), allow_partial=True)
+
+
+def _check_items(arrays: Arrays, parts: VectorItems, holder: str) -> None:
+    """Raise DataError if arrays and items both say what the classes are, or which image a text belongs to."""
+    for array in ("labels", "class_texts"):
+        if parts.attacks is not None and array in arrays:
+            raise DataError(
+                f"{holder} has {array}, and its items have classes of attacks: expected one list of classes. Put the"
+                " items into a folder without labels and class_texts"
+            )
+    for array in ("text_to_image", "group"):
+        if parts.captions is not None and array in arrays:
+            raise DataError(
+                f"{holder} has {array}, and its items say the image of each long caption: expected one of them. Put the"
+                f" items into a folder without {array}"
+            )
+
+
+def _with_items(dataset: Dataset, parts: VectorItems) -> Dataset:
+    """Return the data set with the classes of attacks, or with long captions, whose image the items say."""
+    if parts.attacks is not None:
+        return replace(dataset, attacks=parts.attacks, class_names=parts.attack_classes, templates=(PLACEHOLDER,))
+    if parts.captions is not None:
+        return replace(
+            dataset,
+            captions=[held.beginnings.texts[-1] for held in parts.captions],
+            caption_image=np.array([held.image for held in parts.captions], np.int64),
+            caption_ids=[held.id for held in parts.captions],
+            caption_beginnings=[held.beginnings for held in parts.captions],
+        )
+    return dataset
 
 
 def _modalities(arrays: Arrays) -> Modalities | None:
@@ -275,12 +312,17 @@ def _names(arrays: Arrays, ids: str, rows: str, prefix: str) -> list[str]:
     return [f"{prefix}{row}" for row in range(len(arrays.get(rows, ())))]
 
 
-def _missing(arrays: Arrays) -> dict[str, str]:
+def _missing(arrays: Arrays, parts: VectorItems) -> dict[str, str]:
     n_images, n_texts = len(arrays.get("images", ())), len(arrays.get("texts", ()))
     if not n_images:
         return dict.fromkeys(PARTS, "images")
-    missing = {"contrasts": f"items ({ITEMS_FILE} in a folder of arrays)", "attacks": "arrays for them"}
-    if _text_to_image(arrays) is None:
+    missing = {
+        "contrasts": f"items ({ITEMS_FILE} in a folder of arrays)",
+        "attacks": f"items of attacks ({ITEMS_FILE})",
+    }
+    if parts.attacks is not None:
+        missing |= dict.fromkeys(("captions", "caption_image", "caption_ids"), "text_to_image: its texts are classes")
+    elif _text_to_image(arrays) is None:
         reason = (
             f"text_to_image (needed because there are {n_images} images and {n_texts} texts)" if n_texts else "texts"
         )

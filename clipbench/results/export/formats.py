@@ -1,12 +1,13 @@
 """Export formats, which are entry points of ``clipbench.exports``, and the one way to write runs in any of them."""
 
+import gzip
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from clipbench import plugins
-from clipbench.errors import FOREIGN, ClipbenchError, UsageError, did_you_mean, error_summary
+from clipbench.errors import FOREIGN, ClipbenchError, UsageError, did_you_mean, error_summary, option
 from clipbench.files import write_atomic, write_errors
 from clipbench.results.run import Run, all_evaluations, read_one_run
 from clipbench.untrusted.reading import is_folder, is_there
@@ -28,6 +29,18 @@ class RenderedExport:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ListChoice:
+    """The result lists that an export writes."""
+
+    depth: int | None = None
+    """Number of results per query, None for all that a run keeps."""
+    side: str | None = None
+    """Side of the queries: ``text`` or ``image``. None for every side."""
+    is_folder: bool = False
+    """True if a file per evaluation and side is written."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExportFormat:
     """A way to write runs down, which a plug-in declares as an entry point of ``clipbench.exports``."""
 
@@ -41,6 +54,8 @@ class ExportFormat:
     """True when ``RenderedExport.parts`` may be written to a folder."""
     render_folder: Callable[[Sequence[Run]], RenderedExport] | None = None
     """Renders runs for a folder, if that has more than a file."""
+    render_lists: Callable[[Sequence[Run], ListChoice], RenderedExport] | None = None
+    """Renders some of the result lists of runs, for a format of result lists."""
 
 
 def json_bytes(value: object, indent: int | None = None) -> bytes:
@@ -79,13 +94,14 @@ class Exported:
     """Values and evaluations that the format has no place for, with the reasons."""
 
 
-def export(paths: Sequence[Path], to: str, out: Path | None = None) -> Exported:
-    """Write runs in a format. An existing file is replaced, whole or not at all.
+def export(paths: Sequence[Path], to: str, out: Path | None = None, choice: ListChoice = ListChoice()) -> Exported:
+    """Write runs in a format. An existing file is replaced, whole or not at all. A name in ``.gz`` compresses it.
 
     Args:
         paths: run folders, or their ``result.json``.
         to: a name of an entry point of ``clipbench.exports``, in which ``-`` and ``_`` are alike.
         out: a file with the format's suffix, or a folder where the format has that form, None for none.
+        choice: depth and side of result lists, for a format of these.
 
     Raises:
         UsageError: an unknown format, a file that does not suit it or cannot be written, or runs that it cannot hold.
@@ -93,10 +109,15 @@ def export(paths: Sequence[Path], to: str, out: Path | None = None) -> Exported:
     """
     form = format_of(to)
     is_folder = _check_out(form, to, out)
+    if form.render_lists is None:
+        _refuse_choice(to, choice)
     runs = [read_one_run(path) for path in paths]
     try:
-        render = form.render_folder or form.render if is_folder else form.render
-        rendered = render(runs)
+        if form.render_lists is not None:
+            rendered = form.render_lists(runs, replace(choice, is_folder=is_folder))
+        else:
+            render = form.render_folder or form.render if is_folder else form.render
+            rendered = render(runs)
     except ClipbenchError:
         raise
     except FOREIGN as error:  # a plug-in may raise anything
@@ -110,9 +131,19 @@ def export(paths: Sequence[Path], to: str, out: Path | None = None) -> Exported:
         ]
     if out is None:
         return Exported(text=rendered.content.decode(), written=[], notes=notes)
-    files = _parts(rendered, out) if is_folder else {out: rendered.content}
+    content = gzip.compress(rendered.content, mtime=0) if out.suffix.lower() == ".gz" else rendered.content
+    files = _parts(rendered, out) if is_folder else {out: content}
     write_atomic(files)
     return Exported(text=None, written=[out] if is_folder else list(files), notes=notes)
+
+
+def _refuse_choice(to: str, choice: ListChoice) -> None:
+    """Raise UsageError for a depth or a side, which only formats of result lists have."""
+    for name, value in (("depth", choice.depth), ("direction", choice.side)):
+        if value is not None:
+            raise UsageError(
+                f"{option(name, value)} has no effect on {option('to', to)}, which has no result lists: remove it"
+            )
 
 
 def _check_out(form: ExportFormat, to: str, out: Path | None) -> bool:
@@ -124,7 +155,7 @@ def _check_out(form: ExportFormat, to: str, out: Path | None) -> bool:
         return False
     if form.takes_folder and (is_folder(out) or not out.suffix):
         return True
-    if out.suffix.lower() not in form.suffixes or out.name == "result.json":
+    if not out.name.lower().endswith(form.suffixes) or out.name == "result.json":
         folder = " or a folder" if form.takes_folder else ""
         other = ", other than result.json" if out.name == "result.json" else ""  # the record of a run is not to be lost
         raise UsageError(f"-o {out}: {to} needs a file ending in {expected}{folder}{other}")

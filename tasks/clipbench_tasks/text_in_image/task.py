@@ -59,6 +59,7 @@ class TextInImage(Task):
     data_form = "attacks"
     summary = "reading a written word, and being fooled by one: reading_acc, attack_success, drop"
     needs_model = True
+    held_parts = ("attacks",)
     question = "Can the model read a written word, and does a word written on an object decide its class?"
     scoring = (
         "A word counts as read if the caption that quotes it is the nearest. An attack succeeds if the class of the"

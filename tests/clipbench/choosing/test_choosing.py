@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from clipbench import files
 from clipbench.choosing import make as make_module
 from clipbench.choosing.judgement_log import append, grade_lines, read_log, skip_lines, undo_lines, write_qrels
 from clipbench.choosing.make import PoolOptions, make_pool
@@ -410,7 +411,7 @@ def test_a_damaged_pool_is_refused_in_a_line(make: Make, name: str, damage: str)
 
 
 def test_a_new_pool_on_a_full_disk_leaves_nothing(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write = make_module.write_atomic
+    write = files.write_atomic
 
     def fill(files: Mapping[Path, bytes], **options: Any) -> None:
         if any(files.values()):

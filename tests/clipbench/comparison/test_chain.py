@@ -1,7 +1,9 @@
 """A chain of runs: each step and the whole, one family of tests, and a gate on the last against the first."""
 
 import json
+import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -66,12 +68,60 @@ def test_the_command_prints_a_row_per_step_and_writes_json_and_a_page(
     assert "Step by step" in page and "from run-0 to run-2" in page and "&lt;table" not in page
 
 
+def output_of(capfd: pytest.CaptureFixture[str], *arguments: str) -> str:
+    with pytest.raises(SystemExit):
+        main(["compare", "--chain", *arguments])
+    return capfd.readouterr().out
+
+
+def test_every_format_of_a_comparison_has_the_chain(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = [str(run.folder) for run in make_runs(tmp_path, (0, 4, 40))]
+    capfd.readouterr()
+    gate = ["--max-drop", "0.5pp"]
+    comment = output_of(capfd, *folders, *gate, "--format", "md")
+    assert comment.startswith("**❌ clipbench: worse**") and comment.count("| last against first") > 0
+    assert re.search(r"<summary>All \d+ metrics</summary>", comment) and "</details>" in comment
+
+    suites = ElementTree.fromstring(output_of(capfd, *folders, *gate, "--format", "junit"))
+    (suite,) = suites.findall("testsuite")
+    assert suite.get("name") == f"{folders[-1]} against {folders[0]}" and int(suite.get("failures", "0")) > 0
+
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    annotations = output_of(capfd, *folders, *gate, "--format", "github")
+    assert annotations.startswith("::error title=") and "regression%3A" in annotations
+    assert (tmp_path / "summary.md").read_text() == comment
+
+
+def test_the_long_form_has_each_step_and_ends_with_the_verdict(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folders = [str(run.folder) for run in make_runs(tmp_path, (0, 4, 40))]
+    capfd.readouterr()
+    short = output_of(capfd, *folders).splitlines()
+    lines = output_of(capfd, *folders, "-v").splitlines()
+    titles = [f"{folders[after]} against {folders[before]}" for before, after in ((0, 1), (1, 2), (0, 2))]
+    assert [line for line in lines if line in titles] == titles
+    assert sum(f"{HIT} lost" in line for line in lines) == 3
+    assert lines[-len(short) :] == short and short[-1].startswith("verdict: worse (")
+
+
+def test_a_page_explains_the_last_run_against_the_first(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folders = [str(run.folder) for run in make_runs(tmp_path, (0, 4, 40))]
+    capfd.readouterr()
+    with pytest.raises(SystemExit):
+        main(["compare", "--chain", *folders, "--explain", "--format", "html", "-o", str(tmp_path / "chain.html")])
+    # Runs of vectors have no groups, which is said once: of the last run against the first.
+    assert capfd.readouterr().err.count("no explanation: retrieval@embeddings has no groups") == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "fault"),
     [
         ([], "a chain needs 3 runs or more: got 2. Compare two runs without it"),
-        (["--format", "md"], "--chain has the formats table, json, html: got --format md"),
-        (["-v"], "-v has no effect with --chain"),
+        (["--explain"], "--explain adds a section to the page: got --format table, expected html"),
+        (["--format", "junit"], "--format junit reports gated metrics only: give --max-drop"),
     ],
 )
 def test_what_a_chain_cannot_do_is_one_line(

@@ -28,10 +28,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_table_feeds_classes_and_captions_in_three_languages(folder: Path) -> None:
     data = cb.load_data(folder / TABLE)
+    assert data.class_names is not None and data.captions is not None
     assert len(data) == 23 and len(set(data.class_names)) == 6 and len(set(data.captions)) == 23
     assert all(image.open().size[0] > 90 for image in data.images)
     for language in ("de", "sw"):
         captions = cb.load_data(folder / TABLE, data_options={"caption": language}).captions
+        assert captions is not None
         assert len(set(captions)) == 23 and not set(captions) & set(data.captions)
 
 

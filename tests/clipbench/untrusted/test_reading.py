@@ -1,3 +1,4 @@
+import gc
 import io
 import json
 import os
@@ -248,3 +249,42 @@ def test_an_array_is_what_numpy_wrote(array: np.ndarray) -> None:
 def test_an_array_that_is_not_whole_is_refused(data: bytes, cause: str) -> None:
     with pytest.raises(ValueError, match=cause):
         reading.decode_array(data)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ['{"a": 1}', '{"b": ["x", 2]}'],
+        ['{"a": "-"}', '{"b": "----"}'],
+        ["1", "null"],
+        [" {} "],
+    ],
+)
+def test_lines_decoded_at_once_are_the_values_of_each_line(lines: list[str]) -> None:
+    assert reading.decode_json_lines(lines) == [json.loads(line) for line in lines]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ['{"a": 1', '"b": 2}'],  # one value in two lines
+        ["{}, {}", '{"a": 1}'],  # two values in a line
+        ['{"a": [{}', "{}]}", "{}, {}"],  # as many values as lines
+        ['{"a": [{}', "{}]}", '{}, "-", {}'],
+        ['{"a": 1}', '{"a": 1,}'],
+        ['{"a": "' + r"\ud800" + '"}'],
+        ["{}", "[" * 200 + "]" * 200],
+        ["[" * 100_000],
+        ["{}", "]"],
+        ["{}]", "[{}"],
+    ],
+)
+def test_lines_of_which_one_is_no_value_are_not_decoded_at_once(lines: list[str]) -> None:
+    assert reading.decode_json_lines(lines) is None
+
+
+def test_reading_many_rows_leaves_the_search_for_cycles_as_it_was() -> None:
+    with pytest.raises(ValueError, match="stop"), reading.without_cycle_search():
+        assert not gc.isenabled()
+        raise ValueError("stop")
+    assert gc.isenabled()

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from clipbench.comparison.chain import compare_chain
 from clipbench.comparison.compare_runs import compare
 from clipbench.comparison.explanation import explain
 from clipbench.results.record import Metric
@@ -54,6 +55,10 @@ def pages(tmp_path_factory: pytest.TempPathFactory, parts: SimpleNamespace) -> S
     paths["compared"] = folder / "compared.html"
     runs = [read_run(folder / f"lost-{side}") for side in ("base", "candidate")]
     write_compare([compare(*runs)], runs, paths["compared"], [explain(*runs)])
+    steps = [runs[0], read_run(folder / "same-candidate"), runs[1]]
+    chain = compare_chain(steps)
+    paths["chain"] = folder / "chain.html"
+    write_compare([chain.whole], runs, paths["chain"], [explain(*runs)], chain)
     return SimpleNamespace(**paths)
 
 
@@ -109,6 +114,23 @@ def test_the_difference_and_its_interval_are_on_a_narrow_screen(
             assert "attr" in title or label in title
 
 
+def test_steps_of_a_chain_are_cards_on_a_narrow_screen(pages: SimpleNamespace, visit: Visit) -> None:
+    page = visit(pages.chain, width=360)
+
+    for label in ("before", "after", "difference", "95 % interval", "p (Holm)", "verdict"):
+        cells = page.evaluate(
+            f"[...document.querySelectorAll('section[aria-labelledby=chain] td[data-label=\"{label}\"]')].map(cell => {{"
+            " const box = cell.getBoundingClientRect();"
+            " return [cell.textContent.trim(), box.left, window.innerWidth - box.right,"
+            " getComputedStyle(cell, '::before').content] })"
+        )
+        assert len(cells) == 3, label  # two steps, and the last against the first
+        for text, left, right, title in cells:
+            assert text and left >= 0 and right >= 0
+            assert "attr" in title or label in title
+    assert ">Where <bdi>lost-candidate</bdi> got worse<" in pages.chain.read_text(encoding="utf-8")
+
+
 def test_a_page_without_a_claim_says_so(pages: SimpleNamespace) -> None:
     text = pages.same.read_text(encoding="utf-8")
 
@@ -116,7 +138,7 @@ def test_a_page_without_a_claim_says_so(pages: SimpleNamespace) -> None:
     assert "<img src=" not in text
 
 
-@pytest.mark.parametrize("name", ["lost", "same", "attack", "compared"])
+@pytest.mark.parametrize("name", ["lost", "same", "attack", "compared", "chain"])
 @pytest.mark.parametrize("width", [360, 1280])
 def test_nothing_is_cut_off_or_scrolls_sideways(pages: SimpleNamespace, visit: Visit, name: str, width: int) -> None:
     page = visit(getattr(pages, name), width=width)

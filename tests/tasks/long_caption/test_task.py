@@ -14,7 +14,8 @@ from clipbench.models.protocol import Embedder, ModelInfo
 from clipbench.results.record import Metric
 from clipbench.stats.estimators import first_length_reaching
 from clipbench.testing import INFO, NamedImage, StubEmbedder, count_words
-from clipbench_tasks.long_caption import EffectiveLength, LongCaption, Prefixes, probe
+from clipbench_tasks.caption_prefixes import Prefixes
+from clipbench_tasks.long_caption import EffectiveLength, LongCaption, probe
 from tests.made import ConstantEmbedder, assert_at_chance, data_of, evaluate_task
 
 N, N_WORDS, CONTEXT = 40, 20, 12
