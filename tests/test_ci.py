@@ -252,7 +252,7 @@ def test_the_action_with_its_default_inputs_fails_if_the_candidate_is_worse(
     [
         ({"candidate": "--help"}, "cannot read --help"),
         ({"base": "--version", "candidate": "--max-drop=90%"}, "cannot read --version"),
-        ({"candidate": "runs/worse\n::notice::all is well"}, "cannot read runs/worse"),
+        ({"candidate": "runs/worse\n::notice::all is well"}, "runs has no run 'worse"),
         ({"candidate": "$(touch owned)"}, "cannot read $(touch owned)"),
         ({"max_drop": "--help"}, "--max-drop '--help': expected"),
         ({"max_drop": ""}, "::error title=clipbench::the input max-drop is empty"),

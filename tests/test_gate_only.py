@@ -5,6 +5,7 @@ needs.
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -29,7 +30,7 @@ COMMANDS = [
     *(["export", "RUN", "--to", form] for form in ("csv", "clip_benchmark", "model-index", "markdown", "latex", "every-eval-ever")),
     ["export", "RUN", "--to", "parquet", "-o", "metrics.parquet"],
     *(["plot", name, "RUN", "-o", f"{name}.{form}"] for name, form in (("gap", "pdf"), ("cones", "svg"))),
-    ["plot", "compare", "RUN", "RUN", "-o", "compare.png"],
+    ["plot", "compare", "RUN", "OTHER", "-o", "compare.png"],
 ]  # fmt: skip
 CODE = """
 import json, sys
@@ -60,12 +61,9 @@ def measuring_modules() -> list[str]:
 
 def run(*commands: list[str], folder: Path, finished: Path) -> list[str]:
     """Run commands in one process, and return what it wrote to standard error."""
-    given = json.dumps(
-        [
-            [str(Path(RUN or finished).absolute()) if each == "RUN" else each for each in arguments]
-            for arguments in commands
-        ]
-    )
+    folders = {"RUN": str(Path(RUN or finished).absolute()), "OTHER": str(folder / "other")}
+    shutil.copytree(folders["RUN"], folders["OTHER"])
+    given = json.dumps([[folders.get(each, each) for each in arguments] for arguments in commands])
     blocked = json.dumps([] if PYTHON else measuring_modules())
     environment = {**os.environ, "GITHUB_STEP_SUMMARY": str(folder / "summary.md")}
     done = subprocess.run(

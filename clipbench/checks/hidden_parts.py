@@ -41,7 +41,8 @@ def method_for(parts: Internals) -> str:
                 module=self.model,  # the torch module of both towers
             )
     """
-    hidden = [part.name for part in fields(parts) if getattr(parts, part.name) is None]
+    names = [part.name for part in fields(parts) if part.name in EXAMPLES]
+    hidden = [name for name in names if getattr(parts, name) is None]
     if not hidden:
         return ""
     arguments = [f"        {name}={EXAMPLES[name][0]},  # {EXAMPLES[name][1]}" for name in hidden]

@@ -260,7 +260,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _raise_limit_of_open_files() -> None:
-    """Allow as many open files as the system lets a process have: a store of years has thousands of files."""
+    """Raise the limit of open files to what the system allows: a store of years has thousands of files."""
     if resource is not None:
         soft_limit, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
         wanted = MOST_OPEN_FILES if hard_limit == resource.RLIM_INFINITY else min(MOST_OPEN_FILES, hard_limit)

@@ -1,6 +1,5 @@
 """The difference of two finished runs by other labels of the same images, from the predicted classes that they keep."""
 
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ from clipbench.errors import ClipbenchError, DataError, NotComparable, UsageErro
 from clipbench.results.record import Metric
 from clipbench.results.run import Run
 from clipbench.untrusted.label_files import Classes, LabelFile
-from clipbench.untrusted.reading import shown
+from clipbench.untrusted.reading import decode_json, shown
 
 if TYPE_CHECKING:
     import pandas
@@ -170,7 +169,7 @@ def _recorded_classes(table: "pandas.DataFrame", evaluation: str) -> list[Classe
     if SEVERAL not in table:
         return [(str(name),) for name in table["label"]]
     try:
-        return [tuple(map(str, json.loads(text))) for text in table[SEVERAL]]
+        return [tuple(map(str, decode_json(text))) for text in table[SEVERAL]]
     except (TypeError, ValueError) as error:
         raise ClipbenchError(
             f"the column '{SEVERAL}' of {evaluation} is not of JSON lists: a run is damaged, make it again"

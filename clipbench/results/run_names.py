@@ -47,7 +47,7 @@ def run_folder(path: Path) -> Path:
         UsageError: the folder holds runs, and the name fits none of them, or several.
 
     Example:
-        >>> run_folder(Path("runs/no-such-run-anywhere"))
+        >>> run_folder(Path("no-such-folder/run"))
         PosixPath('runs/no-such-run-anywhere')
     """
     if reading.is_there(path) or os.path.lexists(path):  # a link that leads nowhere is no name

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
-from clipbench.data.images import ORIENTATION, EncodedImage, decode
+from clipbench.data.images import FORMATS, ORIENTATION, EncodedImage, decode
 from clipbench.errors import UsageError
 from clipbench.files import write_atomic
 
@@ -93,7 +93,7 @@ class FixedImage(EncodedImage):
 
     def thumbnail(self) -> Image.Image:
         """Return the picture as people see it, upright and on a white ground."""
-        image = Image.open(io.BytesIO(self.data))
+        image = Image.open(io.BytesIO(self.data), formats=FORMATS)
         if self.reading == "16 bits":
             return decode(self.data, self.name).convert("RGB")
         upright = ImageOps.exif_transpose(image).convert("RGBA")

@@ -258,7 +258,7 @@ class ComparedSide:
         if missing and (len(missing) == len(inputs) or not self.allows_partial):
             names = ", ".join(missing[:N_LISTED]) + (", ..." if len(missing) > N_LISTED else "")
             array = "image_ids" if modality == IMAGE else "text_ids"
-            advice = f"Encode what {option('write_inputs', 'DIR')} writes, with the ids in {array}"
+            advice = f"Encode what `clipbench doctor --write-inputs DIR` writes, with the ids in {array}"
             if len(missing) < len(inputs):
                 advice += f", or compare the others with {option('allow_partial', True)}"
             raise DataError(

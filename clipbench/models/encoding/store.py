@@ -55,8 +55,8 @@ DESCRIPTION_PREFIX, DESCRIPTION_SUFFIX = "loaded-", ".json"
 
 DAMAGED = "damaged or another model's, and removed"
 SMALL_CHUNK = 256 * 1024
-"""Bytes up to which a chunk is read into memory. One that is memory-mapped keeps its file open, and a process may have
-only so many, while a thousand small runs leave a thousand chunks.
+"""Bytes up to which a chunk is read into memory. One that is memory-mapped keeps its file open, and the number of
+open files is limited, while a thousand small runs leave a thousand chunks.
 """
 MEMORY_SHARE = 8
 """Divisor of the memory's bytes up to which fetched vectors are in memory: a file takes twice as long to fill."""

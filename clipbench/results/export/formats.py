@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from clipbench import plugins
-from clipbench.errors import FOREIGN, ClipbenchError, UsageError, did_you_mean, error_summary, option
+from clipbench.errors import FOREIGN, ClipbenchError, UsageError, did_you_mean, error_summary
 from clipbench.files import write_atomic, write_errors
 from clipbench.results.run import Run, all_evaluations, read_one_run
 from clipbench.untrusted.reading import is_folder, is_there
@@ -141,9 +141,7 @@ def _refuse_choice(to: str, choice: ListChoice) -> None:
     """Raise UsageError for a depth or a side, which only formats of result lists have."""
     for name, value in (("depth", choice.depth), ("direction", choice.side)):
         if value is not None:
-            raise UsageError(
-                f"{option(name, value)} has no effect on {option('to', to)}, which has no result lists: remove it"
-            )
+            raise UsageError(f"--{name} {value} has no effect on --to {to}, which has no result lists: remove it")
 
 
 def _check_out(form: ExportFormat, to: str, out: Path | None) -> bool:

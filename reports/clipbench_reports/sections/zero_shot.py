@@ -1,6 +1,5 @@
 """Zero-shot classification: which class is taken for which, accuracy by confidence and by prompt template."""
 
-import json
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from clipbench.results import numbers as fmt
 from clipbench.results.blind_rules import blind_rule
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.table import Table, columns
+from clipbench.untrusted.reading import decode_json
 from clipbench_reports.drawing.facets import Layer, Statement, chart, facet_chart, side_by_side
 from clipbench_reports.drawing.marks import (
     Axis,
@@ -202,7 +202,7 @@ def read_right_classes(evidence: Evidence) -> list[list[str]]:
     lists = []
     for text in evidence.words(SEVERAL).tolist():
         try:
-            names = json.loads(text)
+            names = decode_json(text)
         except ValueError as error:
             raise evidence.damaged(f"the column '{SEVERAL}' holds {text:.40}, expected JSON lists") from error
         if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):

@@ -361,6 +361,7 @@ TABLE = {
 }
 NOT_METRICS = {
     "class_scores",
+    "any_drawn",
     "answers_with_distractors",
     "cross_answers",
     "cross_ranks",
