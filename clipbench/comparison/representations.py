@@ -118,11 +118,11 @@ def other_vectors_notes(base: Run, candidate: Run, pairs: Sequence[EvaluationPai
             text for modality, noun in ARRAYS.items() if (text := _other_vectors(one[modality], other[modality], noun))
         ]
         if differing:
-            command = f"clipbench doctor --model {references[0]} --against {references[1]}"
+            command = f"`clipbench doctor --model {references[0]} --against {references[1]}`"
             if any(str(reference).startswith("embeddings:") for reference in references):
-                command = "clipbench doctor --write-inputs DIR"  # their vectors are of other inputs
+                command = "`clipbench doctor --write-inputs DIR`"  # their vectors are of other inputs
             subject = f"{references[0]} and {references[1]} look like one model"
-            return [f"{subject}, but {' and '.join(differing)} have other vectors: `{command}` helps to find the stage"]
+            return [f"{subject}, but {' and '.join(differing)} have other vectors: {command} helps to find the stage"]
     return []
 
 

@@ -156,7 +156,7 @@ THINGS = (
 )  # fmt: skip
 
 
-class Photograph(NamedTuple):
+class SamplePicture(NamedTuple):
     """One picture of the sample."""
 
     thing: Thing
@@ -178,7 +178,7 @@ class Photograph(NamedTuple):
         return f"{self.thing.english} {self.light.english}"
 
 
-PHOTOGRAPHS = tuple(Photograph(thing, light) for thing, light in product(THINGS, LIGHTS))
+PICTURES = tuple(SamplePicture(thing, light) for thing, light in product(THINGS, LIGHTS))
 
 
 def write_sample(folder: Path) -> list[Path]:
@@ -191,10 +191,10 @@ def write_sample(folder: Path) -> list[Path]:
     if is_there(folder):
         raise UsageError(f"{folder} already exists: name a new folder")
     tables = {
-        TABLE: [photograph for photograph in PHOTOGRAPHS if photograph.name != BROKEN],
-        TABLE_OF_ALL: list(PHOTOGRAPHS),
+        TABLE: [photograph for photograph in PICTURES if photograph.name != BROKEN],
+        TABLE_OF_ALL: list(PICTURES),
     }
-    files = {photograph.file: _content(photograph) for photograph in PHOTOGRAPHS}
+    files = {photograph.file: _content(photograph) for photograph in PICTURES}
     files |= {name: _table(photographs).encode() for name, photographs in tables.items()}
     files[QUERIES] = "".join(f"{query}\n" for query in _queries()).encode()
     files[LICENCE] = LICENCE_TEXT.encode()
@@ -209,10 +209,10 @@ def _queries() -> Iterator[str]:
     """Yield queries that several photographs answer, and some that one does."""
     yield from (thing.english for thing in THINGS)
     yield from (f"something {light.english}" for light in LIGHTS)
-    yield from (photograph.caption for photograph in PHOTOGRAPHS[::5])
+    yield from (photograph.caption for photograph in PICTURES[::5])
 
 
-def _table(photographs: list[Photograph]) -> str:
+def _table(photographs: list[SamplePicture]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["image", "caption", "label", "region", "en", "de", "sw"])
@@ -226,7 +226,7 @@ def _table(photographs: list[Photograph]) -> str:
     return text.getvalue()
 
 
-def _content(photograph: Photograph) -> bytes:
+def _content(photograph: SamplePicture) -> bytes:
     """Return the file of a photograph."""
     image = draw(photograph)
     exif = Image.Exif()
@@ -240,7 +240,7 @@ def _content(photograph: Photograph) -> bytes:
     return content[: len(content) // 2] if photograph.name == BROKEN else content
 
 
-def draw(photograph: Photograph) -> Image.Image:
+def draw(photograph: SamplePicture) -> Image.Image:
     """Return a picture: the thing before sky and ground, in its light, a little blurred and with grain."""
     thing, light = photograph
     width, height = thing.size

@@ -173,7 +173,7 @@ def _check_expectation(options: DoctorOptions) -> None:
 
 def _try_option() -> str:
     """Return the option that tries changes on a model behind a server. In Python, ``try`` is a reserved word."""
-    return on_command_line("--try") or option("try_served", True)
+    return on_command_line("--try") or "try_served=True"
 
 
 def _try(dataset: Dataset, embedder: Embedder, options: DoctorOptions) -> tuple[Tries | None, list[CheckFinding]]:

@@ -48,7 +48,7 @@ def run_folder(path: Path) -> Path:
 
     Example:
         >>> run_folder(Path("no-such-folder/run"))
-        PosixPath('runs/no-such-run-anywhere')
+        PosixPath('no-such-folder/run')
     """
     if reading.is_there(path) or os.path.lexists(path):  # a link that leads nowhere is no name
         return path

@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 
 from clipbench.checks.agreement.fixed_inputs import FixedImage, FixedText, digits
 from clipbench.checks.agreement.sides import ComparedSide, Rows
-from clipbench.data.images import rgb
+from clipbench.data.images import FORMATS, rgb
 from clipbench.models.introspection.input_changes import image_changes
 from clipbench.models.introspection.modules import vocabulary_size
 from clipbench.models.introspection.preprocessing import METHODS, NOT_ANTIALIASED, make_square
@@ -127,7 +127,7 @@ def _is_read(reading: str, image: FixedImage) -> bool:
 def _encode_read(
     side: ComparedSide, change: Callable[[Image.Image], Image.Image], images: Sequence[FixedImage]
 ) -> Rows:
-    opened = [change(Image.open(io.BytesIO(image.data))) for image in images]
+    opened = [change(Image.open(io.BytesIO(image.data), formats=FORMATS)) for image in images]
     return side.encode_opened([_plain(image) for image in opened])
 
 

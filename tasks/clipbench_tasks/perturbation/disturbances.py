@@ -40,7 +40,7 @@ class Disturbance(NamedTuple):
 def _compress(image: Image.Image, quality: float, sampler: Sampler) -> Image.Image:
     encoded = BytesIO()
     image.save(encoded, "JPEG", quality=int(quality))
-    return Image.open(encoded).convert("RGB")
+    return Image.open(encoded, formats=["JPEG"]).convert("RGB")
 
 
 def _reduce(image: Image.Image, side: float, sampler: Sampler) -> Image.Image:

@@ -9,7 +9,7 @@ import clipbench as cb
 from clipbench.data.sample_photographs import (
     BROKEN,
     LYING,
-    PHOTOGRAPHS,
+    PICTURES,
     QUERIES,
     TABLE,
     TABLE_OF_ALL,
@@ -52,12 +52,12 @@ def test_one_is_broken_and_one_is_turned(folder: Path) -> None:
 
 def test_pictures_have_several_sizes_and_formats_and_are_the_same_everywhere(folder: Path, tmp_path: Path) -> None:
     formats, sizes = set(), set()
-    for photograph in PHOTOGRAPHS:
+    for photograph in PICTURES:
         with Image.open(folder / photograph.file) as image:
             formats.add(image.format)
             sizes.add(image.size)
     assert formats == {"JPEG", "PNG", "WEBP", "GIF"} and len(sizes) == 6
-    assert draw(PHOTOGRAPHS[0]).tobytes() == draw(PHOTOGRAPHS[0]).tobytes()
+    assert draw(PICTURES[0]).tobytes() == draw(PICTURES[0]).tobytes()
     write_sample(tmp_path / "again")
     assert (tmp_path / "again" / QUERIES).read_bytes() == (folder / QUERIES).read_bytes()
 
