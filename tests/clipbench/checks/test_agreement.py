@@ -107,6 +107,7 @@ def test_libraries_that_run_one_state_dict_are_the_same(small_clip_folder: Path,
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # the exporter warns about itself
 @LIBRARIES
 def test_an_onnx_export_is_the_same(small_clip_folder: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnx", reason="graphs are written with the package onnx")
