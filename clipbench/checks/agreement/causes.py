@@ -42,7 +42,7 @@ from clipbench.models.introspection.tower_outputs import OtherOutput
 from clipbench.results.numbers import counted
 
 OR = " or "
-"""Between two stages of which nothing decides."""
+"""Between stages of which nothing decides."""
 EXPLAINED = 0.1
 """Fraction of the distance of cosines from 1 that a change may leave if it explains a difference."""
 EXACT = 1e-3
@@ -62,7 +62,7 @@ class DifferenceCause:
     """A stage in which two sides differ."""
 
     stage: str
-    """One of ``Stage``, or two of them, as in ``precision or tower``, if nothing decides between them."""
+    """One of ``Stage``, or several of them, as in ``precision or tower``, if nothing decides between them."""
     tower: str
     """``image`` or ``text``."""
     evidence: str
@@ -369,10 +369,21 @@ class _CauseSearch:
         median = float(np.median(agreement.distances))
         if agreement.is_uniform and median <= LARGEST["int8"]:
             rounded = self._rounded_alike(agreement, self._directions(agreement, self._own_feeds()))
-            return f"precision{OR}tower", ", and ".join([pattern, rounded] if rounded else [pattern])
+            evidence = [pattern, rounded] if rounded else [pattern]
+            if self.is_image and self._all_are_resized(agreement):
+                # Another interpolation moves all of them about as far as rounding does.
+                evidence.append("none of them is known to have the size of the model")
+                return OR.join([self.input_stage, "precision", "tower"]), ", and ".join(evidence)
+            return f"precision{OR}tower", ", and ".join(evidence)
         if agreement.is_same_space:
             return f"{self.input_stage}{OR}pooling", f"{pattern}, and yet each is nearest to its own vector"
         return f"projection{OR}tower", f"{pattern}, and no input is found again by its vector"
+
+    def _all_are_resized(self, agreement: VectorAgreement) -> bool:
+        """Return whether no picture is known to have the size of the model, which takes it as it is."""
+        square = (self.side_length, self.side_length)
+        images = [self.inputs[id] for id in agreement.ids]
+        return all((image.width, image.height) != square for image in images)
 
 
 def _defect(agreement: VectorAgreement) -> float:

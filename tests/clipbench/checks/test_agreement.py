@@ -136,6 +136,34 @@ def test_a_difference_is_named_where_both_sides_show_themselves(name: str) -> No
     assert comparison.is_same == (planted.stage == "normalization")
 
 
+class Thumbnails:
+    """A model of 32 x 32 pixels, which is no size of a fixed picture, with a way to resize that nobody else has."""
+
+    def __init__(self, shift: float) -> None:
+        self.shift = shift
+        """Fraction of the width and height that is missing at the left and at the top."""
+        self.weights = generator(0, "thumbnails").standard_normal((32 * 32 * 3, 48))
+
+    def encode_images(self, images: Sequence[Image.Image]) -> np.ndarray:
+        small = []
+        for image in images:
+            box = (self.shift * image.width, self.shift * image.height, image.width, image.height)
+            small.append(image.resize((32, 32), box=box))
+        pixels = np.array([np.asarray(image, dtype=np.float64).ravel() - 127 for image in small])
+        return unit((pixels @ self.weights).astype(np.float32))
+
+    def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
+        rows = [generator(0, "text", text).standard_normal(48) for text in texts]
+        return unit(np.array(rows, dtype=np.float32))
+
+
+def test_pixels_may_be_at_fault_where_no_picture_has_the_size_of_the_model() -> None:
+    comparison = compare(Thumbnails(shift=0), Thumbnails(shift=0.01))
+    (cause,) = comparison.causes
+    assert cause.stage == "pixels or precision or tower", str(comparison)
+    assert "known to have the size of the model" in cause.evidence
+
+
 @pytest.mark.parametrize("name", QUICK)
 def test_a_difference_is_named_where_one_side_is_a_bare_service(name: str) -> None:
     planted = planted_differences()[name]
