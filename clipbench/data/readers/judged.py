@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from operator import itemgetter
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -63,6 +63,7 @@ class RetrievalItem(NamedTuple):
     """Language of a query, where the data says it."""
 
 
+_id_of: Callable[[RetrievalItem], str] = itemgetter(0)
 _image_of: Callable[[RetrievalItem], ImageRef | None] = itemgetter(2)
 Sides = tuple[Sequence[RetrievalItem], Sequence[RetrievalItem]]
 """Queries and documents."""
@@ -127,7 +128,7 @@ def select_judged(
     Raises:
         DataError: judgements refer to missing items, without ``allow_partial``, or all of them do.
     """
-    queries, documents = ({item.id for item in items} for items in sides)
+    queries, documents = ({*map(_id_of, items)} for items in sides)
     valid_judgements, unknown = list[Judgement](), list[str]()
     for judgement in all_judgements:
         if judgement.query not in queries:
@@ -241,23 +242,30 @@ def items_of(
     if image_of is None and not set(text_columns) & set(table.columns):
         columns = ", ".join(table.columns)
         raise DataError(f"{source} has no column of texts or images: expected title, text or image, got {columns}")
-    ids = table.columns[id_column]
-    for row, value in enumerate(ids):
-        if type(value) not in (str, int) or not str(value).strip():
-            raise DataError(f"{table.row_name(row)}: expected an id in {id_column}, got {shown(value)}")
+    ids = list(map(str, table.columns[id_column]))
+    if not {*map(type, table.columns[id_column])} <= {str, int} or not all(map(str.strip, ids)):
+        _refuse_ids(table, id_column)
     texts = _joined_texts([_texts(table, name) for name in text_columns if name in table.columns], len(ids))
     images = [None] * len(ids) if image_of is None else [image_of(row) for row in range(len(ids))]
-    for row, (text, image) in enumerate(zip(texts, images, strict=True)):
-        if not text and image is None:
-            raise DataError(f"{table.row_name(row)}: expected a text or an image, and both are empty")
+    if not all(texts):
+        for row, (text, image) in enumerate(zip(texts, images, strict=True)):
+            if not text and image is None:
+                raise DataError(f"{table.row_name(row)}: expected a text or an image, and both are empty")
     languages = _texts(table, "language") if "language" in table.columns else [""] * len(ids)
-    yield from map(RetrievalItem, map(str, ids), texts, images, languages)
+    yield from map(RetrievalItem._make, zip(ids, texts, images, languages, strict=True))
+
+
+def _refuse_ids(table: ColumnTable, column: str) -> None:
+    """Raise DataError for the first id that is neither a text nor an integer, or blank."""
+    for row, value in enumerate(table.columns[column]):
+        if type(value) not in (str, int) or not str(value).strip():
+            raise DataError(f"{table.row_name(row)}: expected an id in {column}, got {shown(value)}")
 
 
 def _joined_texts(columns: Sequence[Sequence[str]], n_rows: int) -> list[str]:
     """Return the texts of columns, joined by a space. An empty text is left out."""
     joined = [""] * n_rows
-    for column in columns:
+    for column in filter(any, columns):
         joined = [
             f"{left} {right}" if left and right else left or right for left, right in zip(joined, column, strict=True)
         ]
@@ -267,6 +275,8 @@ def _joined_texts(columns: Sequence[Sequence[str]], n_rows: int) -> list[str]:
 def _texts(table: ColumnTable, column: str) -> list[str]:
     """Return the texts of a column, empty for a row without one."""
     values = table.columns[column]
+    if {*map(type, values)} == {str}:
+        return list(map(str.strip, cast(Sequence[str], values)))
     return [value.strip() if type(value) is str else _text(table, column, row) for row, value in enumerate(values)]
 
 
