@@ -12,6 +12,7 @@ BEIR. The tables may be .csv, .tsv or .json too, and a single file of judgements
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -97,7 +98,7 @@ def _load(path: Path, options: DataOptions, id: str) -> Dataset:
     qrels, split, split_notes = _qrels(path, options)
     corpus, table_of_queries = _table(path, CORPORA), _table(path, QUERIES)
     assert corpus is not None and table_of_queries is not None, path
-    sides = list(_items(table_of_queries)), list(_items(corpus))
+    sides = _items(table_of_queries), _items(corpus)
     queries, judged_pairs, query_notes = select_judged(sides, _read_qrels(qrels), qrels.name, options)
     advice = "paths are relative to the folder of the data"
     dataset = dataset_of_files((queries, sides[1]), judged_pairs, path, options, id, advice=advice)
@@ -158,7 +159,7 @@ def dataset_of_files(
     Raises:
         Unavailable: files are missing, with ``allow_partial`` only if all are.
     """
-    images = [image for items in sides[::-1] for image in map(_image_of, items) if image is not None]
+    images = _images(sides)
     files: dict[ImageRef, Path] = {image: image.path for image in images if isinstance(image, FileImage)}
     existing, notes = existing_files(files.values(), folder, id, advice, allow_partial=options.allow_partial)
     queries, documents = sides
@@ -178,15 +179,15 @@ def judged_dataset(
     image_ids: Mapping[ImageRef, str],
 ) -> Dataset:
     """Return a data set of queries and documents, with the judgements that refer to them."""
-    images = [image for items in sides[::-1] for image in map(_image_of, items) if image is not None]
-    images = list(dict.fromkeys(images))
+    images = _images(sides)
     image_rows: dict[ImageRef | None, int] = {image: row for row, image in enumerate(images)} | {None: NO_IMAGE}
+    judged_ids = {judgement.query for judgement in judgements}, {judgement.document for judgement in judgements}
     judged_items, rows = [], []
-    for items in sides:
+    for items, judged in zip(sides, judged_ids, strict=True):
         ids, texts, languages = (tuple(map(itemgetter(part), items)) for part in (0, 1, 3))
         of_image = np.fromiter(map(image_rows.__getitem__, map(_image_of, items)), np.int64, len(items))
         judged_items.append(JudgedItems(ids, texts, of_image, languages if any(languages) else ()))
-        rows.append(dict(zip(ids, range(len(ids)), strict=True)))
+        rows.append({id: row for row, id in enumerate(ids) if id in judged})
     resolved = [judgement for judgement in judgements if judgement.query in rows[0] and judgement.document in rows[1]]
     pairs = [(rows[0][judgement.query], rows[1][judgement.document], judgement.grade) for judgement in resolved]
     query, document, grade = np.array(pairs, np.int64).reshape(-1, 3).T
@@ -200,12 +201,18 @@ def judged_dataset(
     )
 
 
+def _images(sides: Sides) -> list[ImageRef]:
+    """Return the images of the documents and then of the queries, each once."""
+    queries, documents = sides
+    return [image for image in dict.fromkeys(map(_image_of, chain(documents, queries))) if image is not None]
+
+
 def _table(folder: Path, names: Sequence[str]) -> Path | None:
     files = (folder / f"{name}{suffix}" for name in names for suffix in text_tables.READERS)
     return next((file for file in files if is_file(file)), None)
 
 
-def _items(file: Path) -> Iterator[RetrievalItem]:
+def _items(file: Path) -> list[RetrievalItem]:
     table = text_tables.read_table(file)
     column = usual_column("image", table.columns)
 
@@ -222,8 +229,8 @@ def _items(file: Path) -> Iterator[RetrievalItem]:
 
 def items_of(
     table: ColumnTable, source: str, image_of: Callable[[int], ImageRef | None] | None
-) -> Iterator[RetrievalItem]:
-    """Yield the queries or documents of a table.
+) -> list[RetrievalItem]:
+    """Return the queries or documents of a table.
 
     Args:
         source: what messages call the table.
@@ -252,7 +259,7 @@ def items_of(
             if not text and image is None:
                 raise DataError(f"{table.row_name(row)}: expected a text or an image, and both are empty")
     languages = _texts(table, "language") if "language" in table.columns else [""] * len(ids)
-    yield from map(RetrievalItem._make, zip(ids, texts, images, languages, strict=True))
+    return list(map(RetrievalItem, ids, texts, images, languages))
 
 
 def _refuse_ids(table: ColumnTable, column: str) -> None:
