@@ -99,7 +99,7 @@ def delimiter_of(header: str, suffix: str) -> str:
 
 
 def _blocks(path: Path) -> Iterator[_Block]:
-    """Yield the rows of a table in blocks. Of JSON Lines, never all are there at once."""
+    """Yield the rows of a table in blocks, which are small for JSON Lines."""
     if path.suffix.lower() == ".jsonl":
         yield from _jsonl_blocks(path)
     else:

@@ -227,9 +227,7 @@ def _items(file: Path) -> list[RetrievalItem]:
     return items_of(table, str(file), None if column is None else image_of)
 
 
-def items_of(
-    table: ColumnTable, source: str, image_of: Callable[[int], ImageRef | None] | None
-) -> list[RetrievalItem]:
+def items_of(table: ColumnTable, source: str, image_of: Callable[[int], ImageRef | None] | None) -> list[RetrievalItem]:
     """Return the queries or documents of a table.
 
     Args:
