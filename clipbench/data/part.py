@@ -110,7 +110,9 @@ def check_length(
 def check_unicode(data: str, name: str, texts: Iterable[str]) -> None:
     """Raise DataError if a text holds half a surrogate pair, as JSON and file names may: no tokenizer can take it."""
     texts = list(texts)
-    if not LONE_SURROGATE.search("".join(texts)):  # halves of two texts make no whole one: each is still a half
+    joined = "".join(texts)
+    # Halves of two texts make no whole one: each is still a half.
+    if joined.isascii() or not LONE_SURROGATE.search(joined):
         return
     for text in filter(LONE_SURROGATE.search, texts):
         escaped = text.encode(errors="backslashreplace").decode()

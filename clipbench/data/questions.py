@@ -233,7 +233,7 @@ class JudgedItems(NamedTuple):
         if np.array_equal(rows, np.arange(len(self.ids))):  # a large corpus is not copied
             return self
         strings = (self.ids, self.texts, self.languages)
-        ids, texts, languages = (tuple(part[row] for row in rows.tolist()) if part else () for part in strings)
+        ids, texts, languages = (tuple(map(part.__getitem__, rows.tolist())) if part else () for part in strings)
         return JudgedItems(ids, texts, self.images[rows], languages)
 
 

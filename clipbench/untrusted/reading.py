@@ -280,7 +280,7 @@ def decode_json(text: str, *, is_text: bool = True) -> Any:
         raise ValueError(_TOO_DEEP) from error
     if text.count("[") + text.count("{") > MOST_DEPTH:  # else it cannot be deeper, as most lines cannot
         check_depth(value)
-    if is_text and _HALF_SURROGATE.search(text):
+    if is_text and _may_hold_half_surrogate(text):
         check_text(value)
     return value
 
@@ -302,8 +302,12 @@ def decode_json_lines(lines: Sequence[str]) -> list[Any] | None:
             check_depth(values)
     except (ValueError, RecursionError):
         return None
-    is_separated = len(values) == 2 * len(lines) - 1 and all(value == mark for value in values[1::2])
-    return values[::2] if is_separated and not _HALF_SURROGATE.search(text) else None
+    is_separated = len(values) == 2 * len(lines) - 1 and values[1::2].count(mark) == len(lines) - 1
+    return values[::2] if is_separated and not _may_hold_half_surrogate(text) else None
+
+
+def _may_hold_half_surrogate(text: str) -> bool:
+    return "\\u" in text and _HALF_SURROGATE.search(text) is not None  # most texts have no code of a character
 
 
 @contextmanager

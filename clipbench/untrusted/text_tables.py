@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from clipbench.errors import DataError
@@ -19,6 +20,8 @@ LINE_CHARACTERS = 1 << 24
 
 _NumberedRows = Iterator[tuple[int, Mapping[str, object]]]
 """Rows with their line or item numbers, from 1."""
+_Block = tuple[list[int], list[Mapping[str, object]]]
+"""Line or item numbers, and their rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,17 +51,20 @@ def read_table(path: Path) -> ColumnTable:
     Raises:
         DataError: it cannot be read, has no rows, or a line is malformed.
     """
+    columns: dict[str, list[object]] = {}
+    numbers: list[int] = []
     with reading(path, DataError, is_table=True):
-        numbered = list(READERS[path.suffix.lower()](path))
-    if not numbered:
+        for block_numbers, rows in _blocks(path):
+            for name in dict.fromkeys(chain.from_iterable(rows)):
+                if name not in columns:
+                    columns[name] = [None] * len(numbers)
+            for name, column in columns.items():
+                column += [row.get(name) for row in rows]
+            numbers += block_numbers
+    if not numbers:
         raise DataError(f"{path} has no rows: expected one per image or caption")
-    names = dict.fromkeys(name for _, row in numbered for name in row)
-    return ColumnTable(
-        columns={name: [row.get(name) for _, row in numbered] for name in names},
-        source=str(path),
-        unit="item" if path.suffix.lower() == ".json" else "line",
-        numbers=[number for number, _ in numbered],
-    )
+    unit = "item" if path.suffix.lower() == ".json" else "line"
+    return ColumnTable(columns=columns, source=str(path), unit=unit, numbers=numbers)
 
 
 def read_head(path: Path) -> str:
@@ -92,6 +98,15 @@ def delimiter_of(header: str, suffix: str) -> str:
     return next((delimiter for delimiter in (usual, *DELIMITERS) if delimiter in header), usual)
 
 
+def _blocks(path: Path) -> Iterator[_Block]:
+    """Yield the rows of a table in blocks, which are small for JSON Lines."""
+    if path.suffix.lower() == ".jsonl":
+        yield from _jsonl_blocks(path)
+    else:
+        numbered = list(READERS[path.suffix.lower()](path))
+        yield [number for number, _ in numbered], [row for _, row in numbered]
+
+
 def _csv_rows(path: Path) -> _NumberedRows:
     with open_text(path, newline="") as file:
         delimiter = delimiter_of(file.readline(HEAD_CHARACTERS), path.suffix)
@@ -114,15 +129,24 @@ def _csv_rows(path: Path) -> _NumberedRows:
 
 
 def _jsonl_rows(path: Path) -> _NumberedRows:
+    for numbers, rows in _jsonl_blocks(path):
+        yield from zip(numbers, rows, strict=True)
+
+
+def _jsonl_blocks(path: Path) -> Iterator[_Block]:
     for first, block in _line_blocks(path):
-        numbered = [(number, line) for number, line in enumerate(block, first) if line.strip()]
-        values = decode_json_lines([line for _, line in numbered])
-        if values is not None and all(type(value) is dict for value in values):
-            yield from zip((number for number, _ in numbered), values, strict=True)
-            continue
-        for number, line in numbered:
-            location = f"{path}, line {number}"
-            yield number, _object(parse_json(line, location, DataError), location)
+        numbers, lines = list(range(first, first + len(block))), block
+        if not all(map(str.strip, block)):
+            numbers = [number for number, line in zip(numbers, block, strict=True) if line.strip()]
+            lines = [line for line in block if line.strip()]
+        values = decode_json_lines(lines)
+        if values is None or {*map(type, values)} != {dict}:
+            locations = [f"{path}, line {number}" for number in numbers]
+            values = [
+                _object(parse_json(line, location, DataError), location)
+                for line, location in zip(lines, locations, strict=True)
+            ]
+        yield numbers, values
 
 
 def _line_blocks(path: Path) -> Iterator[tuple[int, list[str]]]:

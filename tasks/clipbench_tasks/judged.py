@@ -563,12 +563,15 @@ def _notes_on_likeness(search: JudgedSearch) -> Iterator[str]:
     """
     queries, documents, relevant = search.queries, search.documents, search.relevant
     relevant_pairs = set(zip(relevant.query.tolist(), relevant.document.tolist(), strict=True))
+    query_rows = np.flatnonzero(queries.has_text & ~queries.has_both).tolist()
+    query_texts, query_ids = ({side[query] for query in query_rows} for side in (queries.texts, queries.ids))
     rows_of_text: dict[str, list[int]] = {}
-    for row in np.flatnonzero(documents.has_text & ~documents.has_both).tolist():
-        rows_of_text.setdefault(documents.texts[row], []).append(row)
-    row_of_id = {id: row for row, id in enumerate(documents.ids)}
+    for row, text in enumerate(documents.texts):
+        if text in query_texts and documents.images[row] == NO_IMAGE:
+            rows_of_text.setdefault(text, []).append(row)
+    row_of_id = {id: row for row, id in enumerate(documents.ids) if id in query_ids}
     n_of_text = n_of_id = 0
-    for query in np.flatnonzero(queries.has_text & ~queries.has_both).tolist():
+    for query in query_rows:
         id, text = queries.ids[query], queries.texts[query]
         others = [row for row in rows_of_text.get(text, ()) if documents.ids[row] != id]
         n_of_text += any((query, row) not in relevant_pairs for row in others)

@@ -476,7 +476,7 @@ def arrays_beside(folder: Path) -> None:
 
 
 def read_items(path: Path) -> None:
-    clipbench.run(f"embeddings:{path.parent}", "composition", thumbnails=0)
+    clipbench.run(f"embeddings:{path.parent}", ["composition", "text-in-image", "long-caption"], thumbnails=0)
 
 
 def read_predictions(path: Path) -> None:
@@ -507,6 +507,12 @@ ITEMS = Target(
     seeds=(
         seed("items.jsonl", lines({"id": 0, "images": [0, 1], "captions": [0, 1], "truth": [[1, 0], [0, 1]]},
                                   {"id": "b", "images": [2], "captions": [2, 3], "truth": [[True, False]]})),
+        seed("items.jsonl", lines({"id": 0, "classes": [0, 1, 2], "label": 0, "word": 1, "attacked": 0, "clean": 1, "object": "cat"},
+                                  {"id": "b", "classes": [0, 1, 2], "label": 2, "word": 0, "attacked": 2, "blank": 3, "benign": None})),
+        seed("items.jsonl", lines({"id": 0, "image": 0, "captions": [0, 1], "tokens": [4, 9]},
+                                  {"id": "b", "image": 1, "captions": [0, 2], "tokens": [4, 12]},
+                                  {"id": "c", "image": 2, "captions": [0, 3], "tokens": [4, 7]},
+                                  {"id": "d", "image": 3, "captions": [1], "tokens": [3]})),
     ),
 )  # fmt: skip
 PREDICTED = Target(

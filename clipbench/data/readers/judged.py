@@ -12,9 +12,10 @@ BEIR. The tables may be .csv, .tsv or .json too, and a single file of judgements
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from operator import itemgetter
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -63,6 +64,7 @@ class RetrievalItem(NamedTuple):
     """Language of a query, where the data says it."""
 
 
+_id_of: Callable[[RetrievalItem], str] = itemgetter(0)
 _image_of: Callable[[RetrievalItem], ImageRef | None] = itemgetter(2)
 Sides = tuple[Sequence[RetrievalItem], Sequence[RetrievalItem]]
 """Queries and documents."""
@@ -96,7 +98,7 @@ def _load(path: Path, options: DataOptions, id: str) -> Dataset:
     qrels, split, split_notes = _qrels(path, options)
     corpus, table_of_queries = _table(path, CORPORA), _table(path, QUERIES)
     assert corpus is not None and table_of_queries is not None, path
-    sides = list(_items(table_of_queries)), list(_items(corpus))
+    sides = _items(table_of_queries), _items(corpus)
     queries, judged_pairs, query_notes = select_judged(sides, _read_qrels(qrels), qrels.name, options)
     advice = "paths are relative to the folder of the data"
     dataset = dataset_of_files((queries, sides[1]), judged_pairs, path, options, id, advice=advice)
@@ -127,7 +129,7 @@ def select_judged(
     Raises:
         DataError: judgements refer to missing items, without ``allow_partial``, or all of them do.
     """
-    queries, documents = ({item.id for item in items} for items in sides)
+    queries, documents = ({*map(_id_of, items)} for items in sides)
     valid_judgements, unknown = list[Judgement](), list[str]()
     for judgement in all_judgements:
         if judgement.query not in queries:
@@ -157,7 +159,7 @@ def dataset_of_files(
     Raises:
         Unavailable: files are missing, with ``allow_partial`` only if all are.
     """
-    images = [image for items in sides[::-1] for image in map(_image_of, items) if image is not None]
+    images = _images(sides)
     files: dict[ImageRef, Path] = {image: image.path for image in images if isinstance(image, FileImage)}
     existing, notes = existing_files(files.values(), folder, id, advice, allow_partial=options.allow_partial)
     queries, documents = sides
@@ -177,15 +179,15 @@ def judged_dataset(
     image_ids: Mapping[ImageRef, str],
 ) -> Dataset:
     """Return a data set of queries and documents, with the judgements that refer to them."""
-    images = [image for items in sides[::-1] for image in map(_image_of, items) if image is not None]
-    images = list(dict.fromkeys(images))
+    images = _images(sides)
     image_rows: dict[ImageRef | None, int] = {image: row for row, image in enumerate(images)} | {None: NO_IMAGE}
+    judged_ids = {judgement.query for judgement in judgements}, {judgement.document for judgement in judgements}
     judged_items, rows = [], []
-    for items in sides:
+    for items, judged in zip(sides, judged_ids, strict=True):
         ids, texts, languages = (tuple(map(itemgetter(part), items)) for part in (0, 1, 3))
         of_image = np.fromiter(map(image_rows.__getitem__, map(_image_of, items)), np.int64, len(items))
         judged_items.append(JudgedItems(ids, texts, of_image, languages if any(languages) else ()))
-        rows.append(dict(zip(ids, range(len(ids)), strict=True)))
+        rows.append({id: row for row, id in enumerate(ids) if id in judged})
     resolved = [judgement for judgement in judgements if judgement.query in rows[0] and judgement.document in rows[1]]
     pairs = [(rows[0][judgement.query], rows[1][judgement.document], judgement.grade) for judgement in resolved]
     query, document, grade = np.array(pairs, np.int64).reshape(-1, 3).T
@@ -199,12 +201,18 @@ def judged_dataset(
     )
 
 
+def _images(sides: Sides) -> list[ImageRef]:
+    """Return the images of the documents and then of the queries, each once."""
+    queries, documents = sides
+    return [image for image in dict.fromkeys(map(_image_of, chain(documents, queries))) if image is not None]
+
+
 def _table(folder: Path, names: Sequence[str]) -> Path | None:
     files = (folder / f"{name}{suffix}" for name in names for suffix in text_tables.READERS)
     return next((file for file in files if is_file(file)), None)
 
 
-def _items(file: Path) -> Iterator[RetrievalItem]:
+def _items(file: Path) -> list[RetrievalItem]:
     table = text_tables.read_table(file)
     column = usual_column("image", table.columns)
 
@@ -219,10 +227,8 @@ def _items(file: Path) -> Iterator[RetrievalItem]:
     return items_of(table, str(file), None if column is None else image_of)
 
 
-def items_of(
-    table: ColumnTable, source: str, image_of: Callable[[int], ImageRef | None] | None
-) -> Iterator[RetrievalItem]:
-    """Yield the queries or documents of a table.
+def items_of(table: ColumnTable, source: str, image_of: Callable[[int], ImageRef | None] | None) -> list[RetrievalItem]:
+    """Return the queries or documents of a table.
 
     Args:
         source: what messages call the table.
@@ -241,23 +247,30 @@ def items_of(
     if image_of is None and not set(text_columns) & set(table.columns):
         columns = ", ".join(table.columns)
         raise DataError(f"{source} has no column of texts or images: expected title, text or image, got {columns}")
-    ids = table.columns[id_column]
-    for row, value in enumerate(ids):
-        if type(value) not in (str, int) or not str(value).strip():
-            raise DataError(f"{table.row_name(row)}: expected an id in {id_column}, got {shown(value)}")
+    ids = list(map(str, table.columns[id_column]))
+    if not {*map(type, table.columns[id_column])} <= {str, int} or not all(map(str.strip, ids)):
+        _refuse_ids(table, id_column)
     texts = _joined_texts([_texts(table, name) for name in text_columns if name in table.columns], len(ids))
     images = [None] * len(ids) if image_of is None else [image_of(row) for row in range(len(ids))]
-    for row, (text, image) in enumerate(zip(texts, images, strict=True)):
-        if not text and image is None:
-            raise DataError(f"{table.row_name(row)}: expected a text or an image, and both are empty")
+    if not all(texts):
+        for row, (text, image) in enumerate(zip(texts, images, strict=True)):
+            if not text and image is None:
+                raise DataError(f"{table.row_name(row)}: expected a text or an image, and both are empty")
     languages = _texts(table, "language") if "language" in table.columns else [""] * len(ids)
-    yield from map(RetrievalItem, map(str, ids), texts, images, languages)
+    return list(map(RetrievalItem, ids, texts, images, languages))
+
+
+def _refuse_ids(table: ColumnTable, column: str) -> None:
+    """Raise DataError for the first id that is neither a text nor an integer, or blank."""
+    for row, value in enumerate(table.columns[column]):
+        if type(value) not in (str, int) or not str(value).strip():
+            raise DataError(f"{table.row_name(row)}: expected an id in {column}, got {shown(value)}")
 
 
 def _joined_texts(columns: Sequence[Sequence[str]], n_rows: int) -> list[str]:
     """Return the texts of columns, joined by a space. An empty text is left out."""
     joined = [""] * n_rows
-    for column in columns:
+    for column in filter(any, columns):
         joined = [
             f"{left} {right}" if left and right else left or right for left, right in zip(joined, column, strict=True)
         ]
@@ -267,6 +280,8 @@ def _joined_texts(columns: Sequence[Sequence[str]], n_rows: int) -> list[str]:
 def _texts(table: ColumnTable, column: str) -> list[str]:
     """Return the texts of a column, empty for a row without one."""
     values = table.columns[column]
+    if {*map(type, values)} == {str}:
+        return list(map(str.strip, cast(Sequence[str], values)))
     return [value.strip() if type(value) is str else _text(table, column, row) for row, value in enumerate(values)]
 
 
