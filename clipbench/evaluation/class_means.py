@@ -97,7 +97,7 @@ def class_means_finding(
 ) -> CheckFinding:
     """Return the finding of doctor on the side that is at fault, on the sample that changes are tried on.
 
-    Where a change of the input raises the score, images and texts have this change.
+    Where a change of the input raises the score, a warning has to hold with this change too.
 
     Args:
         task: the one that changes are tried for.
@@ -110,16 +110,24 @@ def class_means_finding(
         return _not_examined("only images that have one of several classes have class means")
     if tries.metric.value is None:
         return _not_examined(tries.metric.reason or "")
-    sample = random_subset(dataset.whole(), N_SAMPLES, generator(seed, "tries", "sample"))
-    comparable = with_other_images(sample)
+    comparable = with_other_images(random_subset(dataset.whole(), N_SAMPLES, generator(seed, "tries", "sample")))
     if isinstance(comparable, str):
         return _not_examined(comparable)
     try:
-        return judged(class_hits(task, comparable, embedder, tries, seed=seed))
+        return _finding(task, comparable, embedder, tries, seed=seed)
     except FOREIGN as error:
         if is_machine_error(error):
             raise
         return _not_examined(error_summary(error))
+
+
+def _finding(task: Task, dataset: Dataset, embedder: Embedder, tries: Tries, *, seed: int) -> CheckFinding:
+    finding = judged(class_hits(task, dataset, embedder, seed=seed))
+    if finding.status == "ok":
+        return finding
+    with with_best_change(tries, task, dataset, embedder) as (setting, changed_task, changed_embedder):
+        changed = judged(class_hits(changed_task, dataset, changed_embedder, seed=seed, with_change=setting))
+    return finding if changed.status == "warning" else changed
 
 
 def with_other_images(sample: Dataset) -> Dataset | str:
@@ -138,20 +146,22 @@ def with_other_images(sample: Dataset) -> Dataset | str:
     return replace(part, labels=np.searchsorted(kept, part.labels), class_names=names)
 
 
-def class_hits(task: Task, dataset: Dataset, embedder: Embedder, tries: Tries, *, seed: int) -> ClassHits:
-    """Return which images get their class's name, by class means and by texts, with the change that is named."""
+def class_hits(task: Task, dataset: Dataset, embedder: Embedder, *, seed: int, with_change: str = "") -> ClassHits:
+    """Return which images get their class's name, by class means and by texts.
+
+    Args:
+        task: zero-shot.
+        with_change: the change of the input that the task and the embedder make.
+    """
     assert dataset.labels is not None and dataset.class_names is not None
-    with with_best_change(tries, task, dataset, embedder) as (setting, changed_task, changed_embedder):
-        samples = samples_of(changed_task, dataset, changed_embedder, seed=seed).loc[list(dataset.image_ids)]
-        images = changed_embedder.encode(IMAGE, dataset.images, "query")
-        by_means = leave_one_out_credit(images, dataset.labels)
+    samples = samples_of(task, dataset, embedder, seed=seed).loc[list(dataset.image_ids)]
     return ClassHits(
-        by_means=by_means,
+        by_means=leave_one_out_credit(embedder.encode(IMAGE, dataset.images, "query"), dataset.labels),
         by_texts=samples["acc1"].to_numpy(np.float64),
         labels=np.asarray(dataset.labels, np.int64),
         named=samples["predicted_class"].to_numpy(np.int64),
         class_names=dataset.class_names,
-        with_change=setting,
+        with_change=with_change,
     )
 
 
@@ -226,12 +236,12 @@ def other_order(hits: ClassHits) -> str:
     reach = _reach(by_order, by_means, hits.chance)
     if gain.low is None or gain.low <= 0 or reach.low is None or reach.low <= 0:
         return ""
-    moved = np.flatnonzero(text_of_class != np.arange(len(text_of_class)))
+    moved = np.flatnonzero(text_of_class != np.arange(len(text_of_class))).tolist()
     clearest = max(moved, key=lambda label: n_named[label, text_of_class[label]])
     names = hits.class_names
     return (
         f"in the order that fits one half of the images, they name {quantity(float(by_order.mean()), 'fraction')} of"
-        f" the other half ('{names[text_of_class[clearest]]}' fits the images of '{names[clearest]}')"
+        f" the other half ('{names[int(text_of_class[clearest])]}' fits the images of '{names[clearest]}')"
     )
 
 

@@ -215,10 +215,19 @@ def test_class_names_in_another_order_than_the_labels_are_named(colours: Dataset
     assert finding.status == "warning" and "' fits the images of '" in finding.seen
 
 
+def test_a_change_that_lets_the_texts_reach_the_images_is_no_fault_of_the_texts(colours: Dataset) -> None:
+    class InCapitals(OfColours):
+        def encode_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n 8"]:
+            return super().encode_texts([text if text == text.lower() else "?" for text in texts])
+
+    finding = finding_of(InCapitals(), replace(colours, class_names=("RED", "GREEN", "BLUE", "GREY")))
+    assert finding.status == "ok" and "(with texts in lower case)" in finding.seen
+
+
 @pytest.mark.parametrize(
     ("kept", "reason"),
     [
-        (np.arange(20), "no two classes have two images each"),
+        (np.append(np.arange(20), [30, 60, 90]), "of 23 images, no two classes have two images each"),
         (np.arange(0, 120, 30), "of 4 images, no two classes have two images each"),
         (np.arange(0, 120, 6), "20 images with another one of the class are too few"),
     ],
