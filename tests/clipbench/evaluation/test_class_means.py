@@ -29,18 +29,20 @@ def drawn(
     separation: float = 1.0,
     skill: float = 1.0,
     order: Sequence[int] | None = None,
+    of_images: np.random.Generator | None = None,
 ) -> ClassHits:
     """Return the hits of two towers.
 
     Args:
+        rng: of the classes and their texts, and of the images too unless they have their own.
         separation: length of the part of an image's vector that its class decides, next to noise of length 1.
         skill: the same of the vector of a class's text.
         order: class whose text stands at each place.
     """
     centres = unit_rows(rng.standard_normal((n_classes, DIM)))
-    labels = np.arange(n) % n_classes
-    images = separation * centres[labels] + rng.standard_normal((n, DIM)) / DIM**0.5
     texts = skill * centres + rng.standard_normal((n_classes, DIM)) / DIM**0.5
+    labels = np.arange(n) % n_classes
+    images = separation * centres[labels] + (of_images or rng).standard_normal((n, DIM)) / DIM**0.5
     named = (images @ unit_rows(texts)[range(n_classes) if order is None else order].T).argmax(axis=1)
     return ClassHits(
         by_means=leave_one_out_credit(images.astype(np.float32), labels),
@@ -57,28 +59,29 @@ def reach(hits: ClassHits) -> float:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("separation", "skill"), [(1.0, 1.0), (0.5, 0.5), (0.3, 0.4), (0.3, 1.0), (0.8, 0.4)])
+@pytest.mark.parametrize(("separation", "skill"), [(1.0, 1.0), (0.5, 0.8), (0.3, 0.8), (0.3, 1.5), (0.8, 0.7)])
 @pytest.mark.parametrize(("n_classes", "n"), [(2, 60), (10, 160), (50, 500)])
-def test_towers_that_work_have_a_warning_in_at_most_one_of_twenty_draws(
+def test_towers_whose_texts_reach_half_have_a_warning_in_at_most_one_of_twenty_draws(
     separation: float, skill: float, n_classes: int, n: int
 ) -> None:
     rng = np.random.default_rng(0)
     n_draws = n_warnings = 0
-    for _ in range(300):
-        world = np.random.default_rng(rng.integers(1 << 32))
-        large = drawn(world, n_classes=n_classes, n=40 * n_classes, separation=separation, skill=skill)
-        if reach(large) < 0.5:
-            continue  # some draws of texts do not work
-        n_draws += 1
-        n_warnings += judged(part_of(large, n, rng)).status == "warning"
-    assert n_warnings <= 0.05 * n_draws and n_draws > 30
-
-
-def part_of(hits: ClassHits, n: int, rng: np.random.Generator) -> ClassHits:
-    """Return the hits of random images."""
-    rows = rng.choice(len(hits.labels), min(n, len(hits.labels)), replace=False)
-    parts = {name: getattr(hits, name)[rows] for name in ("by_means", "by_texts", "labels", "named")}
-    return replace(hits, **parts)
+    for seed in range(300):
+        many, few = (
+            drawn(
+                np.random.default_rng(seed),
+                n_classes=n_classes,
+                n=n_images,
+                separation=separation,
+                skill=skill,
+                of_images=rng,
+            )
+            for n_images in (40 * n_classes, n)
+        )
+        if reach(many) >= 0.5:
+            n_draws += 1
+            n_warnings += judged(few).status == "warning"
+    assert n_warnings <= 0.05 * n_draws and n_draws >= 20
 
 
 @pytest.mark.slow
