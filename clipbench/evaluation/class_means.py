@@ -36,6 +36,8 @@ LEAST_REACH = 1 / 3
 """Fraction of what class means reach above chance, below which texts do not reach the model as in its training.
 
 Models that work reach half of it on data that is hard to name, such as satellite images."""
+ORDER_REACH = 2 / 3
+"""The same fraction that class names in another order surely exceed to be believed: some order fits random texts too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,7 +192,7 @@ def judged(hits: ClassHits) -> CheckFinding:
             fix="check the preprocessing, the weights of the image tower and the order of the labels; if all are right,"
             " the model does not know such images",
         )
-    reach = _reach(hits.by_texts, hits.by_means, hits.chance)
+    reach = _reach(hits.by_texts, hits.by_means, hits.chance, LEAST_REACH)
     are_apart = means.low is not None and means.low > hits.chance + NEAR_CHANCE * (1 - hits.chance)
     if not are_apart or reach.high is None or reach.high >= 0:
         return finding
@@ -220,7 +222,7 @@ def other_order(hits: ClassHits) -> str:
     """Return how many images another order of the class names gets right, empty unless an interval supports it.
 
     The order is the one-to-one assignment of class texts to classes that names most images of one half. It is measured
-    on the other half, where it has to name surely more than the order in use, and surely more than a third of what
+    on the other half, where it has to name surely more than the order in use, and surely more than two thirds of what
     class means reach above chance.
     """
     from scipy.optimize import linear_sum_assignment
@@ -233,7 +235,7 @@ def other_order(hits: ClassHits) -> str:
     labels, by_means, by_texts = (rows[~is_first] for rows in (hits.labels, hits.by_means, hits.by_texts))
     by_order = (hits.named[~is_first] == text_of_class[labels]).astype(np.float64)
     gain = mean_interval(by_order - by_texts, within=DIFFERENCES)
-    reach = _reach(by_order, by_means, hits.chance)
+    reach = _reach(by_order, by_means, hits.chance, ORDER_REACH)
     if gain.low is None or gain.low <= 0 or reach.low is None or reach.low <= 0:
         return ""
     moved = np.flatnonzero(text_of_class != np.arange(len(text_of_class))).tolist()
@@ -245,9 +247,11 @@ def other_order(hits: ClassHits) -> str:
     )
 
 
-def _reach(by_texts: Float64[np.ndarray, " n"], by_means: Float64[np.ndarray, " n"], chance: float) -> Interval:
-    """Return the interval of what texts reach above chance, minus a third of what class means do."""
-    return mean_interval((by_texts - chance) - LEAST_REACH * (by_means - chance), within=DIFFERENCES)
+def _reach(
+    by_texts: Float64[np.ndarray, " n"], by_means: Float64[np.ndarray, " n"], chance: float, part: float
+) -> Interval:
+    """Return the interval of what texts reach above chance, minus a part of what class means do."""
+    return mean_interval((by_texts - chance) - part * (by_means - chance), within=DIFFERENCES)
 
 
 def _metric(credit: Float64[np.ndarray, " n"], hits: ClassHits) -> Metric:
