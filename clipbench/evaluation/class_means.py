@@ -37,7 +37,7 @@ LEAST_REACH = 1 / 3
 
 Models that work reach half of it on data that is hard to name, such as satellite images."""
 ORDER_REACH = 2 / 3
-"""The same fraction that class names in another order surely exceed to be believed: some order fits random texts too."""
+"""The same fraction that class names in another order surely exceed to be believed: some order fits any texts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +179,7 @@ def judged(hits: ClassHits) -> CheckFinding:
         status="ok",
         seen=f"the mean of a class's other images names {metric_value(means)} of {n}, the texts {metric_value(texts)}"
         f"{changed}",
-        why="Class means need no text, so they show what the images alone tell apart.",
+        why="Class means need no text, so they show whether the images tell classes apart.",
     )
     if is_near_chance(means) and is_near_chance(texts):
         return replace(
@@ -266,5 +266,5 @@ def _not_examined(reason: str) -> CheckFinding:
         check="class-means",
         status="not examined",
         seen=reason,
-        why="Class means need no text, so they show what the images alone tell apart.",
+        why="Class means need no text, so they show whether the images tell classes apart.",
     )
