@@ -179,14 +179,14 @@ def judged(hits: ClassHits) -> CheckFinding:
         status="ok",
         seen=f"the mean of a class's other images names {metric_value(means)} of {n}, the texts {metric_value(texts)}"
         f"{changed}",
-        why="Class means need no text, so they show whether the images tell classes apart.",
+        why="Class means need no text, so they show whether the images distinguish classes.",
     )
     if is_near_chance(means) and is_near_chance(texts):
         return replace(
             finding,
             status="warning",
             seen=f"neither the mean of a class's other images ({metric_value(means)} {interval(means)} of {n}) nor the"
-            f" texts ({metric_value(texts)} {interval(texts)}{changed}) tell the classes apart, where chance is"
+            f" texts ({metric_value(texts)} {interval(texts)}{changed}) distinguish the classes, where chance is"
             f" {quantity(hits.chance, 'fraction')}: the images do not reach the model as in its training, or the labels"
             " are wrong",
             fix="check the preprocessing, the weights of the image tower and the order of the labels; if all are right,"
@@ -197,7 +197,7 @@ def judged(hits: ClassHits) -> CheckFinding:
     if not are_apart or reach.high is None or reach.high >= 0:
         return finding
     seen = (
-        f"the images tell the classes apart (the mean of a class's other images names {metric_value(means)} of {n}),"
+        f"the images distinguish the classes (the mean of a class's other images names {metric_value(means)} of {n}),"
         f" but the texts name {metric_value(texts)} {interval(texts)}{changed}"
     )
     order = other_order(hits)
@@ -266,5 +266,5 @@ def _not_examined(reason: str) -> CheckFinding:
         check="class-means",
         status="not examined",
         seen=reason,
-        why="Class means need no text, so they show whether the images tell classes apart.",
+        why="Class means need no text, so they show whether the images distinguish classes.",
     )
