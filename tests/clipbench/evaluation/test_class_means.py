@@ -126,7 +126,7 @@ def test_class_names_in_another_order_are_named_with_a_pair() -> None:
     assert (number + 1) % 10 == of_images
 
 
-def test_images_that_do_not_tell_classes_apart_either_are_named() -> None:
+def test_images_that_do_not_distinguish_the_classes_either_are_named() -> None:
     finding = judged(drawn(np.random.default_rng(0), n=500, separation=0.0))
     assert finding.status == "warning" and finding.seen.startswith("neither") and "preprocessing" in finding.fix
 
@@ -192,7 +192,7 @@ def painted(path: Path, colour: Sequence[int], rng: np.random.Generator) -> File
     return FileImage(path)
 
 
-def finding_of(model: object, data: Dataset) -> CheckFinding:
+def finding_of(model: OfColours, data: Dataset) -> CheckFinding:
     findings = doctor(model, data=data).findings
     return next(finding for finding in findings if finding.check == "class-means")
 
@@ -243,6 +243,7 @@ def test_few_images_of_a_class_are_not_examined(colours: Dataset, kept: np.ndarr
 def test_one_class_and_several_right_classes_are_not_examined(colours: Dataset) -> None:
     single = replace(colours.take(np.arange(20)), class_names=("red",))
     assert "neither two classes nor captions" in finding_of(OfColours(), single).seen
+    assert colours.labels is not None
     several = replace(colours, labels=None, right_classes=np.stack([colours.labels, (colours.labels + 1) % 4], axis=1))
     finding = finding_of(OfColours(), several)
     assert finding.status == "not examined" and finding.seen
