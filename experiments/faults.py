@@ -26,6 +26,8 @@ from clipbench.models.protocol import Model, Tokens
 N_IMAGES = 100
 WIDENING = 2.5
 """Width over height of an image after both of its sides are padded, as only its middle is to be seen."""
+TEXTS_AT_FAULT = "the tokenizer and its ids, the language of the class names"
+"""Words of the finding that the texts are at fault, which names both causes, as their scores cannot tell them apart."""
 GERMAN = {
     "a": "ein", "small": "kleiner", "large": "grosser", "of": "von", "left": "links", "right": "rechts", "red": "roter",
     "green": "gruener", "blue": "blauer", "yellow": "gelber", "white": "weisser", "black": "schwarzer", "and": "und",
@@ -97,10 +99,12 @@ def planted() -> list[Fault]:
         Fault("no normalization", model=_without_normalization, words=("mean and standard deviation", "mean")),
         Fault("another mean", model=_with_other_mean, words=("mean and standard deviation", "mean")),
         Fault("lower resolution", model=_reducing, words=("reduced below",)),
-        Fault("captions of another language", data=_in_german, words=("so both towers fit",)),
+        Fault("captions of another language", data=_in_german, words=("so both towers fit", TEXTS_AT_FAULT)),
         Fault("shifted rows", data=_shifted, words=("row below it", "row above it")),
         Fault(
-            "another tokenizer", model=_with_other_tokens, words=("the tokenizer gives", "common words have the tokens")
+            "another tokenizer",
+            model=_with_other_tokens,
+            words=("the tokenizer gives", "common words have the tokens", TEXTS_AT_FAULT),
         ),
         Fault("overflow of half precision", after=_half_precision, words=("not finite",)),
     ]

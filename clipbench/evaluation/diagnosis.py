@@ -14,6 +14,7 @@ from clipbench.checks.subject import GIVEN
 from clipbench.data import DataOptions, Dataset
 from clipbench.data.dataset_loading import adapt_to_form, load_data
 from clipbench.errors import DataError, UsageError, on_command_line, option
+from clipbench.evaluation.class_means import class_means_finding
 from clipbench.evaluation.datasets import Datasets
 from clipbench.evaluation.plan import RunOptions, task_class
 from clipbench.evaluation.score_causes import Expectation, Inquiry, Reload, ScoreCauses
@@ -177,17 +178,20 @@ def _try_option() -> str:
 
 
 def _try(dataset: Dataset, embedder: Embedder, options: DoctorOptions) -> tuple[Tries | None, list[CheckFinding]]:
-    """Return the changes of the input that were tried, with a finding per kind."""
+    """Return the changes of the input that were tried, with a finding per kind and one on the side at fault."""
     task = task_to_try(dataset)
+    of_texts = "captions" if task is not None and task.name == "retrieval" else "prompts"
+    reason, tries = GIVEN, None
     if task is None:
         reason = "the data set has neither two classes nor captions"
-        return None, [tries_finding(None, kind, reason) for kind in ("prompts", "images")]
-    of_texts = "captions" if task.name == "retrieval" else "prompts"
-    if embedder.info.family == SERVED and not options.tries_served:
+    elif embedder.info.family == SERVED and not options.tries_served:
         reason = f"each change costs requests to the server: {_try_option()} tries them all the same"
-        return None, [tries_finding(None, kind, reason) for kind in (of_texts, "images")]
-    tries = try_changes(task, dataset, embedder, TryScope(), seed=options.seed)
-    return tries, [tries_finding(tries, kind, GIVEN) for kind in (of_texts, "images")]
+    else:
+        tries = try_changes(task, dataset, embedder, TryScope(), seed=options.seed)
+    return tries, [
+        *(tries_finding(tries, kind, reason) for kind in (of_texts, "images")),
+        class_means_finding(task, dataset, embedder, tries, seed=options.seed, reason=reason),
+    ]
 
 
 def _load_readable(options: DoctorOptions, tasks: Sequence[str]) -> tuple[Dataset | None, list[CheckFinding]]:

@@ -1,6 +1,7 @@
 """Changes of the input are tried on a sample of the data, and those that a paired test supports are named."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -152,6 +153,31 @@ def tried_texts(
     scope = TryScope(with_images=False, n_samples=n_samples, most_texts=max(N_SAMPLES, n_encoded))
     tries = try_changes(task, dataset, embedder, scope, seed=seed)
     return [] if tries is None else list(tries.changes)
+
+
+@contextmanager
+def with_best_change(
+    tries: Tries, task: Task, dataset: Dataset, embedder: Embedder
+) -> Iterator[tuple[str, Task, Embedder]]:
+    """Yield the named change that scores highest, empty if there is none, and the task and the embedder with it.
+
+    Args:
+        tries: the changes that were tried.
+        dataset: the sample that they were tried on, or a part of it.
+    """
+    best, encoder = best_change(tries.changes), capability(embedder, ModelEmbedder)
+    if best is None or encoder is None:
+        yield "", task, embedder
+        return
+    changes = input_changes(task, dataset, encoder.model, with_images=True)
+    change = next(change for change in changes if (change.kind, change.setting) == (best.kind, best.setting))
+    with temporary_folder("tries") as root:
+        yield best.setting, *_changed(change, task, embedder, root)
+
+
+def samples_of(task: Task, dataset: Dataset, embedder: Embedder, *, seed: int = 0) -> "pandas.DataFrame":
+    """Return the samples of a task by their names."""
+    return _score(task, dataset, embedder, seed)[0]
 
 
 def n_captioned_samples(n_encoded: int, dataset: Dataset) -> int:
@@ -321,23 +347,33 @@ def _first_reason(changes: Sequence[TriedChange]) -> str:
 
 def _try(change: InputChange, task: Task, dataset: Dataset, embedder: Embedder, root: Path, seed: int) -> _Score | str:
     """Return the score with a change, or the reason why the model cannot encode the changed input."""
-    encoder = capability(embedder, ModelEmbedder)
-    assert encoder is not None
     try:
-        if change.templates is not None:
-            if "prompts" not in {part.name for part in fields(task)}:  # type: ignore[arg-type]
-                return f"{task.name} takes no prompts"
-            prompted = replace(task, prompts=Prompts(templates=change.templates))  # type: ignore[type-var]
-            texts_only = StoreEmbedder(encoder.model, root, workers=0)  # apart from the store and the costs of the run
-            return _score(prompted, dataset, MixedEmbedder(embedder, texts_only), seed)
-        variant = changed_model(WatchedModel(encoder.model), change)
-        other = StoreEmbedder(variant, root, workers=0)
-        images, texts = (other if part in variant.changes else embedder for part in ("images", "texts"))
-        return _score(task, dataset, MixedEmbedder(images, texts), seed)
+        if change.templates is not None and not _takes_prompts(task):
+            return f"{task.name} takes no prompts"
+        changed_task, changed_embedder = _changed(change, task, embedder, root)
+        return _score(changed_task, dataset, changed_embedder, seed)
     except FOREIGN as error:
         if is_machine_error(error):
             raise
         return str(error) if isinstance(error, ClipbenchError) else error_summary(error)
+
+
+def _takes_prompts(task: Task) -> bool:
+    return "prompts" in {part.name for part in fields(task)}  # type: ignore[arg-type]
+
+
+def _changed(change: InputChange, task: Task, embedder: Embedder, root: Path) -> tuple[Task, Embedder]:
+    """Return the task and the embedder with a change. What it does not change is encoded already."""
+    encoder = capability(embedder, ModelEmbedder)
+    assert encoder is not None
+    if change.templates is not None:
+        prompted = replace(task, prompts=Prompts(templates=change.templates))  # type: ignore[type-var]
+        texts_only = StoreEmbedder(encoder.model, root, workers=0)  # apart from the store and the costs of the run
+        return prompted, MixedEmbedder(embedder, texts_only)
+    variant = changed_model(WatchedModel(encoder.model), change)
+    other = StoreEmbedder(variant, root, workers=0)
+    images, texts = (other if part in variant.changes else embedder for part in ("images", "texts"))
+    return task, MixedEmbedder(images, texts)
 
 
 def _base_score(task: Task, sample: Dataset, embedder: Embedder, seed: int) -> tuple[_Score | None, str]:
