@@ -414,12 +414,11 @@ FOREIGN = Target(
 
 def read_rankings(path: Path) -> None:
     """Measure result lists in data with captions and in data with judgements."""
-    for data in ("captions.csv", "judged"):
-        for options in ({}, {"missing": "empty", "depth": "2"}):
-            with answer():
-                run_into_a_folder(
-                    f"rankings:{path}", "retrieval", path, data=str(path.parent / data), model_options=options
-                )
+    for data, options in (("captions.csv", {}), ("judged", {"missing": "empty", "depth": "2"})):
+        with answer():
+            run_into_a_folder(
+                f"rankings:{path}", "retrieval", path, data=str(path.parent / data), model_options=options
+            )
     clipbench.load_model(f"rankings:{path}")
 
 
