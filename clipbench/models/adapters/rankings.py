@@ -42,7 +42,8 @@ class Names(NamedTuple):
         """Return the row of a name, or raise DataError if no item, or several, have it."""
         row = self.rows.get(name)
         if row is None:
-            expected = f"the id of one of its {count(self.n_items)} {self.noun}s, such as {shown(self.first)}"
+            items = counted(self.n_items, self.noun, "queries" if self.noun == "query" else None)
+            expected = f"the id of one of its {items}, such as {shown(self.first)}"
             raise DataError(
                 f"{source}: got the {self.noun} {shown(name)}, which {dataset.id} lacks: expected {expected}"
             )

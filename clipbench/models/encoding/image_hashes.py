@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from clipbench.data.images import EncodedImage, ImageRef, Remark, content_digest, decode, examine, open_image
+from clipbench.data.images import EncodedImage, ImageRef, Remark, content_digest, examine, open_image
 from clipbench.data.modalities import IMAGE
 from clipbench.errors import BadImage
 from clipbench.models.encoding.bars import progress_bar
@@ -74,11 +74,7 @@ def open_hashed_image(ref: ImageRef, side: int | None, key: bytes) -> Image.Imag
     """
     if not isinstance(ref, EncodedImage):
         return open_image(ref, side)
-    data = ref.read()
-    content = bytes.fromhex(content_digest(data))
-    if key not in (content, _converted_key(content)):
-        raise BadImage(ref.name, "its content changed during the run (run again when no program writes to it)")
-    return decode(data, ref.name)
+    return ref.open_unchanged(lambda digest: key in (bytes.fromhex(digest), _converted_key(bytes.fromhex(digest))))
 
 
 def _converted_key(content: bytes) -> bytes:

@@ -79,13 +79,13 @@ def images(tmp_path: Path) -> list[FileImage]:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the images that were decoded."""
     names: list[str] = []
-    open_ = FileImage.open
+    open_unchanged = FileImage.open_unchanged
 
-    def noted(self: FileImage) -> Image.Image:
+    def noted(self: FileImage, is_known: Callable[[str], bool]) -> Image.Image:
         names.append(self.path.name)
-        return open_(self)
+        return open_unchanged(self, is_known)
 
-    monkeypatch.setattr(FileImage, "open", noted)
+    monkeypatch.setattr(FileImage, "open_unchanged", noted)
     return names
 
 
