@@ -439,7 +439,9 @@ def searched_beside(folder: Path) -> None:
     judged_beside(folder / "judged")
 
 
-LISTS = lines({"query": "a cat", "results": ["a.png", "b.png"], "scores": [0.9, 0.5]}, {"query": "a dog", "results": ["b.png"]})
+LISTS = lines(
+    {"query": "a cat", "results": ["a.png", "b.png"], "scores": [0.9, 0.5]}, {"query": "a dog", "results": ["b.png"]}
+)
 TREC = "q1 Q0 d1 1 0.9 tag\nq1 Q0 d2 2 0.5 tag\n"
 RANKINGS = Target(
     reads={"r.jsonl": read_rankings, "r.trec": read_rankings, "r.trec.gz": read_rankings,
@@ -472,7 +474,10 @@ def labelled_runs() -> Any:
     runs = []
     for shift in (0, 1):
         file = folder / f"{shift}.csv"
-        rows = (f"ILSVRC2012_val_{row + 1:08}.JPEG,{label},{(label + shift * (row % 2)) % 3}" for row, label in enumerate(classes))
+        rows = (
+            f"ILSVRC2012_val_{row + 1:08}.JPEG,{label},{(label + shift * (row % 2)) % 3}"
+            for row, label in enumerate(classes)
+        )
         file.write_text("id,label,prediction\n" + "\n".join(rows) + "\n")
         runs.append(clipbench.run(f"predictions:{file}", "zero-shot", out=folder / f"run-{shift}", thumbnails=0))
     return tuple(runs)
@@ -500,7 +505,11 @@ def read_failure(path: Path) -> None:
     from clipbench.results.run import read_run
 
     whole, before = str(run_of_vectors()), path.read_bytes()
-    for arguments in (["show", str(path.parent)], ["compare", whole, str(path.parent)], ["export", str(path.parent), "--to", "csv"]):
+    for arguments in (
+        ["show", str(path.parent)],
+        ["compare", whole, str(path.parent)],
+        ["export", str(path.parent), "--to", "csv"],
+    ):
         with answer():
             CliRunner().invoke(cli, arguments, standalone_mode=False, catch_exceptions=False)
     with answer():
@@ -650,7 +659,10 @@ ARRAYS = Target(
 def read_fixed_inputs(path: Path) -> None:
     """Compare vectors of the fixed inputs of ``doctor --against`` with sound ones. JSON describes an .npz."""
     path = arrays_file(path)
-    for sides in ((f"embeddings:{path}", str(fixed_inputs_reference())), (str(fixed_inputs_reference()), f"embeddings:{path}")):
+    for sides in (
+        (f"embeddings:{path}", str(fixed_inputs_reference())),
+        (str(fixed_inputs_reference()), f"embeddings:{path}"),
+    ):
         for allow_partial in (False, True):
             with answer():
                 comparison = clipbench.doctor(sides[0], against=sides[1], allow_partial=allow_partial)
