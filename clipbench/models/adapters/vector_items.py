@@ -187,8 +187,8 @@ def _held_caption(item: ItemLine, n_images: int, texts: Sequence[str]) -> HeldCa
     for number, previous in zip(tokens, [0, *tokens], strict=False):
         if type(number) is not int or not previous < number <= MOST_TOKENS:
             raise DataError(
-                f"{item.source}: tokens is {shown(tokens)}, expected rising numbers from 1 up to {MOST_TOKENS:,}, captions"
-                " short to long"
+                f"{item.source}: tokens is {shown(tokens)}, expected rising numbers from 1 up to {MOST_TOKENS:,},"
+                " captions short to long"
             )
     beginnings = CaptionBeginnings(tuple(texts[row] for row in rows), tuple(tokens))
     return HeldCaption(str(item.fields["id"]), _row(item, "image", n_images), beginnings)
