@@ -81,6 +81,13 @@ def test_an_image_that_is_replaced_during_a_run_ends_in_one_line(captions: Path)
     assert again.status == "ok"
 
 
+def test_an_image_that_is_replaced_during_a_run_may_be_left_out(captions: Path) -> None:
+    last = captions.parent / f"{N - 1}.png"
+    model = Disturbing(lambda: Image.new("RGB", SIZE, "red").save(last))
+    record = measured(model, captions, on_bad_image="skip").result.evaluations[0]
+    assert record.dataset.n_samples == N - 1 and "its content changed" in " ".join(record.notes)
+
+
 def test_a_model_that_changes_between_two_batches_is_named_by_doctor_and_by_a_run(captions: Path) -> None:
     findings = cb.doctor(Wavering()).frame().query("status == 'fault'")
     assert "determinism" in findings["check"].tolist()
