@@ -16,7 +16,7 @@ import re
 import threading
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
@@ -324,6 +324,16 @@ class EncodedImage(ABC):
 
     def open(self) -> Image.Image:
         return decode(self.read(), self.name)
+
+    def open_unchanged(self, is_known: Callable[[str], bool]) -> Image.Image:
+        """Return the decoded image, or raise BadImage if it cannot be read, or its content hash is not the known one.
+
+        The bytes that are hashed are the bytes that are decoded.
+        """
+        data = self.read()
+        if not is_known(content_digest(data)):
+            raise BadImage(self.name, "its content changed during the run (run again when no program writes to it)")
+        return decode(data, self.name)
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,16 @@ def test_small_copies_of_images_are_shown_and_the_old_ones_removed(store: Path, 
     assert not old.exists() and new.exists() and models(store) == {"new0new0new", "unnamed"}
 
 
+def test_vectors_of_a_clock_that_was_ahead_are_shown_and_kept(store: Path, call: Call) -> None:
+    later = time.time() + 400 * DAY
+    for path in (store / "new0new0new").rglob("*"):
+        os.utime(path, times=(later, later))
+    shown = call("cache")
+    assert shown.status == 0 and time.strftime("%Y-%m-%d", time.localtime(later)) in shown.out
+    assert call("cache", "prune", "--older-than", "30d", "--yes").status == 0
+    assert models(store) == {"new0new0new", "unnamed"}
+
+
 def models(store: Path) -> set[str]:
     return {path.name for path in store.iterdir()}
 

@@ -65,18 +65,18 @@ def test_images_are_read_and_decoded_once_for_all_checkpoints_with_the_numbers_o
     world: Path, run: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read, opened = list[str](), list[str]()
-    examine, open_ = images.FileImage.examine, images.FileImage.open
+    examine, open_unchanged = images.FileImage.examine, images.FileImage.open_unchanged
 
     def examine_counted(self: images.FileImage) -> images.Examined:
         read.append(self.name)
         return examine(self)
 
-    def open_counted(self: images.FileImage) -> Image.Image:
+    def open_counted(self: images.FileImage, is_known: Callable[[str], bool]) -> Image.Image:
         opened.append(self.name)
-        return open_(self)
+        return open_unchanged(self, is_known)
 
     monkeypatch.setattr(images.FileImage, "examine", examine_counted)
-    monkeypatch.setattr(images.FileImage, "open", open_counted)
+    monkeypatch.setattr(images.FileImage, "open_unchanged", open_counted)
     given = ("--no-report", "--thumbnails", "0", "--workers", "0", "--batch-size", "2")
     assert run("--out", "out", *given).status == 0
     assert (len(read), len(opened)) == (9, 9)

@@ -3,14 +3,15 @@
 An input is the name of a file on its first line, and then the file; a target says which names it takes.
 """
 
+import gzip
 import io
 import json
 import os
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Callable, Mapping
-from contextlib import chdir, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import chdir, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -21,6 +22,7 @@ from PIL import Image
 
 import clipbench
 from clipbench.errors import ClipbenchError
+from clipbench.results.record import SCHEMA_VERSION
 
 Read = Callable[[Path], object]
 """Reads a file, and does with it what a command would; a ClipbenchError is an answer, anything else an escape."""
@@ -50,6 +52,16 @@ class Target:
                 self.reads[name](path)
         finally:
             path.unlink(missing_ok=True)
+
+
+@contextmanager
+def answer() -> Iterator[None]:
+    """Let a block end in an answer: in nothing, or in an error of one line."""
+    try:
+        yield
+    except ClipbenchError as error:
+        text = str(error)
+        assert "\n" not in text and "(a bug " not in text, text[:300]
 
 
 def seed(name: str, content: object) -> bytes:
@@ -400,6 +412,124 @@ FOREIGN = Target(
 )  # fmt: skip
 
 
+def read_rankings(path: Path) -> None:
+    """Measure result lists in data with captions and in data with judgements."""
+    for data, options in (("captions.csv", {}), ("judged", {"missing": "empty", "depth": "2"})):
+        with answer():
+            run_into_a_folder(
+                f"rankings:{path}", "retrieval", path, data=str(path.parent / data), model_options=options
+            )
+    clipbench.load_model(f"rankings:{path}")
+
+
+def compressed(read: Read) -> Read:
+    """Return a reader that first compresses its file: odd content in a sound archive."""
+
+    def read_compressed(path: Path) -> None:
+        path.write_bytes(gzip.compress(path.read_bytes(), mtime=0))
+        read(path)
+
+    return read_compressed
+
+
+def searched_beside(folder: Path) -> None:
+    images_beside(folder)
+    (folder / "captions.csv").write_text("image,caption\na.png,a cat\nb.png,a dog\n")
+    (folder / "judged").mkdir(exist_ok=True)
+    judged_beside(folder / "judged")
+
+
+LISTS = lines(
+    {"query": "a cat", "results": ["a.png", "b.png"], "scores": [0.9, 0.5]}, {"query": "a dog", "results": ["b.png"]}
+)
+TREC = "q1 Q0 d1 1 0.9 tag\nq1 Q0 d2 2 0.5 tag\n"
+RANKINGS = Target(
+    reads={"r.jsonl": read_rankings, "r.trec": read_rankings, "r.trec.gz": read_rankings,
+           "packed.jsonl.gz": compressed(read_rankings), "packed.trec.gz": compressed(read_rankings)},
+    seeds=(
+        seed("r.jsonl", LISTS),
+        seed("r.jsonl", lines({"query": "q1", "results": []}, {"query": "q1", "results": ["d1"], "scores": [1]})),
+        seed("r.jsonl", lines({"query": "a.png", "results": ["a cat", "a dog"], "scores": None}, {"query": "b.png", "results": []})),
+        seed("r.trec", TREC),
+        seed("r.trec.gz", gzip.compress(TREC.encode(), mtime=0)),
+        seed("packed.jsonl.gz", LISTS),
+        seed("packed.trec.gz", TREC),
+    ),
+    furnish=searched_beside,
+)  # fmt: skip
+
+
+def read_labels(path: Path) -> None:
+    """Compare two runs on the labels of a file, as ``compare --labels`` does."""
+    comparison = clipbench.compare(*labelled_runs(), labels=path)
+    in_all_formats(comparison)
+    comparison.frame()
+
+
+@cache
+def labelled_runs() -> Any:
+    """Two runs on images that have the names of ImageNet's validation images."""
+    classes = [0, 1, 2] * 4
+    folder = Path(tempfile.mkdtemp(prefix="fuzz-labels-"))
+    runs = []
+    for shift in (0, 1):
+        file = folder / f"{shift}.csv"
+        rows = (
+            f"ILSVRC2012_val_{row + 1:08}.JPEG,{label},{(label + shift * (row % 2)) % 3}"
+            for row, label in enumerate(classes)
+        )
+        file.write_text("id,label,prediction\n" + "\n".join(rows) + "\n")
+        runs.append(clipbench.run(f"predictions:{file}", "zero-shot", out=folder / f"run-{shift}", thumbnails=0))
+    return tuple(runs)
+
+
+NAMED = [f"ILSVRC2012_val_{row + 1:08}.JPEG" for row in range(12)]
+LABELS = Target(
+    reads=dict.fromkeys(("l.csv", "l.tsv", "l.jsonl", "l.json"), read_labels),
+    seeds=(
+        seed("l.csv", "id,label\n" + "".join(f"{name},{row % 3}\n" for row, name in enumerate(NAMED))),
+        seed("l.tsv", "id\tlabel\n" + "".join(f"{name}\t{row % 3};{(row + 1) % 3}\n" for row, name in enumerate(NAMED))),
+        seed("l.jsonl", lines(*({"id": name, "label": [row % 3]} for row, name in enumerate(NAMED)))),
+        seed("l.json", [[row % 3] for row in range(12)]),
+        seed("l.json", [{"id": name, "label": row % 3} for row, name in enumerate(NAMED)]),
+    ),
+)  # fmt: skip
+
+
+def read_failure(path: Path) -> None:
+    """Name a folder whose model failed among runs, in each command that takes runs."""
+    from click.testing import CliRunner
+
+    from clipbench.cli.main import cli
+    from clipbench.evaluation.targets import find_targets
+    from clipbench.results.run import read_run
+
+    whole, before = str(run_of_vectors()), path.read_bytes()
+    for arguments in (
+        ["show", str(path.parent)],
+        ["compare", whole, str(path.parent)],
+        ["export", str(path.parent), "--to", "csv"],
+    ):
+        with answer():
+            CliRunner().invoke(cli, arguments, standalone_mode=False, catch_exceptions=False)
+    with answer():
+        clipbench.board(whole, path.parent)
+    with answer():
+        find_targets([str(path.parent)], None)
+    assert path.read_bytes() == before and [file.name for file in path.parent.iterdir()] == [path.name]
+    with answer():
+        read_run(path.parent)
+
+
+FAILED = Target(
+    reads={"run/failed.json": read_failure},
+    seeds=(
+        seed("run/failed.json", {"schema_version": SCHEMA_VERSION, "clipbench_version": "1.0", "created": "2026-01-01T00:00:00+00:00",
+                                 "command": ["clipbench", "run"], "model": "hf:a/b", "reason": "cannot load hf:a/b: it is not there"}),
+    ),
+)  # fmt: skip
+
+
 def read_gate(path: Path) -> None:
     from clipbench.comparison.gate import apply_gate, check_gate
     from clipbench.comparison.gate_rules import read_gate
@@ -451,7 +581,12 @@ LOG = Target(
 
 
 def read_arrays(path: Path) -> None:
-    """Read an .npz, or one that a JSON object describes: shape and values of each array, by its name."""
+    model = clipbench.load_model(f"embeddings:{arrays_file(path)}")
+    clipbench.run(model, "retrieval", thumbnails=0)
+
+
+def arrays_file(path: Path) -> Path:
+    """Return an .npz, also one that a JSON object describes: the values of each array, by its name."""
     if path.suffix == ".json":
         described = {}
         with suppress(ValueError, RecursionError):
@@ -466,8 +601,7 @@ def read_arrays(path: Path) -> None:
         path = path.with_suffix(".npz")
         with suppress(ValueError, OSError, UnicodeError):
             np.savez(path, **arrays)
-    model = clipbench.load_model(f"embeddings:{path}")
-    clipbench.run(model, "retrieval", thumbnails=0)
+    return path
 
 
 def arrays_beside(folder: Path) -> None:
@@ -476,11 +610,31 @@ def arrays_beside(folder: Path) -> None:
 
 
 def read_items(path: Path) -> None:
-    clipbench.run(f"embeddings:{path.parent}", ["composition", "text-in-image", "long-caption"], thumbnails=0)
+    for task in ("composition", "text-in-image", "long-caption"):
+        with answer():
+            run_into_a_folder(f"embeddings:{path.parent}", task, path)
+    clipbench.load_model(f"embeddings:{path.parent}")
+
+
+def run_into_a_folder(model: str, task: str, path: Path, **options: Any) -> None:
+    """Measure a model that a file says, and check that a refused one leaves no run behind."""
+    folder = path.parent / "measured"
+    try:
+        clipbench.run(model, task, out=folder, thumbnails=0, **options)
+    except ClipbenchError:
+        assert not folder.exists(), "a refused file left a run"
+        raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def read_predictions(path: Path) -> None:
-    clipbench.run(f"predictions:{path}", "zero-shot", thumbnails=0)
+    if path.name == "classes.txt":
+        (path.parent / "fixed.csv").write_text("id,label,prediction\na,cat,cat\nb,dog,cat\n")
+        options = {"model_options": {"classes": str(path)}}
+        run_into_a_folder("predictions:fixed.csv", "zero-shot", path, **options)
+    else:
+        run_into_a_folder(f"predictions:{path}", "zero-shot", path)
 
 
 def npz(**arrays: np.ndarray) -> bytes:
@@ -501,23 +655,56 @@ ARRAYS = Target(
                         "class_names": ["cat", "dog"]}),
     ),
 )  # fmt: skip
+
+
+def read_fixed_inputs(path: Path) -> None:
+    """Compare vectors of the fixed inputs of ``doctor --against`` with sound ones. JSON describes an .npz."""
+    path = arrays_file(path)
+    for sides in (
+        (f"embeddings:{path}", str(fixed_inputs_reference())),
+        (str(fixed_inputs_reference()), f"embeddings:{path}"),
+    ):
+        for allow_partial in (False, True):
+            with answer():
+                comparison = clipbench.doctor(sides[0], against=sides[1], allow_partial=allow_partial)
+                str(comparison), repr(comparison)
+    clipbench.doctor(f"embeddings:{path}", against=f"embeddings:{path}")
+
+
+@cache
+def fixed_inputs_reference() -> str:
+    file = Path(tempfile.mkdtemp(prefix="fuzz-inputs-")) / "x.npz"
+    np.savez(file, **fixed_vectors())  # type: ignore[arg-type]
+    return f"embeddings:{file}"
+
+
+def fixed_vectors(share: float = 1.0) -> dict[str, np.ndarray]:
+    """Return vectors of a share of the fixed inputs, with their ids."""
+    from clipbench.checks.agreement.fixed_inputs import fixed_inputs
+
+    ids = [np.array([one.id for one in inputs][: round(share * len(inputs))]) for inputs in fixed_inputs()]
+    images, texts = (np.random.default_rng(0).normal(size=(len(names), 4)).round(2).astype("f4") for names in ids)
+    return {"images": images, "texts": texts, "image_ids": ids[0], "text_ids": ids[1]}
+
+
+FIXED = Target(reads={"x.json": read_fixed_inputs, "x.npz": read_fixed_inputs}, seeds=())
 ITEMS = Target(
     reads={"items.jsonl": read_items},
     furnish=arrays_beside,
     seeds=(
         seed("items.jsonl", lines({"id": 0, "images": [0, 1], "captions": [0, 1], "truth": [[1, 0], [0, 1]]},
                                   {"id": "b", "images": [2], "captions": [2, 3], "truth": [[True, False]]})),
-        seed("items.jsonl", lines({"id": 0, "classes": [0, 1, 2], "label": 0, "word": 1, "attacked": 0, "clean": 1, "object": "cat"},
-                                  {"id": "b", "classes": [0, 1, 2], "label": 2, "word": 0, "attacked": 2, "blank": 3, "benign": None})),
-        seed("items.jsonl", lines({"id": 0, "image": 0, "captions": [0, 1], "tokens": [4, 9]},
-                                  {"id": "b", "image": 1, "captions": [0, 2], "tokens": [4, 12]},
-                                  {"id": "c", "image": 2, "captions": [0, 3], "tokens": [4, 7]},
-                                  {"id": "d", "image": 3, "captions": [1], "tokens": [3]})),
+        seed("items.jsonl", lines({"id": "a", "clean": 0, "attacked": 1, "blank": 2, "benign": 3, "classes": [0, 1, 2], "label": 0,
+                                   "word": 2, "condition": "large", "object": "cat"},
+                                  {"id": 7, "attacked": 2, "classes": [0, 1, 2], "label": 1, "word": 0})),
+        seed("items.jsonl", lines({"id": "a", "image": 0, "captions": [0, 1, 2], "tokens": [2, 4, 9]},
+                                  *({"id": row, "image": row, "captions": [1, 3], "tokens": [2, 4]} for row in (1, 2, 3)))),
     ),
 )  # fmt: skip
 PREDICTED = Target(
-    reads={"x.csv": read_predictions, "x.jsonl": read_predictions, "x.parquet": read_predictions},
+    reads=dict.fromkeys(("x.csv", "x.jsonl", "x.parquet", "classes.txt"), read_predictions),
     seeds=(
+        seed("classes.txt", "cat\ndog\ncow\n"),
         seed("x.csv", "id,label,prediction,confidence\na,cat,cat,0.5\nb,dog,cat,0.25\nc,cow,cow,1\n"),
         seed("x.jsonl", lines({"id": 1, "label": "a", "prediction": "b"}, {"id": 2, "label": "b", "prediction": "b"})),
     ),
@@ -674,9 +861,13 @@ TARGETS: Mapping[str, Target] = {
     "gate": GATE,
     "result": RESULT,
     "foreign": FOREIGN,
+    "rankings": RANKINGS,
+    "labels": LABELS,
+    "failed": FAILED,
     "log": LOG,
     "arrays": ARRAYS,
     "items": ITEMS,
+    "fixed_inputs": FIXED,
     "predictions": PREDICTED,
     "chunk": CHUNK,
     "bundled": BUNDLED,
@@ -692,6 +883,10 @@ def with_seeds(name: str) -> Target:
     if name in folders:
         files = [folders[name]() / each for each in target.reads]
         return replace(target, seeds=tuple(seed(file.name, file.read_bytes()) for file in files if file.exists()))
+    if name == "fixed_inputs":
+        arrays = [fixed_vectors(), fixed_vectors(0.5)]
+        described = [seed("x.json", {key: value.tolist() for key, value in each.items()}) for each in arrays]
+        return replace(target, seeds=(*described, *(seed("x.npz", npz(**each)) for each in arrays)))
     if name == "result":
         content = result_content()
         short = {**content, "evaluations": content["evaluations"][1:]}

@@ -89,6 +89,15 @@ def random_lists(judged: Judged, seed: int, depth: int) -> dict[str, list[str]]:
     return {query: rng.permutation(judged.documents)[: rng.integers(1, depth + 1)].tolist() for query in judged.queries}
 
 
+def test_an_unknown_query_is_named_with_the_number_of_queries(judged: Judged, tmp_path: Path) -> None:
+    file = write_trec(tmp_path / "lists.trec", {"elsewhere": judged.documents[:2]})
+    expected = (
+        rf"got the query 'elsewhere', which .* lacks: expected the id of one of its {len(judged.queries)} queries"
+    )
+    with pytest.raises(cb.ClipbenchError, match=expected):
+        measured(file, judged.folder)
+
+
 SIX_SETS = [(0, ".trec"), (1, ".trec.gz"), (2, ".jsonl"), (3, ".jsonl.gz"), (4, ".trec"), (5, ".jsonl")]
 
 

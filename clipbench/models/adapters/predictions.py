@@ -79,7 +79,7 @@ def load(body: str, options: LoadOptions) -> PredictedClasses:
     options.refuse_precision(reference, "whose predictions are there already")
     options.refuse_device(reference, "whose predictions are there already")
     classes_file = options.options.get("classes")
-    class_names = None if classes_file is None else read_class_names(Path(classes_file))
+    class_names = None if classes_file is None else _read_distinct_names(Path(classes_file))
     table = read_predictions(Path(body), class_names or ())
     names = class_names or tuple(sorted({name for classes in table.labels for name in classes}))
     predicted = _class_rows(body, PREDICTION, [(name,) for name in table.predictions], table.ids, names)
@@ -111,6 +111,20 @@ def load(body: str, options: LoadOptions) -> PredictedClasses:
         predicted=np.array(predicted, np.int64).ravel(),
         confidence=table.confidence,
     )
+
+
+def _read_distinct_names(path: Path) -> tuple[str, ...]:
+    """Return the class names in a file, or raise DataError if one is there twice: predictions name classes."""
+    names = read_class_names(path)
+    line_of: dict[str, int] = {}
+    for line, name in enumerate(names, start=1):
+        if name in line_of:
+            raise DataError(
+                f"{path}, line {line}: got the class {shown(name)} again, after line {line_of[name]}: expected each"
+                " class once, because predictions name their classes"
+            )
+        line_of[name] = line
+    return names
 
 
 def read_predictions(path: Path, class_names: Collection[str] = ()) -> PredictionTable:

@@ -38,16 +38,21 @@ class Names(NamedTuple):
     first: str
     """The name of the first item, for messages."""
 
+    @property
+    def plural(self) -> str:
+        return "queries" if self.noun == "query" else f"{self.noun}s"
+
     def row(self, name: str, source: str, dataset: Dataset) -> int:
         """Return the row of a name, or raise DataError if no item, or several, have it."""
         row = self.rows.get(name)
         if row is None:
-            expected = f"the id of one of its {count(self.n_items)} {self.noun}s, such as {shown(self.first)}"
+            items = counted(self.n_items, self.noun, self.plural)
+            expected = f"the id of one of its {items}, such as {shown(self.first)}"
             raise DataError(
                 f"{source}: got the {self.noun} {shown(name)}, which {dataset.id} lacks: expected {expected}"
             )
         if row == AMBIGUOUS:
-            fault = f"the {self.noun} {shown(name)}, which several {self.noun}s of {dataset.id} match"
+            fault = f"the {self.noun} {shown(name)}, which several {self.plural} of {dataset.id} match"
             raise DataError(f"{source}: got {fault}: expected an id, such as {shown(self.first)}")
         return row
 
@@ -187,9 +192,8 @@ class FinishedRankings(SearchEmbedder):
             needed = np.unique(dataset.judgements.query[dataset.judgements.grade > 0])
         missing = [row for row in needed.tolist() if row not in list_of]
         if missing and not self.missing_is_empty:
-            noun = sides.queries.noun
-            plural = "queries" if noun == "query" else f"{noun}s"
-            n = f"{count(len(needed) - len(missing))} of {counted(len(needed), noun, plural)}"
+            needed_count = counted(len(needed), sides.queries.noun, sides.queries.plural)
+            n = f"{count(len(needed) - len(missing))} of {needed_count}"
             first = shown(_query_name(dataset, sides.side, missing[0]))
             raise DataError(
                 f"{self.file} has lists of {n}: the first without one is {first}."

@@ -44,6 +44,8 @@ ATTACK = ItemForm(
 )
 LONG_CAPTION = ItemForm("long-caption", ("id", "image", "captions", "tokens"), ())
 FORMS = (CONTRAST, ATTACK, LONG_CAPTION)
+MOST_TOKENS = 2**31 - 1
+"""Largest number of tokens of a caption: no tokenizer gives more, and arrays hold it."""
 LABEL_FIELDS = ("id", "subset", "condition", "object")
 
 
@@ -136,7 +138,7 @@ def _check_fields(item: ItemLine, form: ItemForm) -> None:
 
 
 def _contrast(item: ItemLine, n_images: int, texts: Sequence[str]) -> Contrast:
-    images, captions = _rows(item, "images", n_images), _rows(item, "captions", len(texts))
+    images, captions = _distinct_rows(item, "images", n_images), _distinct_rows(item, "captions", len(texts))
     return Contrast(
         id=str(item.fields["id"]),
         subset=str(item.fields.get("subset", "")),
@@ -183,9 +185,10 @@ def _held_caption(item: ItemLine, n_images: int, texts: Sequence[str]) -> HeldCa
     if not isinstance(tokens, list) or len(tokens) != len(rows):
         raise DataError(f"{item.source}: tokens is {shown(tokens)}, expected a list of {len(rows)}, one per caption")
     for number, previous in zip(tokens, [0, *tokens], strict=False):
-        if type(number) is not int or number <= previous:
+        if type(number) is not int or not previous < number <= MOST_TOKENS:
             raise DataError(
-                f"{item.source}: tokens is {shown(tokens)}, expected rising numbers from 1 up, captions short to long"
+                f"{item.source}: tokens is {shown(tokens)}, expected rising numbers from 1 up to {MOST_TOKENS:,},"
+                " captions short to long"
             )
     beginnings = CaptionBeginnings(tuple(texts[row] for row in rows), tuple(tokens))
     return HeldCaption(str(item.fields["id"]), _row(item, "image", n_images), beginnings)
@@ -202,6 +205,15 @@ def _rows(item: ItemLine, name: str, n_rows: int) -> tuple[int, ...]:
     for row in rows:
         _check_row(item, name, row, n_rows, "rows")
     return tuple(rows)
+
+
+def _distinct_rows(item: ItemLine, name: str, n_rows: int) -> tuple[int, ...]:
+    """Return rows of which none is there twice: an item that compares a row with itself would always be a tie."""
+    rows = _rows(item, name, n_rows)
+    repeated = next((row for position, row in enumerate(rows) if row in rows[:position]), None)
+    if repeated is not None:
+        raise DataError(f"{item.source}: {name} names row {repeated} twice, expected different rows")
+    return rows
 
 
 def _row(item: ItemLine, name: str, n_rows: int, noun: str = "rows") -> int:
@@ -228,7 +240,7 @@ def _truth(item: ItemLine, n_images: int, n_captions: int) -> tuple[tuple[bool, 
             "one list per image and one value per caption"
         )
     cells = [cell for line in table for cell in line]
-    wrong = next((cell for cell in cells if type(cell) not in (int, bool) or cell not in (0, 1)), None)
-    if wrong is not None:
-        raise DataError(f"{item.source}: truth holds {shown(wrong)}, expected 1 for true and 0 for false")
+    wrong = [cell for cell in cells if type(cell) not in (int, bool) or cell not in (0, 1)]
+    if wrong:
+        raise DataError(f"{item.source}: truth holds {shown(wrong[0])}, expected 1 for true and 0 for false")
     return tuple(tuple(bool(cell) for cell in line) for line in table)

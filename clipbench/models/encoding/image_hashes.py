@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-from clipbench.data.images import ImageRef, Remark, content_digest, examine
+from PIL import Image
+
+from clipbench.data.images import EncodedImage, ImageRef, Remark, content_digest, examine, open_image
 from clipbench.data.modalities import IMAGE
 from clipbench.errors import BadImage
 from clipbench.models.encoding.bars import progress_bar
@@ -59,11 +61,31 @@ def key_of(content: bytes) -> bytes:
     return bytes.fromhex(content_digest(content))
 
 
+def open_hashed_image(ref: ImageRef, side: int | None, key: bytes) -> Image.Image:
+    """Return the decoded image, as ``open_image`` does, if it still has the content that was hashed.
+
+    Otherwise the store would keep the vector of one image under the hash of another, for all later runs.
+
+    Args:
+        key: the hash of its content and of how it is read.
+
+    Raises:
+        BadImage: the image cannot be read, or has other content by now.
+    """
+    if not isinstance(ref, EncodedImage):
+        return open_image(ref, side)
+    return ref.open_unchanged(lambda digest: key in (bytes.fromhex(digest), _converted_key(bytes.fromhex(digest))))
+
+
+def _converted_key(content: bytes) -> bytes:
+    return key_of(CONVERSION + content)
+
+
 def _hash_image(ref: ImageRef) -> ImageHash | BadImage:
     try:
         examined = examine(ref)
     except BadImage as error:
         return error
     content = bytes.fromhex(examined.digest)
-    key = key_of(CONVERSION + content) if examined.reading.is_converted else content
+    key = _converted_key(content) if examined.reading.is_converted else content
     return ImageHash(examined.digest, key, examined.reading.remarks)

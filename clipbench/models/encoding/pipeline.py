@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from clipbench.data.images import open_image, rgb
+from clipbench.data.images import rgb
 from clipbench.data.modalities import IMAGE, JOINT, TEXT
 from clipbench.errors import FOREIGN, BadImage, ModelError, Unavailable, VectorError, error_summary
-from clipbench.models.encoding.image_hashes import key_of
+from clipbench.models.encoding.image_hashes import key_of, open_hashed_image
 from clipbench.models.encoding.image_inputs import Measures, measure_decoded, store_measures
 from clipbench.models.fingerprint import unusable_rows
 from clipbench.models.introspection.preprocessing import limit_size
@@ -43,6 +43,8 @@ class EncodeItem(NamedTuple):
     """Its 16 bytes in the store: a hash of its content, and of its role where it has one."""
     source: Any
     """A text, a reference to an image, an image and a text, or an item of the data."""
+    image_key: bytes = b""
+    """A hash of the image's content and of how it is read, empty for items without an image."""
 
     @property
     def is_stored(self) -> bool:
@@ -63,7 +65,7 @@ class EncodeItem(NamedTuple):
         """Return the model's input: a text, an image and a text, or the value of an item, or raise BadImage."""
         if self.modality == JOINT:
             image, text = self.source
-            return limit_size(open_image(image, None), None, None, image.name), text
+            return limit_size(open_hashed_image(image, None, self.image_key), None, None, image.name), text
         return self.source if self.modality == TEXT else self.source.value
 
 
@@ -82,7 +84,7 @@ def item_of(modality: str, source: Any, role: Role = None, image_key: bytes = b"
         key = key_of(b"joint " + image_key + source[1].encode())
     else:
         key = uuid.uuid4().bytes if source.content is None else bytes.fromhex(source.content)
-    return EncodeItem(modality, key if role is None else key_of(f"role {role} ".encode() + key), source)
+    return EncodeItem(modality, key if role is None else key_of(f"role {role} ".encode() + key), source, image_key)
 
 
 @dataclass(frozen=True)
@@ -260,7 +262,7 @@ class _Images:
     def __getitem__(self, row: int) -> LoadedImage:
         ref = self.items[row].source
         try:
-            decoded = open_image(ref, self.side)
+            decoded = open_hashed_image(ref, self.side, self.items[row].image_key)
             measures = measure_decoded(ref, decoded)
             image = limit_size(decoded, self.preprocess, self.side, ref.name)
             content = rgb(image, ref.name) if self.preprocess is None else self.preprocess(image)

@@ -54,6 +54,22 @@ def test_workers_change_nothing_but_the_time(tmp_path: Path, workers: int) -> No
     np.testing.assert_allclose(embedder.images(refs), expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_image_that_is_replaced_during_the_run_is_refused_and_not_stored(tmp_path: Path, workers: int) -> None:
+    refs = images(tmp_path, 3)
+    expected = ToyModel().encode_images([ref.open() for ref in refs])
+    embedder, content = StoreEmbedder(ToyModel(), tmp_path / "store", workers=workers), refs[1].path.read_bytes()
+    embedder.digests(refs)
+    Image.new("RGB", (9, 9), "red").save(refs[1].path)
+    with pytest.raises(BadImage, match=r"1\.png: its content changed during the run") as error:
+        embedder.images(refs)
+    assert "\n" not in str(error.value)
+
+    refs[1].path.write_bytes(content)
+    again = StoreEmbedder(ToyModel(), tmp_path / "store")
+    np.testing.assert_allclose(again.images(refs), expected, rtol=1e-5, atol=1e-5)
+
+
 class Drawn(NamedImage):
     """An image that remembers at what sizes it was asked for."""
 

@@ -18,7 +18,7 @@ from clipbench.data.images import FileImage, ImageRef
 from clipbench.data.modalities import IMAGE, JOINT, TEXT
 from clipbench.errors import BadImage, Unavailable, UsageError
 from clipbench.models.encoding.embedder import StoreEmbedder
-from clipbench.models.encoding.pipeline import EncodeRequest, item_of, load
+from clipbench.models.encoding.pipeline import EncodeItem, EncodeRequest, item_of, load
 from clipbench.models.encoding.sharing import encode_together
 from clipbench.models.introspection import preprocessing
 from clipbench.models.introspection.preprocessing import crop_middle, limit_size
@@ -79,13 +79,13 @@ def images(tmp_path: Path) -> list[FileImage]:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the images that were decoded."""
     names: list[str] = []
-    open_ = FileImage.open
+    open_unchanged = FileImage.open_unchanged
 
-    def noted(self: FileImage) -> Image.Image:
+    def noted(self: FileImage, is_known: Callable[[str], bool]) -> Image.Image:
         names.append(self.path.name)
-        return open_(self)
+        return open_unchanged(self, is_known)
 
-    monkeypatch.setattr(FileImage, "open", noted)
+    monkeypatch.setattr(FileImage, "open_unchanged", noted)
     return names
 
 
@@ -269,6 +269,10 @@ def shortest_side(image: Image.Image) -> tuple[int, int]:
     return width, height
 
 
+def hashed_item(file: Path) -> EncodeItem:
+    return item_of(IMAGE, FileImage(file), image_key=bytes.fromhex(FileImage(file).digest()))
+
+
 @pytest.mark.parametrize(
     ("preprocess", "is_read"), [(Shape(shortest_side), True), (Shape(lambda _: (16, 16)), True), (None, False)]
 )
@@ -277,7 +281,7 @@ def test_a_long_image_is_not_enlarged_as_a_whole(
 ) -> None:
     monkeypatch.setenv(MAX_PIXELS, "40000")
     Image.new("RGB", (2000, 10)).save(tmp_path / "long.png")
-    item = item_of(IMAGE, FileImage(tmp_path / "long.png"), image_key=bytes(16))
+    item = hashed_item(tmp_path / "long.png")
     (batch,) = load(EncodeRequest(IMAGE, [item]), preprocess, 16, [range(1)])
     assert (batch.rows == [0]) is is_read
     if not is_read:
@@ -295,7 +299,7 @@ def test_measured_inputs_travel_with_their_batch_and_an_unreadable_image_has_non
     for row, grey in enumerate((0, 102, 255)):
         Image.new("L", (8, 8), grey).save(tmp_path / f"{row}.png")
     (tmp_path / "1.png").write_bytes(b"no image")
-    items = [item_of(IMAGE, FileImage(tmp_path / f"{row}.png"), image_key=bytes([row] * 16)) for row in range(3)]
+    items = [hashed_item(tmp_path / f"{row}.png") for row in range(3)]
 
     (batch,) = load(EncodeRequest(IMAGE, items, is_strict=False, workers=workers), preprocess, 4, [range(3)])
 

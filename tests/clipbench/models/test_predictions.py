@@ -173,6 +173,20 @@ def test_wrong_files_end_in_one_line(
     assert end.value.code == 2 and len(lines) == 1 and message in lines[0]
 
 
+def test_a_class_that_the_file_of_classes_has_twice_ends_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "few.csv", FEW)
+    (tmp_path / "classes.txt").write_text("cat\ncow\ndog\ncow\n")
+    with pytest.raises(SystemExit) as end:
+        main(["run", "--model", "predictions:few.csv", "--model-option", "classes=classes.txt", "--tasks", "zero-shot",
+              "--out", "out", "--quiet"])  # fmt: skip
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("clipbench: ")]
+    assert end.value.code == 2 and len(lines) == 1 and not Path("out/result.json").exists()
+    assert "classes.txt, line 4: got the class 'cow' again, after line 2: expected each class once" in lines[0]
+
+
 @pytest.mark.parametrize("name", ["gone.csv", "gone.parquet", "text.parquet", "labels.txt"])
 def test_files_that_cannot_be_read_end_in_one_line(name: str, tmp_path: Path) -> None:
     (tmp_path / "text.parquet").write_text("no parquet")

@@ -148,6 +148,10 @@ def test_a_subset_keeps_whole_items(tmp_path: Path) -> None:
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a row of images": ({"images": [0, 4]}, "line 1: images names row 4, expected rows from 0 to 3"),
     "a row of texts": ({"captions": [-1, 1]}, "line 1: captions names row -1, expected rows from 0 to 3"),
+    "an image twice": ({"images": [0, 0]}, "line 1: images names row 0 twice, expected different rows"),
+    "a text twice": ({"captions": [1, 1]}, "line 1: captions names row 1 twice, expected different rows"),
+    "a row that is true": ({"images": [True, 0]}, "line 1: images names row True, expected rows from 0 to 3"),
+    "nothing in truth": ({"truth": [[1, None], [0, 1]]}, "line 1: truth holds None, expected 1 for true and 0 for"),
     "a row by its name": ({"images": ["0.jpg", "1.jpg"]}, "line 1: images names row '0.jpg'"),
     "no list of rows": ({"images": 0}, "line 1: images is 0, expected a list of rows"),
     "a line too many": ({"truth": [[1, 0], [0, 1], [0, 0]]}, "expected 2 lists of 2"),

@@ -172,6 +172,18 @@ SWAPPED: Mapping[str, Any] = {"id": "c", "images": [0, 1], "captions": [0, 1], "
 WRONG: dict[str, tuple[list[Mapping[str, Any]], str]] = {
     "an image that is not there": ([{**ATTACK, "attacked": 4}], "line 1: attacked names row 4, expected rows from 0"),
     "a class that is not there": ([{**ATTACK, "word": 3}], "word names position 3, expected positions in classes from"),
+    "a row that is true": (
+        [{**ATTACK, "attacked": True}],
+        "line 1: attacked names row True, expected rows from 0 to 3",
+    ),
+    "a label that is false": (
+        [{**ATTACK, "label": False}],
+        "label names position False, expected positions in classes",
+    ),
+    "tokens that are true": (
+        [{**LONG, "tokens": [True, 10]}],
+        "tokens is [True, 10], expected rising numbers from 1 up",
+    ),
     "a word by its name": ([{**ATTACK, "word": "dog"}], "word names position 'dog', expected positions in classes"),
     "its own name": ([{**ATTACK, "word": 0}], "is attacked by its own name"),
     "other classes": ([ATTACK, {**ATTACK, "id": "b", "classes": [0, 1]}], "line 2: classes differ from the classes of"),
@@ -185,6 +197,10 @@ WRONG: dict[str, tuple[list[Mapping[str, Any]], str]] = {
     "too few tokens": ([{**LONG, "tokens": [10]}], "tokens is [10], expected a list of 2, one per caption"),
     "falling tokens": ([{**LONG, "tokens": [20, 10]}], "tokens is [20, 10], expected rising numbers from 1 up"),
     "tokens of 0": ([{**LONG, "tokens": [0, 10]}], "tokens is [0, 10], expected rising numbers from 1 up"),
+    "tokens that no array holds": (
+        [{**LONG, "tokens": [1, 10**30]}],
+        "expected rising numbers from 1 up to 2,147,483,647",
+    ),
     "a text that is not there": ([{**LONG, "captions": [0, 9]}], "captions names row 9, expected rows from 0 to 3"),
     "a list of images": ([{**LONG, "image": [0]}], "image names row [0], expected rows from 0 to 3"),
     "a caption twice": ([LONG, LONG], "the caption id 'a' twice"),
