@@ -31,6 +31,8 @@ class State:
     keys: list[str | None] = field(default_factory=list)
     n_at_once: int = 0
     most_at_once: int = 0
+    has_company: threading.Event = field(default_factory=threading.Event)
+    """Set once two requests were there at once."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def vectors(self, body: dict[str, Any]) -> list[list[float]]:
@@ -68,6 +70,8 @@ class Handler(BaseHTTPRequestHandler):
             number = len(state.bodies)
             state.n_at_once += 1
             state.most_at_once = max(state.most_at_once, state.n_at_once)
+            if state.n_at_once > 1:
+                state.has_company.set()
         try:
             vectors = state.vectors(body)
             answer = state.fault(number)
