@@ -18,7 +18,7 @@ from clipbench.evaluation.class_means import class_means_finding
 from clipbench.evaluation.datasets import Datasets
 from clipbench.evaluation.plan import RunOptions, task_class
 from clipbench.evaluation.score_causes import Expectation, Inquiry, Reload, ScoreCauses
-from clipbench.evaluation.tries import Tries, TryScope, task_to_try, tries_finding, try_changes
+from clipbench.evaluation.tries import N_SAMPLES, Tries, TryScope, task_to_try, tries_finding, try_changes
 from clipbench.models.encoding.loading import load_embedder
 from clipbench.models.options import PRECISIONS, LoadOptions
 from clipbench.models.protocol import Embedder, ModelInfo
@@ -187,7 +187,8 @@ def _try(dataset: Dataset, embedder: Embedder, options: DoctorOptions) -> tuple[
     elif embedder.info.family == SERVED and not options.tries_served:
         reason = f"each change costs requests to the server: {_try_option()} tries them all the same"
     else:
-        tries = try_changes(task, dataset, embedder, TryScope(), seed=options.seed)
+        scope = TryScope(n_samples=min(N_SAMPLES, options.limit or N_SAMPLES))
+        tries = try_changes(task, dataset, embedder, scope, seed=options.seed)
     return tries, [
         *(tries_finding(tries, kind, reason) for kind in (of_texts, "images")),
         class_means_finding(task, dataset, embedder, tries, seed=options.seed, reason=reason),
