@@ -370,7 +370,7 @@ class _CauseSearch:
         if agreement.is_uniform and median <= LARGEST["int8"]:
             rounded = self._rounded_alike(agreement, self._directions(agreement, self._own_feeds()))
             evidence = [pattern, rounded] if rounded else [pattern]
-            if self.is_image and self._all_are_resized(agreement):
+            if self.is_image and self._none_has_the_size_of_the_model(agreement):
                 # Another interpolation moves all of them about as far as rounding does.
                 evidence.append("none of them is known to have the size of the model")
                 return OR.join([self.input_stage, "precision", "tower"]), ", and ".join(evidence)
@@ -379,7 +379,7 @@ class _CauseSearch:
             return f"{self.input_stage}{OR}pooling", f"{pattern}, and yet each is nearest to its own vector"
         return f"projection{OR}tower", f"{pattern}, and no input is found again by its vector"
 
-    def _all_are_resized(self, agreement: VectorAgreement) -> bool:
+    def _none_has_the_size_of_the_model(self, agreement: VectorAgreement) -> bool:
         """Return whether no picture is known to have the size of the model, which takes it as it is."""
         square = (self.side_length, self.side_length)
         images = [self.inputs[id] for id in agreement.ids]
