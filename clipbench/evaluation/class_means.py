@@ -94,8 +94,15 @@ def _at_unit_length(rows: Float64[np.ndarray, "n dim"]) -> Float64[np.ndarray, "
     return np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 1e-9)
 
 
-def class_means_finding(
-    task: Task | None, dataset: Dataset, embedder: Embedder, tries: Tries | None, *, seed: int = 0, reason: str = ""
+def class_means_finding(  # noqa: PLR0913  what was tried, and the sample that it was tried on
+    task: Task | None,
+    dataset: Dataset,
+    embedder: Embedder,
+    tries: Tries | None,
+    *,
+    seed: int = 0,
+    n_samples: int = N_SAMPLES,
+    reason: str = "",
 ) -> CheckFinding:
     """Return the finding of doctor on the side that is at fault, on the sample that changes are tried on.
 
@@ -104,6 +111,7 @@ def class_means_finding(
     Args:
         task: the one that changes are tried for.
         tries: None if nothing could be tried.
+        n_samples: images of the sample.
         reason: why nothing could be tried.
     """
     if task is None or tries is None:
@@ -112,7 +120,7 @@ def class_means_finding(
         return _not_examined("only images that have one of several classes have class means")
     if tries.metric.value is None:
         return _not_examined(tries.metric.reason or "")
-    comparable = with_other_images(random_subset(dataset.whole(), N_SAMPLES, generator(seed, "tries", "sample")))
+    comparable = with_other_images(random_subset(dataset.whole(), n_samples, generator(seed, "tries", "sample")))
     if isinstance(comparable, str):
         return _not_examined(comparable)
     try:

@@ -181,17 +181,17 @@ def _try(dataset: Dataset, embedder: Embedder, options: DoctorOptions) -> tuple[
     """Return the changes of the input that were tried, with a finding per kind and one on the side at fault."""
     task = task_to_try(dataset)
     of_texts = "captions" if task is not None and task.name == "retrieval" else "prompts"
+    n_samples = min(N_SAMPLES, options.limit or N_SAMPLES)
     reason, tries = GIVEN, None
     if task is None:
         reason = "the data set has neither two classes nor captions"
     elif embedder.info.family == SERVED and not options.tries_served:
         reason = f"each change costs requests to the server: {_try_option()} tries them all the same"
     else:
-        scope = TryScope(n_samples=min(N_SAMPLES, options.limit or N_SAMPLES))
-        tries = try_changes(task, dataset, embedder, scope, seed=options.seed)
+        tries = try_changes(task, dataset, embedder, TryScope(n_samples=n_samples), seed=options.seed)
     return tries, [
         *(tries_finding(tries, kind, reason) for kind in (of_texts, "images")),
-        class_means_finding(task, dataset, embedder, tries, seed=options.seed, reason=reason),
+        class_means_finding(task, dataset, embedder, tries, seed=options.seed, n_samples=n_samples, reason=reason),
     ]
 
 
