@@ -3,6 +3,8 @@
     python experiments/faults.py                                       # around tiny, 10 minutes
     python experiments/faults.py --model runs/mine --data photos.jsonl  # around a model that shows its parts
 
+The page's other two models are of experiments/faults_models.py.
+
 Each fault is a small change of the adapter, or of the data, that raises no error. ``doctor --data`` examines it without
 an expected score. A fault is named if a finding has its words, and found if there is another warning or fault instead.
 """
@@ -221,7 +223,7 @@ def parts_of(model: Model) -> Parts:
 
 
 def reading_case_and_padding(parts: Parts) -> Parts:
-    """Return the parts of a model that reads capitals and padding, as many do, and ``tiny`` does not."""
+    """Return the parts of a model that reads capitals and padding, as many do, and those of ``clipbench train`` do not."""
     context = parts.tokenize(["a"])["text"].shape[1]
     dim = parts.encode_tokens(parts.tokenize(["a"])).shape[1]
     direction = np.asarray(np.random.default_rng(0).standard_normal(dim), np.float32)
@@ -323,7 +325,8 @@ def main() -> None:
             data, classes = widened(load_data(options.data), Path(folder)), None
         else:
             data, classes = scenes_of(Path(folder))
-        parts = reading_case_and_padding(parts_of(model)) if options.model == "tiny" else parts_of(model)
+        is_bundled = model.info.id.startswith("bundled:")
+        parts = reading_case_and_padding(parts_of(model)) if is_bundled else parts_of(model)
         for record in results(parts, data, classes, shows_parts=not options.hidden, names=options.fault):
             print(json.dumps({"model": options.model, **record}, ensure_ascii=False), flush=True)
 

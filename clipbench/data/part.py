@@ -99,6 +99,15 @@ def array_bytes(array: np.ndarray | None) -> bytes:
     return b"-" if array is None else np.ascontiguousarray(array).tobytes()
 
 
+def text_bytes(texts: Sequence[str]) -> bytes:
+    """Return the bytes of texts for a fingerprint: their number, their lengths, then all of them as one text.
+
+    With a million texts this takes a fifth of the time of their ``repr``.
+    """
+    lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+    return array_bytes(np.append(len(texts), lengths)) + "".join(texts).encode("utf-8", "surrogatepass")
+
+
 def check_length(
     data: str, column: Sequence[object] | np.ndarray | None, name: str, owners: Sequence[T], owners_name: str
 ) -> None:

@@ -19,6 +19,7 @@ from clipbench.data.part import (
     array_bytes,
     check_unicode,
     sample,
+    text_bytes,
 )
 from clipbench.errors import DataError
 
@@ -283,9 +284,9 @@ class Judgements:
 
     def content(self) -> tuple[bytes, ...]:
         """Return all that a fingerprint depends on."""
-        texts = repr([(list(side.ids), list(side.texts)) for side in self._sides]).encode()
+        texts = [text_bytes(column) for side in self._sides for column in (side.ids, side.texts)]
         arrays = (*(side.images for side in self._sides), self.query, self.document, self.grade)
-        return (texts, *map(array_bytes, arrays))
+        return (*texts, *map(array_bytes, arrays))
 
     def _take(
         self, queries: Int64[np.ndarray, " n_queries"], documents: Int64[np.ndarray, " n_documents"]

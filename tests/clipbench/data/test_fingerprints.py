@@ -8,6 +8,7 @@ import pytest
 
 from clipbench import Attack, Contrast, Dataset, Groups, LabelSet
 from clipbench.data.modalities import Modalities, ModalityItem
+from clipbench.data.part import text_bytes
 from clipbench.data.questions import JudgedItems, Judgements
 from clipbench.testing import NamedImage
 
@@ -146,9 +147,9 @@ RECORDED: dict[str, tuple[str, str | None, str]] = {
         "83acf3d73d9de8505d7aadad37b25327",
     ),
     "judgements": (
-        "cfd613c6e1009320e448f85a4bcaae63",
-        "4af97b8389818db56e97bda39f630c45",
-        "eb4a9a9811ee0c857f5058db9817d010",
+        "096faba7134bb741f5cb68e0d04a9f40",
+        "fbd11206f16c5bcc9a56ff7b9f421faf",
+        "6c89e4248fb893c93e87c1f20653ff51",
     ),
     "modalities": ("8122c59ff2dcfa53344c91767ad32b6c", None, "38435d314c9da600c2e665dfbe9a2725"),
     "distractors": (
@@ -171,3 +172,8 @@ def test_a_fingerprint_is_the_one_that_was_recorded(name: str) -> None:
         part.fingerprint(digests[: len(part.gallery)]),
     )
     assert fingerprints == RECORDED[name]
+
+
+def test_texts_that_are_divided_differently_have_other_bytes() -> None:
+    columns: list[list[str]] = [[], [""], ["", ""], ["abc"], ["a", "bc"], ["ab", "c"], ["\ud800"], ["\\ud800"], ["é"]]
+    assert len({text_bytes(column) for column in columns}) == len(columns)
