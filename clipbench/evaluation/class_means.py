@@ -26,7 +26,7 @@ from clipbench.evaluation.tries import (
 from clipbench.metrics.similarity import unit
 from clipbench.models.protocol import Embedder
 from clipbench.results.numbers import counted, interval, metric_value, quantity
-from clipbench.results.record import CheckFinding, Metric
+from clipbench.results.record import CheckFinding, FindingStatus, Metric
 from clipbench.seeding import generator
 from clipbench.stats.intervals import DIFFERENCES, SHARES, Interval, mean_interval
 
@@ -38,6 +38,19 @@ LEAST_REACH = 1 / 3
 Models that work reach half of it on data that is hard to name, such as satellite images."""
 ORDER_REACH = 2 / 3
 """The same fraction that class names in another order surely exceed to be believed: some order fits any texts."""
+
+FIX_OF_IMAGES = (
+    "check the preprocessing, the weights of the image tower and the order of the labels; if all are right, the model"
+    " does not know such images"
+)
+FIX_OF_ORDER = (
+    "put the class names in the order of the labels' numbers; if they are, check the tokenizer and its ids, the"
+    " language of the class names, and that both towers are of one model"
+)
+FIX_OF_TEXTS = (
+    "check the tokenizer and its ids, the language of the class names, their order, and that both towers are of one"
+    " model; if all are right, the model does not know these names"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,14 +137,14 @@ def class_means_finding(  # noqa: PLR0913  what was tried, and the sample that i
     if isinstance(comparable, str):
         return _not_examined(comparable)
     try:
-        return _finding(task, comparable, embedder, tries, seed=seed)
+        return _judged_with_change(task, comparable, embedder, tries, seed=seed)
     except FOREIGN as error:
         if is_machine_error(error):
             raise
         return _not_examined(error_summary(error))
 
 
-def _finding(task: Task, dataset: Dataset, embedder: Embedder, tries: Tries, *, seed: int) -> CheckFinding:
+def _judged_with_change(task: Task, dataset: Dataset, embedder: Embedder, tries: Tries, *, seed: int) -> CheckFinding:
     finding = judged(class_hits(task, dataset, embedder, seed=seed))
     if finding.status == "ok":
         return finding
@@ -182,48 +195,28 @@ def judged(hits: ClassHits) -> CheckFinding:
     means, texts = _metric(hits.by_means, hits), _metric(hits.by_texts, hits)
     n = counted(len(hits.labels), "image")
     changed = f" (with {hits.with_change})" if hits.with_change else ""
-    finding = CheckFinding(
-        check="class-means",
-        status="ok",
-        seen=f"the mean of a class's other images names {metric_value(means)} of {n}, the texts {metric_value(texts)}"
-        f"{changed}",
-        why="Class means need no text, so they show whether the images distinguish classes.",
-    )
     if is_near_chance(means) and is_near_chance(texts):
-        return replace(
-            finding,
-            status="warning",
-            seen=f"neither the mean of a class's other images ({metric_value(means)} {interval(means)} of {n}) nor the"
+        seen = (
+            f"neither the mean of a class's other images ({metric_value(means)} {interval(means)} of {n}) nor the"
             f" texts ({metric_value(texts)} {interval(texts)}{changed}) distinguish the classes, where chance is"
             f" {quantity(hits.chance, 'fraction')}: the images do not reach the model as in its training, or the labels"
-            " are wrong",
-            fix="check the preprocessing, the weights of the image tower and the order of the labels; if all are right,"
-            " the model does not know such images",
+            " are wrong"
         )
+        return _finding("warning", seen, fix=FIX_OF_IMAGES)
     reach = _reach(hits.by_texts, hits.by_means, hits.chance, LEAST_REACH)
     are_apart = means.low is not None and means.low > hits.chance + NEAR_CHANCE * (1 - hits.chance)
     if not are_apart or reach.high is None or reach.high >= 0:
-        return finding
+        named = f"names {metric_value(means)} of {n}, the texts {metric_value(texts)}"
+        return _finding("ok", f"the mean of a class's other images {named}{changed}")
     seen = (
         f"the images distinguish the classes (the mean of a class's other images names {metric_value(means)} of {n}),"
         f" but the texts name {metric_value(texts)} {interval(texts)}{changed}"
     )
     order = other_order(hits)
     if order:
-        return replace(
-            finding,
-            status="warning",
-            seen=f"{seen}: {order}, as if the class names were in another order than the labels",
-            fix="put the class names in the order of the labels' numbers; if they are, check the tokenizer and its ids,"
-            " the language of the class names, and that both towers are of one model",
-        )
-    return replace(
-        finding,
-        status="warning",
-        seen=f"{seen}: the texts do not reach the model as in its training",
-        fix="check the tokenizer and its ids, the language of the class names, their order, and that both towers are of"
-        " one model; if all are right, the model does not know these names",
-    )
+        reordered = f"{order}, as if the class names were in another order than the labels"
+        return _finding("warning", f"{seen}: {reordered}", fix=FIX_OF_ORDER)
+    return _finding("warning", f"{seen}: the texts do not reach the model as in its training", fix=FIX_OF_TEXTS)
 
 
 def other_order(hits: ClassHits) -> str:
@@ -269,10 +262,10 @@ def _metric(credit: Float64[np.ndarray, " n"], hits: ClassHits) -> Metric:
     )
 
 
+def _finding(status: FindingStatus, seen: str, fix: str = "") -> CheckFinding:
+    why = "Class means need no text, so they show whether the images distinguish classes."
+    return CheckFinding(check="class-means", status=status, seen=seen, why=why, fix=fix)
+
+
 def _not_examined(reason: str) -> CheckFinding:
-    return CheckFinding(
-        check="class-means",
-        status="not examined",
-        seen=reason,
-        why="Class means need no text, so they show whether the images distinguish classes.",
-    )
+    return _finding("not examined", reason)

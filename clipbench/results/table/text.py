@@ -120,8 +120,8 @@ def _paragraphs(rows: Sequence[Sequence[str]], room: int, *, has_header: bool) -
         labelled = list(row)
         if headers:
             labelled = [f"{header}: {cell}" for header, cell in zip(headers, row, strict=False)]
-        written = [text for text, cell in zip(labelled, row, strict=False) if cell]
-        cells = [_without_breaks(cell, room - 4) for cell in written[1:]]
+        written = [text for text, cell in zip(labelled[1:], row[1:], strict=False) if cell]
+        cells = [_without_breaks(cell, room - 4) for cell in written]
         if cells:
             lines += wrap_text(f"    {'  '.join(cells)}", room, "    ")
     return [line.replace("\0", " ") for line in lines]

@@ -62,6 +62,13 @@ def test_latex_gives_each_number_to_one_of_its_tables() -> None:
     assert r"{\scriptsize [" in text and r"{\scriptsize [" not in as_latex(table(STACKED_FROM - 1), "t")
 
 
+def test_a_row_as_a_paragraph_keeps_its_cells_if_the_first_one_is_empty() -> None:
+    headers = [f"column{number}" for number in range(6)]
+    narrow = Table(columns=columns(*headers), rows=[["", *(f"value{number}" for number in range(1, 6))]])
+    text = as_text(narrow, width=20)
+    assert all(f"value{number}" in text for number in range(1, 6)), text
+
+
 def test_a_table_that_is_too_wide_gets_the_layout_with_the_fewest_lines() -> None:
     rows = [["acc1", "100.0 %", "one two three"], ["similarity_calibration_error", "3.4 %", "one"]]
     rows += [["image_text_calibration_error", "3.5 %", "one"]]
