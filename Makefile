@@ -28,7 +28,7 @@ ROOM := comparison
 ROOM_FOLDERS = $(foreach package,clipbench reports/clipbench_reports tasks/clipbench_tasks tests tests/clipbench tests/reports tests/tasks,$(package)/$(ROOM))
 ROOM_GUARDS := tests/test_inventory.py tests/test_metric_name_home.py tests/test_names.py
 
-.PHONY: help install axe demo test collect test-room test-slow test-wheel test-wheel-all workflows release-check test-peer lowest smoke-lowest test-lowest fuzz torture mutants check density fmt bench proof parity claims rates figures screens pages freeze docs docs-serve example-report train-tiny clean
+.PHONY: help install axe demo test collect test-room test-slow test-wheel test-wheel-all workflows committed release-check test-peer lowest smoke-lowest test-lowest fuzz torture mutants check density fmt bench proof parity claims rates figures screens pages freeze docs docs-serve example-report train-tiny clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -105,7 +105,15 @@ workflows: $(LINT_VENV)/.ready  ## lint the workflows, the action, the sample re
 	$(LINT_VENV)/bin/zizmor --quiet --offline --config .github/zizmor.yml .github/workflows action.yml examples/gate
 	$(LINT_VENV)/bin/hadolint --failure-threshold warning Dockerfile
 
-release-check: workflows test-wheel  ## check the wheel, the sdist with all tests, every Python here and the example plug-in: RELEASING.md
+committed:
+	@if [ -e .git ]; then \
+	  changed=$$(git status --porcelain) || exit 1; \
+	  if [ -n "$$changed" ]; then \
+	    echo "release-check: not committed: $$(echo "$$changed" | cut -c 4- | head -n 3 | paste -s -d , -): expected a clean tree, because a package is built from the files here. Commit or remove them"; exit 1; \
+	  fi; \
+	fi
+
+release-check: committed workflows test-wheel  ## check the wheel, the sdist with all tests, every Python here and the example plug-in: RELEASING.md
 	rm -rf $(RELEASE) && mkdir $(RELEASE)
 	$(BIN)/python -m build --no-isolation --sdist --outdir dist .
 	$(LINT_VENV)/bin/twine check --strict dist/*

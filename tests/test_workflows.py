@@ -125,6 +125,36 @@ def test_a_tag_has_to_be_the_version_with_its_date(tag: str, heading: str, messa
     assert not done.stderr
 
 
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        ("404", ""),
+        ("200", "the index has clipbench 0.2.0: expected a new version. Set it in pyproject.toml, and tag it"),
+        ("000", "no answer of the index: got status 000, expected 404 for a new version. Run the job again"),
+    ],
+)
+def test_a_version_that_the_index_has_is_refused(status: str, message: str, tmp_path: Path) -> None:
+    write_program(tmp_path, "curl", f"echo -n {status}")
+    done = run(script_of("release/check", "Refuse a version"), tmp_path, GITHUB_REF_NAME="v0.2.0")
+    assert (done.returncode, done.stdout.strip()) == ((1, f"::error title=release::{message}") if message else (0, ""))
+    assert "https://pypi.org/pypi/clipbench/0.2.0/json" in (tmp_path / "calls").read_text()
+
+
+def test_a_package_from_a_dirty_tree_is_refused(tmp_path: Path) -> None:
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    for command in (["init", "--quiet"], ["commit", "--quiet", "--allow-empty", "--message", "A"]):
+        subprocess.run([*git, *command], cwd=tmp_path, check=True)
+    command = ["make", "--file", str(ROOT / "Makefile"), "committed"]
+    clean = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (clean.returncode, clean.stdout, clean.stderr) == (0, "", "")
+    (tmp_path / "new.py").touch()
+    dirty = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert dirty.returncode != 0
+    assert dirty.stdout.startswith("release-check: not committed: new.py: expected a clean tree"), dirty.stdout
+    rule = re.search(r"^release-check: (.*?)  ##", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert rule is not None and rule[1].split()[0] == "committed"
+
+
 @pytest.mark.parametrize(("version", "kind"), [("0.2.0", "--latest"), ("0.2.0rc1", "--prerelease")])
 def test_the_release_page_is_the_section_of_the_changelog(version: str, kind: str, tmp_path: Path) -> None:
     write_program(tmp_path, "gh")
