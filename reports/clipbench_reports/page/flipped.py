@@ -187,7 +187,9 @@ class PairedTables:
 
 def _from_to(before: str, now: str) -> str:
     """Return the texts before and now, with isolated directions, and a dash for a missing one."""
-    return " → ".join(isolated(text) if text else fmt.NONE for text in (before, now))
+    old_text = isolated(before) if before else fmt.NONE
+    new_text = isolated(now) if now else fmt.NONE
+    return f"{old_text} → {new_text}"
 
 
 def _plain_columns(tables: "Sequence[pandas.DataFrame]") -> list[SampleColumn]:

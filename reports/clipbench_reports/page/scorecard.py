@@ -11,7 +11,6 @@ from typing import NamedTuple
 from clipbench.comparison.best_models import BestModels, best_models
 from clipbench.comparison.board import RANK_RULE
 from clipbench.comparison.model_ranks import Entrant, MetricRanks, mean_ranks, rank_metrics
-from clipbench.results.grouping import group_values
 from clipbench.results.metric_name import subset_of
 from clipbench.results.numbers import number, symbol
 from clipbench.results.record import AverageRecord, EvaluationRecord, Metric
@@ -83,8 +82,12 @@ class MetricLines:
         if self.unit == "fraction":
             return FRACTIONS
         metrics = [line.metric for line in self.lines if line.metric.value is not None]
-        ends = [end for metric in metrics for end in (metric.value, metric.low, metric.high, metric.chance)]
-        return nice_axis(end for end in ends if end is not None) if metrics else None
+        if not metrics:
+            return None
+        ends: list[float | None] = []
+        for metric in metrics:
+            ends += [metric.value, metric.low, metric.high, metric.chance]
+        return nice_axis(end for end in ends if end is not None)
 
 
 class LooseBaselines(NamedTuple):
@@ -123,7 +126,11 @@ class Scorecard:
     @property
     def lines(self) -> list[MetricValue]:
         """All values."""
-        return [line for block in self.blocks for metric in block.metrics for line in metric.lines]
+        lines = []
+        for block in self.blocks:
+            for metric in block.metrics:
+                lines += metric.lines
+        return lines
 
 
 def scorecard(groups: list[Group], averages: Mapping[str, AverageRecord | None] = MappingProxyType({})) -> Scorecard:
@@ -236,9 +243,12 @@ def metric_lines(
     by_metric: dict[str, list[MetricValue]] = {}
     for model in models:
         for name, metric in choose(model.evaluation).items():
-            baselines = baselines_of(name, model.evaluation) if metric is model.evaluation.metrics.get(name) else []
+            is_measured = metric is model.evaluation.metrics.get(name)
+            baselines = baselines_of(name, model.evaluation) if is_measured else []
             by_metric.setdefault(name, []).append(_metric_value(model.label, model.position, metric, notes, baselines))
-    subsets = {name: title for model in reversed(models) for name, title in model.evaluation.subsets.items()}
+    subsets: dict[str, str] = {}
+    for model in reversed(models):  # the first model's title of a subset counts
+        subsets |= model.evaluation.subsets
     n_metrics = Counter(subset_of(name) for name in by_metric)
     # The sort is stable: a metric without a heading must not come under the heading of another.
     ordered = sorted(by_metric, key=lambda name: n_metrics[subset_of(name)] > 1 and subset_of(name) != "")
@@ -259,11 +269,10 @@ def arrow(metric: Metric) -> str:
 
 def _averages(averages: Mapping[str, AverageRecord | None], notes: list[str]) -> list[TaskMetrics]:
     """Return a block for each average, over the same scores of all its models."""
-    models_by_title = group_values(
-        (average.metric.title, (label, position, average.metric))
-        for position, (label, average) in enumerate(averages.items())
-        if average is not None
-    )
+    models_by_title: dict[str, list[tuple[str, int, Metric]]] = {}
+    for position, (label, average) in enumerate(averages.items()):
+        if average is not None:
+            models_by_title.setdefault(average.metric.title, []).append((label, position, average.metric))
     blocks = []
     for title, models in models_by_title.items():
         lines, gaps = list[MetricValue](), list[Gap]()

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import NamedTuple, TypeVar
 
-from clipbench.results.grouping import group_values
 from clipbench.results.shown_samples import evenly_spaced
 from clipbench.results.table import Table
 from clipbench.results.titles import subset_title
@@ -187,7 +186,10 @@ def _first_text(texts: Iterable[str]) -> str:
 
 def _advice(advice: Mapping[str, str], parts: Sequence[ModelResults]) -> dict[str, str]:
     """Return the remedies of the weaknesses that a finding of a model states: others would read as if it had them."""
-    stated = {finding.weakness for part in parts for block in part.blocks for finding in block.findings}
+    stated: set[str] = set()
+    for part in parts:
+        for block in part.blocks:
+            stated.update(finding.weakness for finding in block.findings)
     return {weakness: text for weakness, text in advice.items() if weakness in stated}
 
 
@@ -242,9 +244,10 @@ def _draw_results(models: Models, loaded: LoadedSection, budget: PageBudget) -> 
     for make in _figure_makers(loaded, [evidence for _, evidence in models]):
         charts, missing = draw_charts(make, models)
         figures += charts
-        labels_by_reason = group_values(
-            (str(reason), model.label) for model, reason in missing.items() if not isinstance(reason, NotAsked)
-        )
+        labels_by_reason: dict[str, list[str]] = {}
+        for model, reason in missing.items():
+            if not isinstance(reason, NotAsked):
+                labels_by_reason.setdefault(str(reason), []).append(model.label)
         for text, labels in labels_by_reason.items():
             are_all = len(labels) == len(models)
             absences["" if are_all else ", ".join(labels), text] = None
@@ -315,7 +318,9 @@ def points_at(figure: Chart, evidence: Evidence, budget: PageBudget) -> list[Poi
     Args:
         budget: of the page; where it does not hold the images of all points, those that have one are evenly spread.
     """
-    clouds = [mark for panel in figure.panels for mark in panel.marks if isinstance(mark, Dots) and mark.is_dense]
+    clouds = []
+    for panel in figure.panels:
+        clouds += [mark for mark in panel.marks if isinstance(mark, Dots) and mark.is_dense]
     if not clouds or not clouds[0].ids:
         return []
     try:
