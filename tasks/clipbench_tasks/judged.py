@@ -513,7 +513,9 @@ def _curves(search: JudgedSearch, levels: relevance.Levels) -> Iterator[tuple[st
     """Yield nDCG and recall at several k, with their intervals."""
     relevant, n_documents = search.relevant, search.n_documents
     clusters = clusters_by_half_overlap(relevant.query, relevant.document, len(n_documents))
-    ks = [k for k in CURVE_KS if k <= n_documents.max() and (search.lists is None or search.lists.reaches(k))]
+    ks = [k for k in CURVE_KS if k <= n_documents.max()]
+    if search.lists is not None:
+        ks = [k for k in ks if search.lists.reaches(k)]
     for name, label, role, metric in (
         ("ndcg", "nDCG@k", "ink", relevance.ndcg_at_k),
         ("recall", "recall@k of relevant documents", "pair", relevance.relevant_recall_at_k),
@@ -564,7 +566,8 @@ def _notes_on_likeness(search: JudgedSearch) -> Iterator[str]:
     queries, documents, relevant = search.queries, search.documents, search.relevant
     relevant_pairs = set(zip(relevant.query.tolist(), relevant.document.tolist(), strict=True))
     query_rows = np.flatnonzero(queries.has_text & ~queries.has_both).tolist()
-    query_texts, query_ids = ({side[query] for query in query_rows} for side in (queries.texts, queries.ids))
+    query_texts = {queries.texts[query] for query in query_rows}
+    query_ids = {queries.ids[query] for query in query_rows}
     rows_of_text: dict[str, list[int]] = {}
     for row, text in enumerate(documents.texts):
         if text in query_texts and documents.images[row] == NO_IMAGE:

@@ -233,30 +233,33 @@ def _join_label_sets(by_set: Mapping[str, Evaluation]) -> Evaluation:
     """Return the evaluations of several sets of labels as one, with names prefixed by the set, as in ``kind/acc1``."""
 
     def prefixed(part: str) -> dict[str, Any]:
-        return {
-            f"{label_set}/{name}": Within(prefix=f"{label_set}/", measure=value) if part in MEASURED else value
-            for label_set, evaluation in by_set.items()
-            for name, value in getattr(evaluation, part).items()
-        }
+        values: dict[str, Any] = {}
+        for label_set, evaluation in by_set.items():
+            prefix = f"{label_set}/"
+            for name, value in getattr(evaluation, part).items():
+                values[f"{prefix}{name}"] = Within(prefix=prefix, measure=value) if part in MEASURED else value
+        return values
 
     first = next(iter(by_set.values())).samples
-    samples = {name: column for name, column in prefixed("samples").items() if base_name(name) not in SHARED}
+    shared_columns = {name: first[name] for name in SHARED}
+    columns_of_sets = {name: column for name, column in prefixed("samples").items() if base_name(name) not in SHARED}
     worst = np.min([evaluation.samples["margin"] for evaluation in by_set.values()], axis=0)
+    neighbours: list[Table] = []
+    notes: list[str] = []
+    for label_set, evaluation in by_set.items():
+        notes += [f"{label_set}: {note}" for note in evaluation.notes]
+        if evaluation.neighbours:
+            n_rows = len(evaluation.neighbours["sample_id"])
+            neighbours.append({**evaluation.neighbours, "label_set": np.full(n_rows, label_set, object)})
     return Evaluation(
-        samples={**{name: first[name] for name in SHARED}, "margin": worst, **samples},
+        samples={**shared_columns, "margin": worst, **columns_of_sets},
         measures=prefixed("measures"),
         baselines=prefixed("baselines"),
         curves=prefixed("curves"),
         inputs=prefixed("inputs"),
         arrays=prefixed("arrays"),
-        neighbours=stack_tables(
-            *(
-                {**evaluation.neighbours, "label_set": np.full(len(evaluation.neighbours["sample_id"]), name, object)}
-                for name, evaluation in by_set.items()
-                if evaluation.neighbours
-            )
-        ),
-        notes=tuple(f"{label_set}: {note}" for label_set, evaluation in by_set.items() for note in evaluation.notes),
+        neighbours=stack_tables(*neighbours),
+        notes=tuple(notes),
     )
 
 

@@ -113,10 +113,11 @@ def _axis(flats: Sequence[Flat], dimension: int) -> Axis:
     values = np.concatenate([flat.coordinates[:, dimension] for flat in flats])
     low, high = float(values.min()), float(values.max())
     room = 0.03 * (high - low) or 1.0
-    round_axis = nice_axis([low, high], n_steps=4)
-    is_marked = flats[0].is_to_scale
-    ticks = [tick for tick in round_axis.ticks if low - room <= tick <= high + room] if is_marked else []
-    return Axis(low=low - room, high=high + room, ticks=ticks, label=flats[0].axes[dimension])
+    axis = Axis(low=low - room, high=high + room, label=flats[0].axes[dimension])
+    if not flats[0].is_to_scale:
+        return axis
+    round_ticks = nice_axis([low, high], n_steps=4).ticks
+    return replace(axis, ticks=[tick for tick in round_ticks if axis.low <= tick <= axis.high])
 
 
 def _aspect(flat: Flat) -> float:
