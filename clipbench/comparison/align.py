@@ -139,8 +139,12 @@ def check_values(run: Run, metrics: Metrics, table: "pandas.DataFrame") -> None:
 
 def metrics_in_both(metrics: Metrics, other_metrics: Metrics) -> dict[str, tuple[Metric, Metric]]:
     """Return the metrics that have a value in both records, by name."""
-    both = {name: (metric, other_metrics[name]) for name, metric in metrics.items() if name in other_metrics}
-    return {name: pair for name, pair in both.items() if all(metric.value is not None for metric in pair)}
+    pairs = {}
+    for name, metric in metrics.items():
+        other_metric = other_metrics.get(name)
+        if other_metric is not None and metric.value is not None and other_metric.value is not None:
+            pairs[name] = (metric, other_metric)
+    return pairs
 
 
 def contradiction(pair: EvaluationPair) -> str:
@@ -159,9 +163,10 @@ def lost_evaluations(base: Run, candidate: Run) -> Iterator[Refusal]:
     The other failed at them, or one of the runs has them twice, so that nobody knows which counts; or the candidate
     lacks them.
     """
-    finished = {
-        _evaluation_key(record): record.name for run in (base, candidate) for record in finished_evaluations(run.result)
-    }
+    finished = {}
+    for run in (base, candidate):
+        for record in finished_evaluations(run.result):
+            finished[_evaluation_key(record)] = record.name
     names = {record.name for record in candidate.result.evaluations}
     for key, name in finished.items():
         for run in (base, candidate):

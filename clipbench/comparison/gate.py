@@ -16,7 +16,6 @@ from clipbench.comparison.metric_difference import Difference
 from clipbench.comparison.overall import with_verdict
 from clipbench.comparison.records import Comparison
 from clipbench.errors import UsageError, did_you_mean
-from clipbench.results.grouping import group_values
 from clipbench.results.metric_name import MetricName
 from clipbench.results.numbers import change, p_value, quantity
 from clipbench.results.other_tools import BARE_METRIC
@@ -102,14 +101,18 @@ def judge(
         today: for acknowledgements that expire, None for today in UTC.
     """
     today = today or datetime.now(UTC).date()
-    differences = group_values(  # a task may have been asked twice on the same data, in two ways
-        (f"{difference.evaluation}/{difference.name}", difference)
-        for difference in (*comparison.differences, *comparison.slices)
-    )
+    differences: dict[str, list[Difference]] = {}
+    for difference in (*comparison.differences, *comparison.slices):
+        # Several have one name if a task was asked twice on the same data, in two ways.
+        differences.setdefault(f"{difference.evaluation}/{difference.name}", []).append(difference)
     names = list(dict.fromkeys([*base, *candidate]))
-    with_alpha = [replace(rule, alpha=alpha if rule.alpha is None else rule.alpha) for rule in gate.rules]
-    rules = {name: rule for name in names for rule in with_alpha if matches(rule.pattern, name)}  # the last one counts
-    sides = {name: [side[name] for side in (base, candidate) if name in side] for name in rules}
+    with_alpha = [replace(rule, alpha=alpha) if rule.alpha is None else rule for rule in gate.rules]
+    rules, sides = dict[MetricName, GateRule](), dict[MetricName, list[Metric]]()
+    for name in names:
+        matching_rules = [rule for rule in with_alpha if matches(rule.pattern, name)]
+        if matching_rules:
+            rules[name] = matching_rules[-1]
+            sides[name] = [side[name] for side in (base, candidate) if name in side]
     reasons = {name: _ungated_reason(rule, name, sides[name]) for name, rule in rules.items()}
     gated = [(name, difference) for name in rules if not reasons[name] for difference in differences.get(name, [])]
     family = GatedFamily([difference for _, difference in gated])

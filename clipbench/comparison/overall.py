@@ -52,15 +52,13 @@ def with_verdict(comparison: Comparison) -> Comparison:
 
 def _headline_evidence(comparison: Comparison) -> list[MetricEvidence]:
     shifts: dict[str, Shift] = {"worse": "loss", "better": "gain"}
-    return [
-        MetricEvidence(
-            difference,
-            shifts.get(difference.verdict, "none"),
-            difference.verdict == "equivalent",
-        )
-        for difference in comparison.differences
-        if difference.is_headline and difference.base.higher_is_better is not None
-    ]
+    evidence = []
+    for difference in comparison.differences:
+        has_direction = difference.base.higher_is_better is not None
+        if difference.is_headline and has_direction:
+            shift = shifts.get(difference.verdict, "none")
+            evidence.append(MetricEvidence(difference, shift, difference.verdict == "equivalent"))
+    return evidence
 
 
 def _word(evidence: Sequence[MetricEvidence], outcomes: Iterable[Outcome]) -> Word:

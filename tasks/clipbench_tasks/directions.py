@@ -71,7 +71,7 @@ def sample_notes(sizes: Iterable[tuple[int, int, str]]) -> tuple[str, ...]:
             samples[f"{count(n)} of {count(n_all)} {noun}"] = None
     if not samples:
         return ()
-    return (f"{listed(samples)}, drawn at random, search the whole gallery, and each is ranked exactly",)
+    return (f"{listed(list(samples))}, drawn at random, search the whole gallery, and each is ranked exactly",)
 
 
 class ListNames(NamedTuple):

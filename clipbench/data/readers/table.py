@@ -224,11 +224,11 @@ def table_dataset(
     image_ids, notes = _image_ids(table, roles, owner, {row: image.id for row, image in images.items()})
     may_lack = len(roles.captions) > 1  # as a translation may
     cells = []
-    for row, image in owner.items():
+    for row, image_number in owner.items():
         for column in roles.captions:
             is_lacking = may_lack and table.columns[column][row] in (None, "")
             if not is_lacking:
-                cells += [_Caption(text, image, row, column) for text in _texts(table, column, row)]
+                cells += [_Caption(text, image_number, row, column) for text in _texts(table, column, row)]
     return Dataset(
         id=id,
         images=[images[row].image for row in first_row.values()],
