@@ -197,7 +197,10 @@ def option(name: str, value: object = None) -> str:
     if _MessageReader.is_at_command_line:
         flag = f"--{name.replace('_', '-')}"
         return flag if value is None or value is True else f"{flag} {value}"
-    return name if value is None else f"{name}={value if isinstance(value, int | float) else str(value)!r}"
+    if value is None:
+        return name
+    written = value if isinstance(value, int | float) else str(value)
+    return f"{name}={written!r}"
 
 
 def data_option(**entry: object) -> str:

@@ -299,10 +299,13 @@ def with_prompts(requests: Sequence[Request], prompts: object) -> list[Request]:
         raise UsageError(
             f"{option('prompts')} has no effect on {', '.join(sorted(takes))}: expected a task with prompts"
         )
-    return [
-        replace(request, params={**request.params, "prompts": prompts}) if takes[request.task] else request
-        for request in requests
-    ]
+    prompted = []
+    for request in requests:
+        if takes[request.task]:
+            prompted.append(replace(request, params={**request.params, "prompts": prompts}))
+        else:
+            prompted.append(request)
+    return prompted
 
 
 def build_task(request: Request) -> Task:

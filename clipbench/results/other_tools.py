@@ -200,13 +200,12 @@ def _parse_csv(text: str, path: Path) -> list[_Record]:
         rows = list(csv.DictReader(io.StringIO(text)))
     except csv.Error as error:  # such as a field of more than 131,072 characters
         raise ClipbenchError(f"{path} is not CSV: {error}; {EXPECTED}") from error
-    return [
-        {
-            **{key: row[key] for key in facts if row.get(key)},
-            "metrics": {key: number(cell) for key, cell in row.items() if key and key not in facts and cell},
-        }
-        for row in rows
-    ]
+    records: list[_Record] = []
+    for row in rows:
+        metrics = {key: number(cell) for key, cell in row.items() if key and key not in facts and cell}
+        row_facts = {key: row[key] for key in facts if row.get(key)}
+        records.append({**row_facts, "metrics": metrics})
+    return records
 
 
 class _Format(NamedTuple):
