@@ -61,11 +61,10 @@ def _relabelled(base: Run, candidate: Run, pair: align.EvaluationPair, labels: L
     of_file = labels.of_images(ids, pair.name)
     is_known = np.array([names is not None for names in of_file], bool)
     classes = _named_classes(labels, [names or () for names in of_file], tables)
-    agrees = [
-        any(name in new_names for name in names)
-        for names, new_names in zip(recorded, classes, strict=True)
-        if new_names
-    ]
+    agrees = []
+    for names, new_names in zip(recorded, classes, strict=True):
+        if new_names:
+            agrees.append(any(name in new_names for name in names))
     labels.check_order(agrees, pair.name)
     _check_classes(pair, tables, recorded, classes, labels.file)
     has_classes = np.array([bool(names) for names in classes], bool)
@@ -138,7 +137,7 @@ def _changed_images(
     new_credits: Sequence[Float64[np.ndarray, " n"]],
 ) -> tuple[ChangedImage, ...]:
     """Return the images whose part in the difference changes with the labels, by id."""
-    gains, new_gains = (after - before for before, after in (credits, new_credits))
+    gains, new_gains = credits[1] - credits[0], new_credits[1] - new_credits[0]
     is_changed = is_kept & (gains != new_gains)
     before, after = tables
     ids = before.index.to_numpy()
@@ -180,7 +179,10 @@ def _named_classes(labels: LabelFile, classes: Sequence[Classes], tables: align.
     has_names = not all(name.isdecimal() for name in names.values())
     if not names or not labels.are_numbers or not (labels.is_by_position or has_names):
         return [*classes]
-    return [tuple(names.get(number, number) for number in of_image) for of_image in classes]
+    named_classes = []
+    for numbers in classes:
+        named_classes.append(tuple(names.get(number, number) for number in numbers))
+    return named_classes
 
 
 def _check_classes(

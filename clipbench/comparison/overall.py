@@ -76,7 +76,8 @@ def _word(evidence: Sequence[MetricEvidence], outcomes: Iterable[Outcome]) -> Wo
 def _evidence_text(word: Word, evidence: Sequence[MetricEvidence], scope: str, comparison: Comparison) -> str:
     if not evidence:
         return str(comparison.refused[0]) if comparison.refused else "no metric of both runs counts"
-    losses, gains = ([metric for metric in evidence if metric.shift == shift] for shift in ("loss", "gain"))
+    losses = [metric for metric in evidence if metric.shift == "loss"]
+    gains = [metric for metric in evidence if metric.shift == "gain"]
     if losses and gains:
         return f"{_strongest(losses)}, {len(losses)} worse, {_strongest(gains)}, {len(gains)} better of {scope}"
     if losses or gains:
