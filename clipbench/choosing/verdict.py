@@ -380,7 +380,9 @@ def _values(
 def _score(values: Float64[np.ndarray, " n_queries"]) -> Score:
     if np.isnan(values).all():
         return Score(None, 0.0, 1.0)
-    return Score(float(np.nanmean(values)), *(float(np.nan_to_num(values, nan=bound).mean()) for bound in (0.0, 1.0)))
+    low = float(np.nan_to_num(values, nan=0.0).mean())
+    high = float(np.nan_to_num(values, nan=1.0).mean())
+    return Score(float(np.nanmean(values)), low, high)
 
 
 def _ordered_pair(models: Sequence[str], primary: Values, one: int, other: int) -> Pair:

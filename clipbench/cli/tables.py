@@ -3,7 +3,7 @@
 import shlex
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import zip_longest
+from itertools import chain, zip_longest
 
 from clipbench.results.by_bytes import metrics_by_format, table_by_bytes
 from clipbench.results.grouping import group_values
@@ -284,7 +284,8 @@ def _most_informative(runs: Sequence[Run], width: int | None = None) -> list[Met
         if rank and room < 0:
             break
         chosen.add(column)
-    return [name for stems in by_stem.values() for name in stems.values() if name in chosen]
+    in_order = chain.from_iterable(stems.values() for stems in by_stem.values())
+    return [name for name in in_order if name in chosen]
 
 
 def _value(run: Run, column: MetricName) -> str:

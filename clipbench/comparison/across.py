@@ -4,7 +4,7 @@ model?
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,7 +17,7 @@ from clipbench.results.grouping import group_values
 from clipbench.results.matching import check_same, trainings
 from clipbench.results.model_costs import MIN_TIMED_ITEMS, MODEL_QUANTITIES
 from clipbench.results.numbers import count
-from clipbench.results.record import EvaluationRecord, Metric, as_json, finished_evaluations
+from clipbench.results.record import EvaluationRecord, Metric, TowerRecord, as_json, finished_evaluations
 from clipbench.results.run import Run, all_evaluations, labels, read_one_run
 from clipbench.results.titles import full_title
 from clipbench.seeding import generator
@@ -318,15 +318,11 @@ def _cost_notes(runs: Sequence[Run], *, names: Sequence[str], axes: tuple[str, s
     for name, quantity in quantities.items():
         if quantity.is_measured and quantity.tower:
             measured[name] = [run.result.towers[quantity.tower] for run in runs]
-    facts = {key: {as_json(run.result.environment.get(key)) for run in runs} for key in CONDITIONS}
-    for towers in measured.values():
-        facts["number of processes"] = {str(tower.n_processes) for tower in towers}
     if any(quantity.is_price for quantity in quantities.values()):
-        facts = {
-            key: {str(run.result.price.machine.get(key)) for run in runs if run.result.price}
-            for key in ("cpu", "threads", "device", "precision")
-        }
-    differing = [name for name, values in facts.items() if len(values) > 1]
+        conditions = _conditions_of_prices(runs)
+    else:
+        conditions = _conditions_of_towers(runs, measured)
+    differing = [name for name, values in conditions.items() if len(values) > 1]
     difference = f", and these runs differ in {', '.join(differing)}" if differing else ""
     notes = [f"Speed and memory are of a run's machine as well as of its model{difference}."]
     few = []
@@ -339,6 +335,25 @@ def _cost_notes(runs: Sequence[Run], *, names: Sequence[str], axes: tuple[str, s
             f"Measured over fewer than {count(MIN_TIMED_ITEMS)} items, start included: {', '.join(dict.fromkeys(few))}."
         )
     return notes
+
+
+def _conditions_of_prices(runs: Sequence[Run]) -> dict[str, set[str]]:
+    """Return the distinct values of what the price of a query depends on."""
+    machines = [run.result.price.machine for run in runs if run.result.price]
+    conditions = {}
+    for key in ("cpu", "threads", "device", "precision"):
+        conditions[key] = {str(machine.get(key)) for machine in machines}
+    return conditions
+
+
+def _conditions_of_towers(runs: Sequence[Run], measured: Mapping[str, Sequence[TowerRecord]]) -> dict[str, set[str]]:
+    """Return the distinct values of what the speed and memory of towers depend on."""
+    conditions = {}
+    for key in CONDITIONS:
+        conditions[key] = {as_json(run.result.environment.get(key)) for run in runs}
+    for towers in measured.values():
+        conditions["number of processes"] = {str(tower.n_processes) for tower in towers}
+    return conditions
 
 
 def _repeated_model_notes(runs: Sequence[Run], names: Sequence[str]) -> list[str]:

@@ -110,7 +110,11 @@ def check_values(run: Run, metrics: Metrics, table: "pandas.DataFrame") -> None:
     for name, metric in metrics.items():
         statistic = Estimator.from_record(metric.statistic)
         first = metric.column or metric.influence
-        columns = statistic.columns if statistic is not None else () if first is None else (first,)
+        columns: tuple[str, ...] = ()
+        if statistic is not None:
+            columns = statistic.columns
+        elif first is not None:
+            columns = (first,)
         if metric.value is None or not columns:
             continue
         recorded = f"{run.label}: {name} is {metric.value:g}"

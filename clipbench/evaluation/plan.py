@@ -198,16 +198,13 @@ def plan(
     suite_requests = read_suite(suite, needs_data=not own_samples)
     if own_samples:
         suite_requests = [*_with_same_data(None, suite_requests), *_modality_requests()]
+    not_only_by_name = [request for request in suite_requests if not request.only_by_name]
     distinct: dict[str, Request] = {}
     for selector in (part.strip() for names in tasks for part in names.split(",")):
         if not selector:
             continue
         is_all = selector.lower() == "all"
-        expanded = (
-            [request for request in suite_requests if not request.only_by_name]
-            if is_all
-            else _expand(selector, suite_requests)
-        )
+        expanded = not_only_by_name if is_all else _expand(selector, suite_requests)
         _refuse_conflicts(expanded, suite)
         for request in expanded:
             if not is_all or request.name not in distinct:  # what is asked for by name is not optional

@@ -278,7 +278,9 @@ def _side_names(first: str, second: str) -> tuple[str, str]:
 
 def _compare_sides(first: ComparedSide, second: ComparedSide) -> VectorComparison:
     agreements = {modality: agreement_of(first, second, modality) for modality in (IMAGE, TEXT)}
-    causes = [cause for agreement in agreements.values() for cause in find_causes(first, second, agreement)]
+    causes = []
+    for agreement in agreements.values():
+        causes += find_causes(first, second, agreement)
     is_dot = DOT in (first.embedder.info.similarity, second.embedder.info.similarity)
     return VectorComparison(
         model=first.embedder.info.ref,

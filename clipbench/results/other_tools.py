@@ -135,11 +135,11 @@ def _source_and_model(path: Path) -> tuple[Path, str]:
 
 
 def _merge_files(folder: Path, values_by_file: Mapping[Path, Values], model: str) -> Values:
-    labels = list(
-        dict.fromkeys(
-            file_values.label for file, file_values in values_by_file.items() if file_values.label != str(file)
-        )
-    )
+    distinct_labels: dict[str, None] = {}
+    for file, file_values in values_by_file.items():
+        if file_values.label != str(file):
+            distinct_labels[file_values.label] = None
+    labels = list(distinct_labels)
     for file, file_values in values_by_file.items():
         if labels and file_values.label == str(file):
             raise ClipbenchError(f"{file} does not name its model, as other files in {folder} do: move it elsewhere")

@@ -64,7 +64,7 @@ class HeldPrefixes:
         """Return the reason why there is no effective length, empty if the captions share a length below the end."""
         if len(lengths) > 1:
             return ""
-        held = sorted({n for beginnings in self._beginnings for n in beginnings.tokens})
+        held = sorted(set().union(*(beginnings.tokens for beginnings in self._beginnings)))
         some = listed([str(n) for n in held[:4]]) + (", ..." if len(held) > 4 else "")
         return f"no length is held of every caption: items have {some} tokens, expected some lengths in all of them"
 
@@ -125,7 +125,8 @@ class Prefixes:
         return [text if fits[row] else self._prefix(row, int(n_kept[row])) for row, text in enumerate(self.texts)]
 
     def _prefix_tokens(self, rows: Rows, n_words: Rows) -> Rows:
-        return self._count([self._prefix(int(row), int(n)) for row, n in zip(rows, n_words, strict=True)])
+        prefixes = [self._prefix(int(row), int(n)) for row, n in zip(rows, n_words, strict=True)]
+        return self._count(prefixes)
 
     def _prefix(self, row: int, n_words: int) -> str:
         return self.texts[row][: self._ends[row][n_words - 1]] if n_words else ""

@@ -236,7 +236,8 @@ def _parts(dataset: Dataset, items: JudgedItems, embedder: Embedder, role: Role)
     joint = None
     if is_joint:
         pair_rows = np.flatnonzero(is_pair).tolist()
-        joint = encode(JOINT, [(dataset.images[items.images[row]], items.texts[row]) for row in pair_rows])
+        pairs = [(dataset.images[items.images[row]], items.texts[row]) for row in pair_rows]
+        joint = encode(JOINT, pairs)
     return Parts(texts, images, joint)
 
 
@@ -520,18 +521,16 @@ def _curves(search: JudgedSearch, levels: relevance.Levels) -> Iterator[tuple[st
         ("ndcg", "nDCG@k", "ink", relevance.ndcg_at_k),
         ("recall", "recall@k of relevant documents", "pair", relevance.relevant_recall_at_k),
     ):
-        yield (
-            name,
-            curve_of_means(
-                map(float, ks),
-                [(metric(levels, relevant, k), clusters) for k in ks],
-                x_label="k",
-                y_label="nDCG@k and recall@k",
-                figure="relevance",
-                series=label,
-                role=role,
-            ),
+        curve = curve_of_means(
+            [float(k) for k in ks],
+            [(metric(levels, relevant, k), clusters) for k in ks],
+            x_label="k",
+            y_label="nDCG@k and recall@k",
+            figure="relevance",
+            series=label,
+            role=role,
         )
+        yield name, curve
 
 
 def _notes(

@@ -8,6 +8,7 @@ image, the score is the mean average precision over classes instead.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -186,7 +187,8 @@ class ZeroShot(Task):
 
 def prompt_vectors(texts: Sequence[Sequence[str]], embedder: Embedder, role: Role = "document") -> list[Vectors]:
     """Return the raw vectors of each class's prompts, encoded in one call."""
-    vectors = embedder.encode(TEXT, [text for prompts in texts for text in prompts], role)
+    all_prompts = list(chain.from_iterable(texts))
+    vectors = embedder.encode(TEXT, all_prompts, role)
     return np.split(vectors, np.cumsum([len(prompts) for prompts in texts])[:-1])
 
 
@@ -326,15 +328,11 @@ def _evaluate_predictions(dataset: Dataset, predictions: Predictions) -> Evaluat
     choices = _Choices(predictions, credit, truth.first_places(predictions.predicted))
     acc5 = undefined("it needs five classes per image, and the file has one", higher_is_better=True)
     no_confidence = "it needs confidences, and the file has none"
-    return replace(
-        _evaluate_choices(dataset, truth, choices, acc5=acc5, no_confidence=no_confidence),
-        question="Is the predicted class of an image the true one?",
-        scoring=(
-            "An image counts as right when its predicted class is one of its labels."
-            if isinstance(truth, SeveralClasses)
-            else "An image counts as right when its predicted class is its label."
-        ),
-    )
+    scoring = "An image counts as right when its predicted class is its label."
+    if isinstance(truth, SeveralClasses):
+        scoring = "An image counts as right when its predicted class is one of its labels."
+    evaluation = _evaluate_choices(dataset, truth, choices, acc5=acc5, no_confidence=no_confidence)
+    return replace(evaluation, question="Is the predicted class of an image the true one?", scoring=scoring)
 
 
 def _definitions(truth: Truth) -> Mapping[str, Definition]:

@@ -123,8 +123,11 @@ def _(mark: Shade) -> Iterator[Row]:
 def _(mark: Cells) -> Iterator[Row]:
     for row, line in enumerate(mark.values.tolist()):
         for column, value in enumerate(line):
-            cell_id = {} if mark.names is None else {"id": f"{mark.names[0][row]} | {mark.names[1][column]}"}
-            yield {**cell_id, "x": column, "y": row, "value": value}
+            cell: Row = {"x": column, "y": row, "value": value}
+            if mark.names is not None:
+                row_names, column_names = mark.names
+                cell = {"id": f"{row_names[row]} | {column_names[column]}", **cell}
+            yield cell
 
 
 @mark_rows.register

@@ -315,7 +315,9 @@ def _missing(
 ) -> list[str]:
     """Return sentences that name the models without the quantity, or without one of its series."""
     words = plane.title or plane.y.label or plane.x.label
-    series_of_models = {model: {mark.name for mark in marks.get(model, ())} for model in models.values}
+    series_of_models = {}
+    for model in models.values:
+        series_of_models[model] = {mark.name for mark in marks.get(model, ())}
     missing_models = {}
     for name in names:
         missing_models[name] = [model.label for model, series in series_of_models.items() if name not in series]

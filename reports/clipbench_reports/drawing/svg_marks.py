@@ -203,7 +203,8 @@ def _(mark: Cells, plane: Plane) -> Markup:
         css = _contrasting_css(mark.depths[row, column])
         first, *below = words.split("\n")
         written.append(text(first, x, y + 4.5 - 7 * len(below), css=css, anchor="middle"))
-        written += [text(line, x, y + 4.5 + 9, css=f"{css} small".strip(), anchor="middle") for line in below[:1]]
+        if below:
+            written.append(text(below[0], x, y + 4.5 + 9, css=f"{css} small".strip(), anchor="middle"))
     return element("g", plate, cells, *written)
 
 
@@ -341,7 +342,7 @@ def _(mark: Rule, plane: Plane) -> Iterator[Words]:
     low, high = plane.span(mark)
     is_log = (plane.y if mark.axis == "x" else plane.x).is_log
     for share in np.linspace(0.97, 0.03, N_PLACES).tolist():
-        at = low + share * (high - low) if not is_log else low * (high / low) ** share
+        at = low * (high / low) ** share if is_log else low + share * (high - low)
         if mark.axis == "x":
             yield from _words_at_sides(mark, mark.at, at, SIDES)
         else:

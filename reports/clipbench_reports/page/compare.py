@@ -241,8 +241,10 @@ def _evaluation_parts(
 
 def _gate_glyph(gate: GateResult) -> str:
     """Return the mark of the gravest outcome, empty without a gate."""
-    marks = [mark for status, (mark, *_) in tables.STATUSES.items() if gate.with_status(status)]
-    return marks[0] if marks else ""
+    for status, (glyph, _) in tables.STATUSES.items():
+        if gate.with_status(status):
+            return glyph
+    return ""
 
 
 def _verdict_summary(comparison: Comparison, verdict: Verdict, anchors: Mapping[str, str]) -> dict[str, object]:

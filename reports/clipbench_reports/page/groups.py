@@ -223,6 +223,8 @@ def _reasons(group: Group, n_models: int) -> list[str]:
     if group.unasked:
         reasons.append(f"Not run for {listed([isolated(label) for label in group.unasked])}")
     for gap in group.gaps:
-        models = "all models" if len(gap.labels) == n_models else listed([isolated(label) for label in gap.labels])
+        models = "all models"
+        if len(gap.labels) < n_models:
+            models = listed([isolated(label) for label in gap.labels])
         reasons.append(f"{gap.status} for {models}, as {isolated(gap.reason)}")
     return reasons

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from operator import attrgetter
 from types import MappingProxyType
 from typing import NamedTuple
@@ -181,7 +182,8 @@ def headline_card(
             group_ranks = rank_metrics(entrants)
             ranked[group.anchor] = group_ranks.ranks
             unranked |= group_ranks.reasons
-    means = mean_ranks([ranks for metrics in ranked.values() for ranks in metrics], len(averages))
+    all_ranks = list(chain.from_iterable(ranked.values()))
+    means = mean_ranks(all_ranks, len(averages))
     labels = list(averages)
     blocks = []
     for models in means.ranked() if means else ():
@@ -198,8 +200,7 @@ def headline_card(
     rules = [RANK_RULE, OTHER_LEVEL] if any(ranked.values()) else []
     if rules and means:
         rules.append(means.rule)
-    best = best_models([ranks for metrics in ranked.values() for ranks in metrics], means)
-    return Scorecard(blocks, notes, rules, unranked, best)
+    return Scorecard(blocks, notes, rules, unranked, best_models(all_ranks, means))
 
 
 def _with_ranks(metric: MetricLines, ranked: Sequence[MetricRanks]) -> MetricLines:
@@ -218,7 +219,9 @@ def _select_headlines(evaluation: EvaluationRecord, names: set[str]) -> dict[str
 
 def _first_headlines(group: Group) -> set[str]:
     """Return the first headline metric of each label set: the first with a value, if there is one."""
-    label_sets = {name for model in group.measured for name in group.section.label_sets(model.evaluation)}
+    label_sets: set[str] = set()
+    for model in group.measured:
+        label_sets.update(group.section.label_sets(model.evaluation))
     names: dict[str, str] = {}
     lines = metric_lines(group.measured, [], choose=headlines)
     for metric in sorted(lines, key=lambda metric: all(line.metric.value is None for line in metric.lines)):

@@ -274,7 +274,10 @@ def draw_charts(make: Draw, models: Models) -> tuple[list[Chart], Mapping[ModelK
     except MissingEvidence as error:
         return [], {model: error for model, _ in models}
     charts = [drawing] if isinstance(drawing, Chart) else list(drawing)
-    return charts, {model: reason for chart in charts for model, reason in chart.missing.items()}
+    missing: dict[ModelKey, MissingEvidence] = {}
+    for chart in charts:
+        missing |= chart.missing
+    return charts, missing
 
 
 def _points(figure: Chart, models: Models, budget: PageBudget) -> dict[int, list[Point]]:
@@ -288,7 +291,8 @@ def _points(figure: Chart, models: Models, budget: PageBudget) -> dict[int, list
 def _figure_makers(loaded: LoadedSection, evidences: Sequence[Evidence]) -> list[Draw]:
     """Return the functions that draw the figures of a task, and every curve that none of them shows."""
     figures = loaded.section.figures
-    drawn_curves = {*loaded.section.drawn_figures, *(draw.name for draw in figures if isinstance(draw, CurvesFigure))}
+    drawn_curves = set(loaded.section.drawn_figures)
+    drawn_curves.update(draw.name for draw in figures if isinstance(draw, CurvesFigure))
     groupings, curve_figures = dict[str, None](), dict[str, None]()  # in the order in which they first appear
     for evidence in evidences:
         groupings |= dict.fromkeys(evidence.evaluation.slices)

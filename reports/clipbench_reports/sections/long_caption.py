@@ -108,7 +108,8 @@ def _state_recall(evidence: Evidence, curves: Curves) -> Statement:
     (length,) = defined(evidence.evaluation.metrics, "effective_length")
     share = share_of_recall(evidence.evaluation)
     curve = curves[0]
-    few, full = (f"{fmt.percent(curve.y[row])} % with {fmt.count(curve.x[row])} tokens" for row in (0, -1))
+    few = f"{fmt.percent(curve.y[0])} % with {fmt.count(curve.x[0])} tokens"
+    full = f"{fmt.percent(curve.y[-1])} % with {fmt.count(curve.x[-1])} tokens"
     value = f"{few}, {full}"
     if length is not None:
         value += f", of which {share} % takes {fmt.number(length.value, 'tokens')} tokens"

@@ -192,9 +192,9 @@ class LoadedSection:
 
     def parts(self, evidence: Evidence) -> list[Evidence]:
         """Return the evidence of each label set."""
-        return (
-            [evidence.for_label_set(name) for name in label_sets(evidence.evaluation)] if self.is_split else [evidence]
-        )
+        if not self.is_split:
+            return [evidence]
+        return [evidence.for_label_set(name) for name in label_sets(evidence.evaluation)]
 
     def findings(self, evaluation: EvaluationRecord) -> list[Finding]:
         """Return the sentences on an evaluation, or on the part of it that is of one label set."""

@@ -353,7 +353,9 @@ def misread_words(evidence: Evidence) -> Table:
     misread = table_by_true_name(written[is_wrong], read[is_wrong])
     commonest = misread.sort_values("n", ascending=False, kind="stable").head(MAX_ROWS)
     totals = Counter(written)
-    rows = [[name, taken_for, fmt.count(n), fmt.count(totals[name])] for name, n, taken_for in commonest.itertuples()]
+    rows = []
+    for name, n, taken_for in commonest.itertuples():
+        rows.append([name, taken_for, fmt.count(n), fmt.count(totals[name])])
     n_wrong, n_asked = int(is_wrong.sum()), int(is_asked.sum())
     return Table(
         title=f"Words that are misread ({fmt.count(n_wrong)} of {fmt.counted(n_asked, 'word')})",

@@ -401,10 +401,9 @@ def class_recall(evidence: Evidence) -> Table:
         label, predicted = (evidence.words(name) for name in ("label", "predicted"))
         classes, facts = table_by_true_name(label, predicted, recall=evidence.numbers("acc1")), RECALL
     classes = classes.sort_values("recall", kind="stable")
-    rows = [
-        [name, taken_for, fmt.percent(recall), _part_count(n)]
-        for name, recall, n, taken_for in classes.head(MAX_ROWS).itertuples()
-    ]
+    rows = []
+    for name, recall, n, taken_for in classes.head(MAX_ROWS).itertuples():
+        rows.append([name, taken_for, fmt.percent(recall), _part_count(n)])
     rest = len(classes) - len(rows)
     return Table(
         title=f"Recall of each class ({fmt.percent(classes.recall.min())} to {fmt.percent(classes.recall.max())} %)",
@@ -426,7 +425,9 @@ def confused_pairs(evidence: Evidence) -> Table:
         if true != answer:
             counts[true, answer] += size
     pairs = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:MAX_PAIRS]
-    rows = [[true, answer, _part_count(n), fmt.percent(n / totals[true])] for (true, answer), n in pairs]
+    rows = []
+    for (true, answer), n in pairs:
+        rows.append([true, answer, _part_count(n), fmt.percent(n / totals[true])])
     n_mistakes = round(float(answers.size[is_wrong].sum()))
     return Table(
         title=f"Confused classes ({fmt.counted(n_mistakes, 'mistake')} in all)",

@@ -155,7 +155,10 @@ class Judging(SiteAnswers):
         """Return the index of the next query that the judge has not judged, or None if none is left."""
         n = len(self._queries)
         following = [(query_index + step) % n for step in range(1, n + 1)]
-        return next((index for index in following if not judgements.is_done(self._queries[index], self._judge)), None)
+        for index in following:
+            if not judgements.is_done(self._queries[index], self._judge):
+                return index
+        return None
 
     def _state(self, judgements: PoolJudgements, index: int | None) -> Response:
         queries, texts = self._queries, self._pool.queries

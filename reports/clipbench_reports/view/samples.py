@@ -214,7 +214,8 @@ class Samples:
         if name in record.metrics:
             return full_title(name, record.metrics[name], record.subsets)
         columns = self._loaded.section.sample_columns
-        own_title = title or next((column.title for column in columns if column.name == end), readable(end))
+        titles = [column.title for column in columns if column.name == end]
+        own_title = title or (titles[0] if titles else readable(end))
         return f"{own_title} ({within_sentence(subset_title(subset, record.subsets))})" if subset else own_title
 
     @cached_property

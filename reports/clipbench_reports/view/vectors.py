@@ -125,14 +125,18 @@ def flat_map(vectors: Vectors, projection: str, colours: dict[str, list[str]]) -
     widest = float(np.ptp(flat.coordinates, axis=0).max())
     span = max(widest, 1e-12)
     points = np.rint(10_000 * (flat.coordinates - low) / span).astype(int)
+    rows = [vectors.rows[pair] for pair in pairs]
+    coded_colours = {}
+    for name, labels in colours.items():
+        coded_colours[name] = _coded([labels[pair] for pair in pairs])
     return {
         "reading": flat.reading,
         "n_pairs": len(vectors.rows),
         "x": points[:, 0].tolist(),
         "y": points[:, 1].tolist(),
-        "rows": [vectors.rows[pair] for pair in pairs],
-        "ids": [vectors.samples.text("sample_id", vectors.rows[pair])[:80] for pair in pairs],
-        "colours": {name: _coded([labels[pair] for pair in pairs]) for name, labels in colours.items()},
+        "rows": rows,
+        "ids": [vectors.samples.text("sample_id", row)[:80] for row in rows],
+        "colours": coded_colours,
     }
 
 
