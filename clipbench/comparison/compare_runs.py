@@ -312,7 +312,7 @@ def _compare_values(base: Run | Values, candidate: Run | Values) -> Comparison:
 
 
 def _overall_values(side: Run | Values) -> dict[MetricName, Metric]:
-    """Return the metrics that have a value, without those of slices."""
+    """Return the metrics that have a value, without the metrics of slices."""
     return {name: metric for name, metric in side.named_metrics.items() if metric.value is not None and not name.slice}
 
 

@@ -91,11 +91,11 @@ def _split_in_threes(parts: list[str]) -> list[list[str]]:
 
 def _shuffle_some(parts: list[str], chance: Sampler, *, are_content: bool) -> list[str]:
     is_moved = [(part.strip(",'-") in FUNCTION_WORDS) != are_content for part in parts]
-    moved_places = [place for place, moves in enumerate(is_moved) if moves]
-    moved_parts = [parts[place] for place in moved_places]
+    moved_rows = [row for row, moves in enumerate(is_moved) if moves]
+    moved_parts = [parts[row] for row in moved_rows]
     shuffled = list(parts)
-    for place, part in zip(moved_places, chance.some_of(moved_parts, len(moved_parts)), strict=True):
-        shuffled[place] = part
+    for row, part in zip(moved_rows, chance.some_of(moved_parts, len(moved_parts)), strict=True):
+        shuffled[row] = part
     return shuffled
 
 
