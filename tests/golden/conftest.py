@@ -44,6 +44,12 @@ VOLATILE = (
     (r".*\d%\|.*\|.*", "PROGRESS"),
 )
 """Text that differs from run to run, or in the last digits from machine to machine, and what is written instead."""
+LONGEST = 120
+"""Characters of a line of a transcript. A longer one is written as one line per fact."""
+CONTINUED = "  ⤷ "
+"""How the lines of a transcript begin that were one line with the line above."""
+FACT_ENDS = r"(?<=[.;!?\]]) (?=\S)|(?<=\S) (?=\| )|(?<=,) (?=[{\"])"
+"""Spaces between sentences, clauses, cells of a table and fields of JSON."""
 INLINE = frozenset(
     ["a", "b", "bdi", "code", "em", "input", "kbd", "label", "small", "span", "strong", "sub", "sup", "time", "wbr"]
 )
@@ -133,6 +139,8 @@ def _play(section: str, capture: Any) -> dict[str, str]:
         if target is not None:
             file = re.search(r" -o (\S+)", command)
             others[target] = _normal(Path(file[1]).read_text(encoding="utf-8") if file else out)
+            if target.endswith(".txt"):  # files of other kinds are what other tools read
+                others[target] = one_fact_per_line(others[target])
             out = out if file else f"(in {target})\n"
         said = _normal(out) + "".join(f"! {line}\n".replace("! \n", "!\n") for line in _normal(err).splitlines())
         if command.startswith(("clipbench list data", "clipbench data list --data-root")):
@@ -141,7 +149,29 @@ def _play(section: str, capture: Any) -> dict[str, str]:
             said = re.sub(r"\b\d+\.\d+\b", "N", said)
         transcript.append(f"$ {command}\n{said}[{found}]\n")
     assert not wrong, f"commands of [{section}] end with another status:\n" + "\n".join(wrong)
-    return {f"{section}.txt": "\n".join(transcript), **others}
+    return {f"{section}.txt": one_fact_per_line("\n".join(transcript)), **others}
+
+
+def one_fact_per_line(text: str) -> str:
+    """Return a text with its long lines cut where a fact ends and, within long facts, between words."""
+    lines: list[str] = []
+    for line in text.splitlines():
+        parts = [line]
+        if len(line) > LONGEST:
+            parts = [part for fact in re.split(FACT_ENDS, line) for part in _cut_between_words(fact)]
+        lines += [parts[0], *(f"{CONTINUED}{part}" for part in parts[1:])]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _cut_between_words(fact: str) -> list[str]:
+    parts = [""]
+    for word in re.split(r"(?<=\S) (?=\S)", fact):  # not at several spaces, which align columns
+        longer = f"{parts[-1]} {word}" if parts[-1] else word
+        if len(longer) <= LONGEST or not parts[-1]:
+            parts[-1] = longer
+        else:
+            parts.append(word)
+    return parts
 
 
 def _few_data_sets(said: str) -> str:
