@@ -48,7 +48,7 @@ LONGEST = 120
 """Characters of a line of a transcript. A longer one is written as one line per fact."""
 CONTINUED = "  ⤷ "
 """How the lines of a transcript begin that were one line with the line above."""
-FACT_ENDS = r"(?<=[.;!?\]]) (?=\S)|(?<=\S) (?=\| )|(?<=,) (?=[{\"])"
+FACT_ENDS = r"(?<=[.;!?]) (?=\S)|(?<=[.!?]\]) (?=\S)|(?<=\S) (?=\| )|(?<=,) (?=[{\"])"
 """Spaces between sentences, clauses, cells of a table and fields of JSON."""
 INLINE = frozenset(
     ["a", "b", "bdi", "code", "em", "input", "kbd", "label", "small", "span", "strong", "sub", "sup", "time", "wbr"]
