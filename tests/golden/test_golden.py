@@ -21,9 +21,9 @@ def test_a_section_says_what_it_said(section: str, play: Play, agree: Agree) -> 
 
 
 def test_every_golden_file_is_written_by_a_section(golden_files: set[str]) -> None:
-    there = {path.name for path in Path(__file__).parent.iterdir() if path.is_file() and path.suffix != ".py"}
-    assert there - golden_files == {"commands.txt"}, "remove what no section of commands.txt writes"
-    assert golden_files <= there, "write what is new: pytest tests/golden --update-golden"
+    names = {path.name for path in Path(__file__).parent.iterdir() if path.is_file() and path.suffix != ".py"}
+    assert names - golden_files == {"commands.txt"}, "remove what no section of commands.txt writes"
+    assert golden_files <= names, "write what is new: pytest tests/golden --update-golden"
 
 
 def test_no_line_of_a_transcript_is_too_long_to_compare(golden_files: set[str]) -> None:
