@@ -91,9 +91,9 @@ def axe_faults() -> Faults:
     def find(page: "Page") -> list[tuple[str, str, str]]:
         unfold(page)
         page.evaluate(AXE.read_text(encoding="utf-8"))
-        evaluation = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
-        assert evaluation["passes"]
-        return [(fault["id"], fault["help"], fault["nodes"][0]["html"]) for fault in evaluation["violations"]]
+        page_state = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+        assert page_state["passes"]
+        return [(fault["id"], fault["help"], fault["nodes"][0]["html"]) for fault in page_state["violations"]]
 
     return find
 

@@ -177,10 +177,8 @@ def test_components_of_images_to_classify_are_fitted_on_others() -> None:
     components, queries = principal_components(known), unit(classes.astype(np.float32))
     lost = {}
     for name, x, true in (("known", known, labels[0]), ("new", new, labels[1])):
-        stored_vectors, evaluation = compress(Format("pca", 32), x, queries, components)
-        lost[name] = np.mean((x @ queries.T).argmax(1) == true) - np.mean(
-            (stored_vectors @ evaluation.T).argmax(1) == true
-        )
+        stored_vectors, stored = compress(Format("pca", 32), x, queries, components)
+        lost[name] = np.mean((x @ queries.T).argmax(1) == true) - np.mean((stored_vectors @ stored.T).argmax(1) == true)
     change = metric(result, "pca@32/acc1_change").value
     assert change is not None and lost["known"] < lost["new"] - 0.1 and -change > lost["new"] - 0.05
 

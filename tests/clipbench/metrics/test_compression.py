@@ -16,9 +16,9 @@ def vectors(seed: int, n: int = N) -> np.ndarray:
     return unit((rng.standard_normal((n, DIM)) * np.geomspace(3, 0.1, DIM) + 0.5).astype(np.float32))
 
 
-def scores(form: Format, stored: np.ndarray, queries: np.ndarray) -> np.ndarray:
-    components = principal_components(stored) if form.is_fitted else None
-    stored_vectors, evaluation = compress(form, stored, queries, components)
+def scores(form: Format, stored_queries: np.ndarray, queries: np.ndarray) -> np.ndarray:
+    components = principal_components(stored_queries) if form.is_fitted else None
+    stored_vectors, evaluation = compress(form, stored_queries, queries, components)
     return evaluation.astype(np.float64) @ stored_vectors.astype(np.float64).T
 
 
@@ -50,23 +50,23 @@ def test_all_components_are_the_cosines() -> None:
 
 def test_float16_has_eleven_significant_bits() -> None:
     x, q = vectors(0), vectors(1, 5)
-    stored_vectors, evaluation = compress(Format("float16", DIM), x, q)
+    stored_vectors, stored_queries = compress(Format("float16", DIM), x, q)
     _, exponent = np.frexp(x.astype(np.float64))
     exponent = np.maximum(exponent, -13)  # below 2**-14 steps stay as large as there
     np.testing.assert_array_equal(
         stored_vectors, np.ldexp(np.rint(np.ldexp(x.astype(np.float64), 11 - exponent)), exponent - 11)
     )
-    np.testing.assert_array_equal(evaluation, q)
+    np.testing.assert_array_equal(stored_queries, q)
 
 
 def test_int8_has_a_scale_for_each_dimension_and_errs_little_more_than_codes_from_the_lowest_to_the_highest() -> None:
     x, q = vectors(0), vectors(1, 5)
-    stored_vectors, evaluation = compress(Format("int8", DIM), x, q)
+    stored_vectors, stored_queries = compress(Format("int8", DIM), x, q)
     scales = np.abs(x).max(axis=0) / 127
     codes = stored_vectors / scales
     np.testing.assert_allclose(codes, np.rint(codes), atol=1e-3)
     assert np.abs(codes).max() == pytest.approx(127) and (np.abs(stored_vectors - x) <= scales / 2 + 1e-7).all()
-    np.testing.assert_array_equal(evaluation, q)  # queries are not stored
+    np.testing.assert_array_equal(stored_queries, q)  # queries are not stored
     low, step = x.min(axis=0), np.ptp(x, axis=0) / 255
     error_of_range = np.abs(low + np.rint((x - low) / step) * step - x).mean()
     assert np.abs(stored_vectors - x).mean() < 2 * error_of_range

@@ -139,9 +139,9 @@ def test_real_vectors_move_as_the_notebook_s_do(moved: str, distance: float, pub
     image_cosine, text_cosine = (float((side.mean(axis=0, dtype=np.float64) ** 2).sum()) for side in trained)
     gap = modality_gap(images, texts)
     expected = closed_form(moved, distance, gap, (image_cosine, text_cosine))
-    evaluation = modality_gap(*shifted(images, texts, distance=distance, moved=moved))
-    assert evaluation == pytest.approx(expected, abs=CLOSED_FORM)
-    assert evaluation - expected == pytest.approx(published - notebook_closed_form(moved, distance), abs=0.0012)
+    measured_gap = modality_gap(*shifted(images, texts, distance=distance, moved=moved))
+    assert measured_gap == pytest.approx(expected, abs=CLOSED_FORM)
+    assert measured_gap - expected == pytest.approx(published - notebook_closed_form(moved, distance), abs=0.0012)
 
 
 def test_the_default_gap_has_the_least_loss_at_the_temperature_of_training(trained: Pairs) -> None:

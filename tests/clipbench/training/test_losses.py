@@ -79,7 +79,7 @@ def test_two_processes_with_half_a_batch_give_the_gradients_of_one_with_the_whol
         assert popen.returncode == 0, errors
     expected = torch.load(tmp_path / "alone")
     for name in ("0", "1"):
-        dataset = torch.load(tmp_path / name)
-        assert dataset.keys() == expected.keys()
+        content = torch.load(tmp_path / name)
+        assert content.keys() == expected.keys()
         for key, value in expected.items():
-            assert float((dataset[key] - value).norm() / value.norm()) < 1e-5, f"{key} of process {name}"
+            assert float((content[key] - value).norm() / value.norm()) < 1e-5, f"{key} of process {name}"

@@ -173,15 +173,15 @@ def test_every_word_of_a_figure_is_inside_it_or_the_figure_is_refused(width: flo
     lines = [Line(xs=[0, 4], ys=[k, k], role="ink", name=name) for k, name in enumerate(names)]
     panel = Panel(x=x, y=y, marks=lines, title="A title that is longer than a column", n_rows=4)
     try:
-        chart = paper.draw(Chart(title="", panels=n_panels * [panel], reading="", n_columns=n_panels), width=width)
+        figure = paper.draw(Chart(title="", panels=n_panels * [panel], reading="", n_columns=n_panels), width=width)
     except UsageError:
         assert width / n_panels < 8
         return
-    chart.draw_without_rendering()
-    visible_texts = [text for text in chart.findobj(Text) if text.get_visible() and text.get_text()]
+    figure.draw_without_rendering()
+    visible_texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text()]
     written = " ".join(text.get_text().replace("-\n", "-").replace("\n", " ") for text in visible_texts)
     assert all(written.count(name) >= 3 for name in names if name != "i")  # in the legend and at both axes
-    outer_box = chart.bbox.padded(paper.OUTSIDE * chart.dpi)
+    outer_box = figure.bbox.padded(paper.OUTSIDE * figure.dpi)
     outside = [text.get_text() for text in visible_texts if not _is_within(text.get_window_extent(), outer_box)]
     assert not outside
 

@@ -45,19 +45,19 @@ def words(text: str) -> list[str]:
 
 
 def test_a_line_runs_from_corner_to_corner() -> None:
-    chart = svg_chart.draw(figure(Line(xs=[0, 5, 10], ys=[0, 10, 0], role="ink")))
-    assert paths(chart, "line ink") == [f"M{LEFT} {FOOT}L197 {TOP}L{RIGHT} {FOOT}"]
+    svg = svg_chart.draw(figure(Line(xs=[0, 5, 10], ys=[0, 10, 0], role="ink")))
+    assert paths(svg, "line ink") == [f"M{LEFT} {FOOT}L197 {TOP}L{RIGHT} {FOOT}"]
 
 
 def test_axes_may_be_logarithmic_and_run_downwards() -> None:
     x, y = Axis(low=1, high=100, is_log=True), Axis(low=4, high=0)
-    chart = svg_chart.draw(figure(Line(xs=[1, 10, 100], ys=[0, 4, 2], role="ink"), x=x, y=y))
-    assert paths(chart, "line ink") == [f"M{LEFT} {TOP}L197 {FOOT}L{RIGHT} 105.5"]
+    svg = svg_chart.draw(figure(Line(xs=[1, 10, 100], ys=[0, 4, 2], role="ink"), x=x, y=y))
+    assert paths(svg, "line ink") == [f"M{LEFT} {TOP}L197 {FOOT}L{RIGHT} 105.5"]
 
 
 def test_every_kind_of_mark_stands_where_its_numbers_say() -> None:
     starts, ends = np.array([[0.0, 0.0]]), np.array([[10.0, 10.0]])
-    chart = svg_chart.draw(
+    svg = svg_chart.draw(
         figure(
             Dots(xs=[5], ys=[5], role="image"),
             Dots(xs=[5], ys=[5], role="text"),
@@ -83,19 +83,19 @@ def test_every_kind_of_mark_stands_where_its_numbers_say() -> None:
         '<path d="M10 105.5L197 105.5" class="line ink dashed"/>',
         '<rect x="10" y="12" width="187" height="187" class="bar"/>',
     ):
-        assert part in chart, part
+        assert part in svg, part
 
 
 def test_the_first_row_of_a_matrix_is_on_top() -> None:
     cells = Cells(depths=np.array([[0.0, 1.0], [0.0, 0.0]]), values=np.zeros((2, 2)), words=[(0, 1, "99")])
-    chart = svg_chart.draw(figure(cells, x=Axis(low=0, high=2), y=Axis(low=2, high=0)))
-    assert paths(chart, "cells") == ["M1 0h1"]
-    assert '<text x="290.5" y="63.2" class="on" text-anchor="middle">99</text>' in chart
+    svg = svg_chart.draw(figure(cells, x=Axis(low=0, high=2), y=Axis(low=2, high=0)))
+    assert paths(svg, "cells") == ["M1 0h1"]
+    assert '<text x="290.5" y="63.2" class="on" text-anchor="middle">99</text>' in svg
 
 
 def test_what_is_not_finite_is_not_drawn() -> None:
     nan = float("nan")
-    chart = svg_chart.draw(
+    svg = svg_chart.draw(
         figure(
             Line(xs=[0, 5, 10], ys=[0, nan, 0], role="ink"),
             Line(xs=[nan], ys=[1], role="pair"),
@@ -103,9 +103,9 @@ def test_what_is_not_finite_is_not_drawn() -> None:
             Ranges(xs=[5], ys=[nan], lows=[nan], highs=[nan], role="image", is_joined=True),
         )
     )
-    assert paths(chart, "line ink") == [f"M{LEFT} {FOOT}L{RIGHT} {FOOT}"]
-    assert "nan" not in chart and "line pair" not in chart and "line text solid" not in chart
-    assert "image" not in chart and 'd="M"' not in chart
+    assert paths(svg, "line ink") == [f"M{LEFT} {FOOT}L{RIGHT} {FOOT}"]
+    assert "nan" not in svg and "line pair" not in svg and "line text solid" not in svg
+    assert "image" not in svg and 'd="M"' not in svg
 
 
 def test_names_from_outside_stay_words(parts: SimpleNamespace) -> None:

@@ -33,17 +33,19 @@ UNFOLD = "document.querySelectorAll('details').forEach((each) => { each.open = t
 def pages(tmp_path_factory: pytest.TempPathFactory, parts: SimpleNamespace) -> SimpleNamespace:
     """Write the report of one model, and say what it draws; and small ones of one model and of two."""
     folder = tmp_path_factory.mktemp("pages")
-    vectors = parts.standard()
-    vectors["retrieval@scenes"]["samples"]["caption"] = np.array([f"{CAPTION}Number {k}." for k in range(1000)], object)
-    vectors["retrieval@scenes"]["neighbours"] = {
-        "sample_id": [name for name in vectors["retrieval@scenes"]["samples"]["sample_id"] for _ in range(2)],
+    task_parts = parts.standard()
+    task_parts["retrieval@scenes"]["samples"]["caption"] = np.array(
+        [f"{CAPTION}Number {k}." for k in range(1000)], object
+    )
+    task_parts["retrieval@scenes"]["neighbours"] = {
+        "sample_id": [name for name in task_parts["retrieval@scenes"]["samples"]["sample_id"] for _ in range(2)],
         "rank": [1, 2] * 1000,
         "text": ["the nearest", "the next"] * 1000,
         "image": [f"{0:032x}", ""] * 1000,
         "cosine": [0.5, 0.25] * 1000,
         "is_right": [False, True] * 1000,
     }
-    run = parts.write_run(folder / "run", vectors)
+    run = parts.write_run(folder / "run", task_parts)
     parts.write_thumbnails(run.folder, [f"{k:032x}" for k in range(0, 2000, 5)])
     small = [
         parts.write_run(
@@ -75,7 +77,7 @@ def figure_of(page: "Page", title: str) -> Any:
 def point_at(page: "Page", figure: Any, x: float, y: float) -> str:
     """Move the pointer to the place of a value in the first plane of a figure; return what is shown."""
     figure.scroll_into_view_if_needed()
-    evaluation = figure.evaluate(
+    page_state = figure.evaluate(
         """(figure, [x, y]) => {
           const group = figure.querySelector("[data-plane]");
           const [, left, top, width, height, x0, x1, isLogX, y0, y1] = group.dataset.plane.split(" ").map(Number);
@@ -86,7 +88,7 @@ def point_at(page: "Page", figure: Any, x: float, y: float) -> str:
         }""",
         [x, y],
     )
-    page.mouse.move(*evaluation)
+    page.mouse.move(*page_state)
     return str(figure.locator(".pointed").inner_text())
 
 

@@ -199,14 +199,14 @@ def test_the_board_shows_the_rank_interval_of_every_model_at_every_width(
     board = cb.board(*(path.parent / path.stem / f"run-{position}" for position in range(n_models)))
     for width in (360, 1280):
         assert not faults_of(page, width), width
-        evaluation = page.evaluate(RANKS)
-        assert all(is_inside for *_, is_inside in evaluation), width
+        page_state = page.evaluate(RANKS)
+        assert all(is_inside for *_, is_inside in page_state), width
         expected = [[(model.position, model.ranks) for model in ranks.ranked()] for ranks in board.metrics]
-        assert sorted((position, text) for position, text, _ in evaluation) == sorted(
+        assert sorted((position, text) for position, text, _ in page_state) == sorted(
             pair for pairs in expected for pair in pairs
         )
         if n_models > 3:  # rows are in the order of ranks
-            assert [(position, text) for position, text, _ in evaluation[:n_models]] == expected[0]
+            assert [(position, text) for position, text, _ in page_state[:n_models]] == expected[0]
     assert board.mean_ranks is not None and page.get_by_text("Mean rank on new tasks like these").count()
     best = min(metric.value or 0.0 for metric in board.mean_ranks.these)
     assert page.get_by_text(f"{best:.1f}", exact=True).count()

@@ -11,14 +11,14 @@ from tests.reports.conftest import MakeRun, alone, evidence_of
 
 
 def test_each_point_is_the_sample_that_it_was_made_of(make_run: MakeRun, parts: SimpleNamespace) -> None:
-    evaluation = parts.modality_gap(np.random.default_rng(0), n=40)
+    task_parts = parts.modality_gap(np.random.default_rng(0), n=40)
     order = np.random.default_rng(1).permutation(40)
-    evaluation["samples"] |= {
+    task_parts["samples"] |= {
         "sample_id": np.array([f"pair-{k}" for k in order], object),
         "image": np.array([f"{k:032x}" for k in order], object),
         "caption": np.array([f"caption {k}" for k in order], object),
     }
-    run = make_run({"modality-gap@scenes": evaluation})
+    run = make_run({"modality-gap@scenes": task_parts})
     parts.write_thumbnails(run.folder, [f"{7:032x}"])
     evidence = evidence_of(run)
     points = points_at(maps.gap(alone(evidence)), evidence, PageBudget(10_000))
@@ -30,10 +30,10 @@ def test_each_point_is_the_sample_that_it_was_made_of(make_run: MakeRun, parts: 
 def test_where_the_page_is_full_the_points_with_an_image_are_evenly_spread(
     make_run: MakeRun, parts: SimpleNamespace
 ) -> None:
-    evaluation = parts.modality_gap(np.random.default_rng(0), n=100)
-    evaluation["samples"] |= {"image": np.array([f"{k:032x}" for k in range(100)], object)}
-    run = make_run({"modality-gap@scenes": evaluation})
-    parts.write_thumbnails(run.folder, evaluation["samples"]["image"])
+    task_parts = parts.modality_gap(np.random.default_rng(0), n=100)
+    task_parts["samples"] |= {"image": np.array([f"{k:032x}" for k in range(100)], object)}
+    run = make_run({"modality-gap@scenes": task_parts})
+    parts.write_thumbnails(run.folder, task_parts["samples"]["image"])
     evidence = evidence_of(run)
     figure = maps.gap(alone(evidence))
     one = max(len(point.address) for point in points_at(figure, evidence, PageBudget(1_000_000)))

@@ -73,13 +73,13 @@ def test_baseline_characters_and_lone_surrogates_do_not_reach_the_file(make_run:
 
 
 def test_no_number_is_ever_nan(make_run: MakeRun, report: Report, parts: SimpleNamespace) -> None:
-    evaluation = parts.zero_shot(np.random.default_rng(0), parts.classes, n=50)
-    evaluation["samples"]["confidence"][:5] = np.nan
-    evaluation["metrics"]["acc5"] = Metric(value=None, reason="of only 3 classes")
+    task_parts = parts.zero_shot(np.random.default_rng(0), parts.classes, n=50)
+    task_parts["samples"]["confidence"][:5] = np.nan
+    task_parts["metrics"]["acc5"] = Metric(value=None, reason="of only 3 classes")
     holed = Curve(x=[0.1, 0.5, 0.9], y=[0.2, float("nan"), 0.8])
-    evaluation |= {"curves": {**evaluation["curves"], "reliability": holed, "own": holed}, "params": {}}
-    run = make_run({"zero-shot@scenes": {**evaluation, "curves": {}}})
-    run.result.evaluations[0] = replace(run.result.evaluations[0], curves=evaluation["curves"])
+    task_parts |= {"curves": {**task_parts["curves"], "reliability": holed, "own": holed}, "params": {}}
+    run = make_run({"zero-shot@scenes": {**task_parts, "curves": {}}})
+    run.result.evaluations[0] = replace(run.result.evaluations[0], curves=task_parts["curves"])
     page = report(run)
     words = page.text + " ".join(value for node in page.all("main")[0].all() for value in node.attributes.values())
     assert not re.search(r"\b(nan|none|null|inf)\b", words, re.IGNORECASE)

@@ -48,11 +48,11 @@ def reports(tmp_path_factory: pytest.TempPathFactory, parts: SimpleNamespace) ->
     folder = tmp_path_factory.mktemp("reports")
     runs = []
     for index in range(2):
-        vectors = parts.standard(seed=index, skill=1 - index / 2)
-        vectors["retrieval@scenes"]["samples"]["caption"] = np.array([f"caption {k}" for k in range(1000)], object)
+        task_parts = parts.standard(seed=index, skill=1 - index / 2)
+        task_parts["retrieval@scenes"]["samples"]["caption"] = np.array([f"caption {k}" for k in range(1000)], object)
         if index:
-            vectors["retrieval@scenes"]["metrics"] |= {f"own/{name}": parts.fraction(0.5, 40) for name in "ab"}
-        run = parts.write_run(folder / f"run{index}", vectors)
+            task_parts["retrieval@scenes"]["metrics"] |= {f"own/{name}": parts.fraction(0.5, 40) for name in "ab"}
+        run = parts.write_run(folder / f"run{index}", task_parts)
         parts.write_thumbnails(run.folder, [f"{k:032x}" for k in range(2000)])
         runs.append(run)
     write_report(runs[:1], folder / "one.html")

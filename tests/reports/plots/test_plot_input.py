@@ -63,11 +63,11 @@ def test_of_several_data_sets_one_must_be_chosen(
 def test_vectors_that_the_run_did_not_keep_can_be_had_by_running_again(
     make_run: MakeRun, parts: SimpleNamespace, refused: Refused
 ) -> None:
-    evaluation = parts.modality_gap(np.random.default_rng(0), n=30)
+    task_parts = parts.modality_gap(np.random.default_rng(0), n=30)
     hint = r"[Rr]un again with keep_arrays=True to keep all arrays$"
-    without = make_run({"modality-gap@scenes": {**evaluation, "arrays": {}}}, name="without")
+    without = make_run({"modality-gap@scenes": {**task_parts, "arrays": {}}}, name="without")
     refused(rf"^cannot draw gap: .*/without: the run kept no array .images.\. {hint}", "gap", without)
-    lost = make_run({"modality-gap@scenes": evaluation}, name="lost")
+    lost = make_run({"modality-gap@scenes": task_parts}, name="lost")
     (lost.folder / lost.result.evaluations[0].files["arrays"]).unlink()
     refused(rf"^cannot draw gap: run .*/lost lacks 0\.npz: the run is damaged, {hint}", "gap", lost)
 
@@ -85,17 +85,17 @@ def test_vectors_that_the_run_did_not_keep_can_be_had_by_running_again(
 def test_arrays_that_are_no_vectors_of_pairs_are_damaged(
     make_run: MakeRun, parts: SimpleNamespace, refused: Refused, arrays: dict[str, np.ndarray]
 ) -> None:
-    evaluation = parts.modality_gap(np.random.default_rng(0), n=30)
-    run = make_run({"modality-gap@scenes": {**evaluation, "arrays": {**evaluation["arrays"], **arrays}}})
+    task_parts = parts.modality_gap(np.random.default_rng(0), n=30)
+    run = make_run({"modality-gap@scenes": {**task_parts, "arrays": {**task_parts["arrays"], **arrays}}})
     refused(r"^cannot draw gap: modality-gap@scenes in .*: the run is damaged, make it again$", "gap", run)
 
 
 def test_vectors_that_are_all_equal_are_nothing_to_map(
     make_run: MakeRun, parts: SimpleNamespace, refused: Refused
 ) -> None:
-    evaluation = parts.modality_gap(np.random.default_rng(0), n=30)
+    task_parts = parts.modality_gap(np.random.default_rng(0), n=30)
     same = np.tile(np.eye(4, dtype=np.float32)[0], (30, 1))
-    run = make_run({"modality-gap@scenes": {**evaluation, "arrays": {"images": same, "texts": same}}})
+    run = make_run({"modality-gap@scenes": {**task_parts, "arrays": {"images": same, "texts": same}}})
     refused("all kept vectors are equal, so there is nothing to map", "gap", run)
     refused(
         "the means of images and texts are equal, so the gap vector has no direction", "gap", run, projection="gap-axis"

@@ -91,12 +91,12 @@ def test_columns_that_most_runs_lack_wait_until_they_are_asked_for() -> None:
 def test_only_runs_of_the_same_samples_are_offered_against_one(runs: Path, parts: SimpleNamespace) -> None:
     changed: dict[str, dict[str, Any]] = {"same": {}, "other": {"params": {"k": 2}}, "failed": {"status": "failed"}}
     for key, changes in changed.items():
-        evaluation = parts.retrieval(np.random.default_rng(0), n=4)
-        parts.write_run(runs / key, {"retrieval@scenes": {**evaluation, **changes}})
-    evaluation = Runs(runs)
-    name = next(row.id for row in evaluation.rows() if row.relative_path == "series/step-1")
-    assert [row.relative_path for row in evaluation.comparable(name, "retrieval@scenes")] == ["same"]
-    assert evaluation.comparable(name, "zero-shot@scenes") == evaluation.comparable("nothing", "retrieval@scenes") == []
+        task_parts = parts.retrieval(np.random.default_rng(0), n=4)
+        parts.write_run(runs / key, {"retrieval@scenes": {**task_parts, **changes}})
+    task_parts = Runs(runs)
+    name = next(row.id for row in task_parts.rows() if row.relative_path == "series/step-1")
+    assert [row.relative_path for row in task_parts.comparable(name, "retrieval@scenes")] == ["same"]
+    assert task_parts.comparable(name, "zero-shot@scenes") == task_parts.comparable("nothing", "retrieval@scenes") == []
 
 
 def test_runs_are_filtered_sorted_and_grouped() -> None:

@@ -62,13 +62,13 @@ def test_a_search_needs_all_words_in_texts_and_takes_none_for_a_pattern(tmp_path
 
 
 def test_a_card_shows_what_the_report_shows(tmp_path: Path, parts: SimpleNamespace) -> None:
-    evaluation = parts.retrieval(np.random.default_rng(2), n=4)
-    n = len(evaluation["samples"]["sample_id"])
+    task_parts = parts.retrieval(np.random.default_rng(2), n=4)
+    n = len(task_parts["samples"]["sample_id"])
     words = {"caption": [f"caption {k}" for k in range(n)], "image": ["a" * 32] * n, "predicted_image": ["b" * 32] * n}
-    table = evaluation["samples"] | {name: np.array(word, object) for name, word in words.items()}
+    table = task_parts["samples"] | {name: np.array(word, object) for name, word in words.items()}
     near = {"sample_id": [table["sample_id"][0]], "rank": [1], "text": ["a moon"], "image": ["b" * 32], "cosine": [0.5],
             "is_right": [False]}  # fmt: skip
-    run = parts.write_run(tmp_path / "run", {"retrieval@d": {**evaluation, "samples": table, "neighbours": near}})
+    run = parts.write_run(tmp_path / "run", {"retrieval@d": {**task_parts, "samples": table, "neighbours": near}})
     parts.write_thumbnails(run.folder, ["b" * 32])
     samples_of_run = read_samples([run], "retrieval@d")
     sample: Any = samples_of_run.sample(0, "")

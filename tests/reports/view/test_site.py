@@ -178,9 +178,9 @@ def test_a_map_has_a_place_for_each_image_and_text(app: Any, ask: Ask, ids: dict
 
 
 def test_words_of_others_stay_words(ask: Ask, tmp_path: Path, parts: SimpleNamespace, payload: str) -> None:
-    evaluation = parts.zero_shot(np.random.default_rng(0), (payload, "other"), n=6)
-    evaluation["samples"]["sample_id"] = np.array([f"{payload}{k}" for k in range(6)], object)
-    parts.write_run(tmp_path / "<b>run", {f"zero-shot@{payload}": evaluation}, model={"ref": payload}, created=payload)
+    task_parts = parts.zero_shot(np.random.default_rng(0), (payload, "other"), n=6)
+    task_parts["samples"]["sample_id"] = np.array([f"{payload}{k}" for k in range(6)], object)
+    parts.write_run(tmp_path / "<b>run", {f"zero-shot@{payload}": task_parts}, model={"ref": payload}, created=payload)
     app = application(tmp_path)
     name = Runs(tmp_path).rows()[0].id
     of = re.search(r'name="of"[^>]*><option selected>([^<]*)<', ask(app, f"/samples?run={name}").text)
