@@ -18,6 +18,9 @@ from clipbench.stats.agreement import ordinal_alpha
 from clipbench.untrusted.reading import decode_json, is_there, read_bytes, reading, shown
 from clipbench.untrusted.schema import SchemaError, parse_record
 
+LONGEST_LINE = 1 << 16
+"""Bytes at the end of the log in which its last line is looked for."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class LogLine:
@@ -189,14 +192,14 @@ _FIELDS = {False: ("query", "image", "grade", "judge", "time"), True: ("query", 
 def _write(handle: int, data: bytes) -> None:
     """Write lines behind the last whole one. An incomplete line of a killed process is cut off: it was unanswered."""
     size = os.fstat(handle).st_size
-    os.lseek(handle, max(0, size - (1 << 16)), os.SEEK_SET)
-    tail = os.read(handle, 1 << 16)
-    rest = tail[tail.rfind(b"\n") + 1 :]
-    if rest and _is_json(rest):
+    os.lseek(handle, max(0, size - LONGEST_LINE), os.SEEK_SET)
+    tail = os.read(handle, LONGEST_LINE)
+    last_line = tail[tail.rfind(b"\n") + 1 :]  # empty if the file ends with a line break, as it should
+    if last_line and _is_json(last_line):  # only its line break is missing
         data = b"\n" + data
-    elif rest:
-        os.ftruncate(handle, size - len(rest))
-        size -= len(rest)
+    elif last_line:
+        os.ftruncate(handle, size - len(last_line))
+        size -= len(last_line)
     n_written = os.write(handle, data)
     if n_written < len(data):  # a full disk
         os.ftruncate(handle, size)

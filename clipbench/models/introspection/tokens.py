@@ -121,7 +121,8 @@ def restore_end(tokens: Tokens, facts: TokenFacts) -> Tokens:
 
 def token_lengths(ids: Int64[np.ndarray, "n_texts n_tokens"], facts: TokenFacts) -> TokenCounts:
     """Return the number of tokens of each text before its padding, with an end-of-text token of the padding's id."""
-    is_padding = np.flip(np.cumprod(np.flip(ids == facts.pad, axis=1), axis=1), axis=1)
+    # Read from the end of each text: the product stays 1 up to the last token that is no padding.
+    is_padding = np.cumprod(np.flip(ids == facts.pad, axis=1), axis=1)
     n_padding = is_padding.sum(axis=1).astype(np.int64)
     own_end = 1 if facts.pad is not None and facts.pad == facts.end else 0
     return ids.shape[1] - np.maximum(n_padding - own_end, 0)

@@ -311,7 +311,9 @@ def nice_axis(values: Iterable[Number], label: str = "", *, n_steps: int = 5) ->
     """
     finite = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
     low, high = min(finite), max(finite)
-    if high - low <= 1e-9 * max(abs(low), abs(high)):  # what differs by rounding alone is flat
+    is_flat = high - low <= 1e-9 * max(abs(low), abs(high))  # apart from rounding
+    if is_flat:
+        # Half of the value below it and above it, or one half if it is 0.
         low, high = low - (abs(low) or 1) / 2, high + (abs(high) or 1) / 2
     step = nice_step(high - low, n_steps)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)

@@ -147,9 +147,10 @@ def _svd(vectors: Vectors, seed: int) -> Flat:
     )
 
 
-def _two_directions(vectors: Vectors, first: str, share: str, reading: str) -> Flat:
+def _two_directions(vectors: Vectors, first_axis: str, subject: str, reading: str) -> Flat:
     coordinates, shares = _components(vectors)
-    return Flat(coordinates, (first, "Second"), Statement(share, f"{fmt.percent(sum(shares))} %"), reading)
+    statement = Statement(subject, f"{fmt.percent(sum(shares))} %")
+    return Flat(coordinates, (first_axis, "Second"), statement, reading)
 
 
 def _gap_axis(vectors: Vectors, seed: int) -> Flat:
