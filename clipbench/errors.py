@@ -197,7 +197,10 @@ def option(name: str, value: object = None) -> str:
     if _MessageReader.is_at_command_line:
         flag = f"--{name.replace('_', '-')}"
         return flag if value is None or value is True else f"{flag} {value}"
-    return name if value is None else f"{name}={value if isinstance(value, int | float) else str(value)!r}"
+    if value is None:
+        return name
+    written = value if isinstance(value, int | float) else str(value)
+    return f"{name}={written!r}"
 
 
 def data_option(**entry: object) -> str:
@@ -321,7 +324,8 @@ def did_you_mean(word: str, known_names: Iterable[str]) -> str:
         'known: a, b'
     """
     names = sorted(known_names)
-    by_folded = {"/".join(name.casefold().split("/")[start:]): name for start in (-1, 0) for name in names}
+    by_folded = {name.casefold().rpartition("/")[2]: name for name in names}
+    by_folded |= {name.casefold(): name for name in names}
     folded = word.casefold()
     swapped = [name for name in by_folded if sorted(name) == sorted(folded)]  # letters in another order, as in "tyni"
     nearest = swapped or get_close_matches(folded, by_folded, n=3, cutoff=0.6)
@@ -408,7 +412,11 @@ def _check_argument(name: str, value: object, annotation: object) -> None:
         words, accepted = ARGUMENT_KINDS.get(kind) or (f"a {kind.__name__}", kind)
         holds_texts = kind in (Sequence, Mapping) and str in get_args(member)
         expected.append(f"{words} of texts" if holds_texts else words)
-        texts = value if holds_texts and isinstance(value, list | tuple | dict) else [value] if kind is str else []
+        texts: Iterable[object] = ()
+        if holds_texts and isinstance(value, list | tuple | dict):
+            texts = value
+        elif kind is str:
+            texts = (value,)
         if isinstance(value, accepted) and not any(isinstance(text, NO_TEXT) for text in texts):
             return
     raise UsageError(f"{name}: got {value!r:.60}, expected {' or '.join(expected)}")

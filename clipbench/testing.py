@@ -61,8 +61,10 @@ class ToyModel(Model):
 
     def encode_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:
         self.encoded_texts += len(texts)
-        trigrams = [[text[start : start + 3] for start in range(max(1, len(text) - 2))] for text in texts]
-        sums = [np.sum([_vector_of(part, self.info.embed_dim) for part in parts], axis=0) for parts in trigrams]
+        sums = []
+        for text in texts:
+            trigrams = [text[start : start + 3] for start in range(max(1, len(text) - 2))]
+            sums.append(np.sum([_vector_of(trigram, self.info.embed_dim) for trigram in trigrams], axis=0))
         return np.stack(sums).astype(np.float32)
 
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:

@@ -68,21 +68,24 @@ def modules_with_shapes() -> list[str]:
     """Return the modules that say shapes of arrays; the others call each other a million times and have none to
     check.
     """
-    found = []
+    result = []
     for package in PACKAGES:
         spec = importlib.util.find_spec(package)
         assert spec is not None and spec.submodule_search_locations is not None, package
         root = Path(spec.submodule_search_locations[0])
         files = (file for file in root.rglob("*.py") if "from jaxtyping import" in file.read_text(encoding="utf-8"))
-        found += [".".join((package, *file.relative_to(root).with_suffix("").parts)) for file in files]
-    return found
+        result += [".".join((package, *file.relative_to(root).with_suffix("").parts)) for file in files]
+    return result
 
 
 def has_arrays(defined: Any) -> bool:
     """Return whether a function, or the constructor of a dataclass, says that it takes or returns arrays."""
     function = vars(defined).get("__init__") if is_dataclass(defined) else defined
     annotations = getattr(function, "__annotations__", {}).values()
-    return any(isinstance(each, str) or re.search("jaxtyping|ndarray|Tensor", repr(each)) for each in annotations)
+    return any(
+        isinstance(annotation, str) or re.search("jaxtyping|ndarray|Tensor", repr(annotation))
+        for annotation in annotations
+    )
 
 
 def check_arrays(*, typechecker: Any) -> Callable[[Any], Any]:
@@ -212,11 +215,11 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def browser() -> Iterator["Browser"]:
     """Start a headless Chromium, Debian's or any other that is on the path: once, as a process can start one only."""
     playwright = pytest.importorskip("playwright.sync_api", reason="Python's playwright is not installed")
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
+    result = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if result is None:
         pytest.skip("no Chromium on the path: apt-get install chromium")
     playwright.expect.set_options(timeout=30_000)  # a machine under load is slow, and not wrong
     with playwright.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        started = driver.chromium.launch(executable_path=result, args=["--no-sandbox"])
         yield started
         started.close()

@@ -38,20 +38,20 @@ class State:
     def vectors(self, body: dict[str, Any]) -> list[list[float]]:
         """Return the vectors of a request in the order of its inputs."""
         if "messages" in body:
-            parts = next(each["content"] for each in body["messages"] if each["role"] == "user")
+            parts = next(text["content"] for text in body["messages"] if text["role"] == "user")
             inputs = [part["image_url"]["url"] if part["type"] == "image_url" else part["text"] for part in parts]
             if len(inputs) > 1:  # an empty text says nothing
-                alone = [
+                requests = [
                     {**body, "messages": [{"role": "user", "content": [part]}]}
                     for part in parts
                     if part.get("text") != ""
                 ]
-                return [list(np.sum([self.vectors(each)[0] for each in alone], axis=0))]
+                return [list(np.sum([self.vectors(text)[0] for text in requests], axis=0))]
         else:
-            inputs = [each["image"] if isinstance(each, dict) else each for each in body["input"]]
+            inputs = [text["image"] if isinstance(text, dict) else text for text in body["input"]]
         role = [body["input_type"]] if "input_type" in body else []
-        if all(each.startswith("data:image/") for each in inputs):
-            files = [io.BytesIO(base64.b64decode(each.partition(",")[2])) for each in inputs]
+        if all(text.startswith("data:image/") for text in inputs):
+            files = [io.BytesIO(base64.b64decode(text.partition(",")[2])) for text in inputs]
             return self.encode_images([Image.open(file) for file in files], *role).tolist()
         return self.encode_texts(inputs, *role).tolist()
 
@@ -85,8 +85,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def embeddings(self, vectors: list[Any], *, order: Sequence[int] | None = None) -> None:
         """Answer vectors as OpenAI does, in another order if one is given."""
-        places = range(len(vectors)) if order is None else order
-        data = [{"object": "embedding", "index": place, "embedding": vectors[place]} for place in places]
+        order_of_vectors = range(len(vectors)) if order is None else order
+        data = [{"object": "embedding", "index": index, "embedding": vectors[index]} for index in order_of_vectors]
         self.say(200, json.dumps({"data": data, "usage": {"total_tokens": len(vectors)}}))
 
     def say(
@@ -156,7 +156,7 @@ def reordered(handler: Handler, vectors: list[list[float]]) -> None:
 
 
 def as_base64(handler: Handler, vectors: list[list[float]]) -> None:
-    handler.embeddings([base64.b64encode(np.array(each, "<f4").tobytes()).decode() for each in vectors])
+    handler.embeddings([base64.b64encode(np.array(vector, "<f4").tobytes()).decode() for vector in vectors])
 
 
 def html(handler: Handler, vectors: list[list[float]]) -> None:
@@ -168,19 +168,21 @@ def fewer(handler: Handler, vectors: list[list[float]]) -> None:
 
 
 def shorter(handler: Handler, vectors: list[list[float]]) -> None:
-    handler.embeddings([each[:-1] for each in vectors])
+    handler.embeddings([vector[:-1] for vector in vectors])
 
 
 def ragged(handler: Handler, vectors: list[list[float]]) -> None:
-    handler.embeddings([each[: len(each) - place] for place, each in enumerate([*vectors, *vectors])][: len(vectors)])
+    handler.embeddings(
+        [vector[: len(vector) - index] for index, vector in enumerate([*vectors, *vectors])][: len(vectors)]
+    )
 
 
 def not_a_number(handler: Handler, vectors: list[list[float]]) -> None:
-    handler.embeddings([[float("nan")] * len(each) for each in vectors])
+    handler.embeddings([[float("nan")] * len(vector) for vector in vectors])
 
 
 def booleans(handler: Handler, vectors: list[list[float]]) -> None:
-    handler.embeddings([[True, *each[1:]] for each in vectors])
+    handler.embeddings([[True, *vector[1:]] for vector in vectors])
 
 
 def without_data(handler: Handler, vectors: list[list[float]]) -> None:
@@ -188,16 +190,16 @@ def without_data(handler: Handler, vectors: list[list[float]]) -> None:
 
 
 def texts(handler: Handler, vectors: list[list[float]]) -> None:
-    handler.embeddings([["0.5", *each[1:]] for each in vectors])
+    handler.embeddings([["0.5", *vector[1:]] for vector in vectors])
 
 
 def numbered_in_texts(handler: Handler, vectors: list[list[float]]) -> None:
-    data = [{"index": str(place), "embedding": each} for place, each in enumerate(vectors)]
+    data = [{"index": str(index), "embedding": vector} for index, vector in enumerate(vectors)]
     handler.say(200, json.dumps({"data": data}))
 
 
 def numbered_twice(handler: Handler, vectors: list[list[float]]) -> None:
-    data = [{"index": 0, "embedding": each} for each in vectors]
+    data = [{"index": 0, "embedding": vector} for vector in vectors]
     handler.say(200, json.dumps({"data": [*data, *data][: max(2, len(vectors))]}))
 
 
@@ -255,4 +257,4 @@ def wrong_wait(handler: Handler, vectors: list[list[float]]) -> None:
 
 
 def large_numbers(handler: Handler, vectors: list[list[float]]) -> None:
-    handler.say(200, json.dumps({"data": [{"index": place, "embedding": [10**400]} for place in range(len(vectors))]}))
+    handler.say(200, json.dumps({"data": [{"index": index, "embedding": [10**400]} for index in range(len(vectors))]}))

@@ -157,20 +157,20 @@ class Handler(BaseHTTPRequestHandler):
         if folder is None:
             return self._send(404, b"", {"X-Error-Code": "RevisionNotFound"})
         if what == "commits":
-            found: Any = [{"id": each, "title": "", "message": "", "authors": [], "date": "2026-01-01T00:00:00.000Z"}
-                          for each in hub.commits(repository)]  # fmt: skip
+            result: Any = [{"id": commit, "title": "", "message": "", "authors": [], "date": "2026-01-01T00:00:00.000Z"}
+                          for commit in hub.commits(repository)]  # fmt: skip
         elif what == "tree":
-            found = [_node(path, folder) for path in sorted((folder / (rest or "").strip("/")).rglob("*"))]
+            result = [_node(path, folder) for path in sorted((folder / (rest or "").strip("/")).rglob("*"))]
             if "recursive=true" not in self.path.lower():
                 depth = len((rest or "").strip("/").split("/")) if (rest or "").strip("/") else 0
-                found = [node for node in found if node["path"].count("/") == depth]
+                result = [node for node in result if node["path"].count("/") == depth]
         elif what == "paths-info":
-            found = [_node(folder / name, folder) for name in _asked(body) if (folder / name).exists()]
+            result = [_node(folder / name, folder) for name in _asked(body) if (folder / name).exists()]
         else:
             names = [{"rfilename": _name(path, folder)} for path in sorted(folder.rglob("*")) if path.is_file()]
-            found = {"id": repository, "sha": folder.name, "siblings": names, "private": False, "gated": False,
+            result = {"id": repository, "sha": folder.name, "siblings": names, "private": False, "gated": False,
                      "disabled": False, "tags": [], "downloads": 0, "likes": 0}  # fmt: skip
-        return self._send(200, json.dumps(found).encode(), {"Content-Type": "application/json"})
+        return self._send(200, json.dumps(result).encode(), {"Content-Type": "application/json"})
 
     def _file(self, hub: Hub, repository: str, revision: str, name: str, *, fault: Fault | None) -> None:
         if self._is_closed(hub, repository):

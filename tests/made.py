@@ -30,8 +30,8 @@ def record_of(task: str = "zero-shot", /, data: str | DatasetRecord = "birds", *
 
 def result_of(*evaluations: EvaluationRecord, **parts: Any) -> Result:
     """Return the result of a run of these evaluations."""
-    made = {"clipbench_version": __version__, "created": "2026-01-02T00:00:00+00:00", "command": ["clipbench", "run"]}
-    facts = {**made, "seed": 0, "environment": {}, "model": {"ref": "m"}, "evaluations": list(evaluations)}
+    fields = {"clipbench_version": __version__, "created": "2026-01-02T00:00:00+00:00", "command": ["clipbench", "run"]}
+    facts = {**fields, "seed": 0, "environment": {}, "model": {"ref": "m"}, "evaluations": list(evaluations)}
     return Result(**{**facts, **parts})
 
 
@@ -41,17 +41,17 @@ def data_of(images: Iterable[str], **parts: Any) -> Dataset:
     return Dataset(**{"id": "by hand", "images": [NamedImage(name) for name in names], "image_ids": names, **parts})
 
 
-def metrics_of(found: Evaluation) -> dict[str, Metric]:
+def metrics_of(evaluation: Evaluation) -> dict[str, Metric]:
     """Return each metric and baseline of an evaluation."""
-    measures = {**found.measures, **found.baselines}
-    return {name: measure.metric(found.samples, np.random.default_rng(0)) for name, measure in measures.items()}
+    measures = {**evaluation.measures, **evaluation.baselines}
+    return {name: measure.metric(evaluation.samples, np.random.default_rng(0)) for name, measure in measures.items()}
 
 
 def evaluate_task(task: Task, data: Dataset, embedder: Embedder) -> tuple[Evaluation, dict[str, Metric]]:
     """Return the evaluation of a task on data that it accepts, and each of its metrics and baselines."""
     task.check(data)
-    found = task.evaluate(data, embedder, np.random.default_rng(0))
-    return found, metrics_of(found)
+    evaluation = task.evaluate(data, embedder, np.random.default_rng(0))
+    return evaluation, metrics_of(evaluation)
 
 
 def assert_at_chance(metrics: Mapping[str, Metric], *but: str) -> None:

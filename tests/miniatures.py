@@ -41,13 +41,13 @@ def mirror(hub: Any, names: Sequence[str] = (), *, n: int = 12, n_shards: int = 
     """
     tables = tomllib.loads(files("clipbench.data.catalogue").joinpath("catalogue.toml").read_text(encoding="utf-8"))
     chosen = {name: tables[name] for name in names or tables}
-    for place, (name, table) in enumerate(chosen.items()):
+    for index, (name, table) in enumerate(chosen.items()):
         table.update({"source": [_without_counts(source) for source in table["source"]]})
         for count in COUNTS:
             table.pop(count, None)
         source = next((each for each in table["source"] if each["form"] in MAKERS), None)
         if source is not None:
-            content = MAKERS[source["form"]](name, table, source, _Maker(place, n, n_shards))
+            content = MAKERS[source["form"]](name, table, source, _Maker(index, n, n_shards))
             _put(hub, name, source, content)
     return "\n".join(_as_toml(name, table) for name, table in chosen.items())
 
@@ -82,7 +82,7 @@ def _webdataset(name: str, table: Mapping[str, Any], source: Mapping[str, Any], 
         content["dataset_type.txt"] = b"retrieval"
     elif name == "fairface":
         classes = {"age": ("0-2", "3-9"), "gender": ("man", "woman"), "race": ("black", "white", "indian")}
-        lines = [f"{objective}:{each}" for objective, names in classes.items() for each in names]
+        lines = [f"{objective}:{index}" for objective, names in classes.items() for index in names]
         content["classnames.txt"] = "\n".join([*lines, "toxic:thief"]).encode()
         templates = ("age:a photo of a person {c} years old", "gender:a photo of a {c}", "race:a photo of a {c} person")
         content["zeroshot_classification_templates.txt"] = "\n".join([*templates, "toxic:a photo of a {c}"]).encode()
@@ -93,7 +93,7 @@ def _webdataset(name: str, table: Mapping[str, Any], source: Mapping[str, Any], 
         for number in numbers:
             members[f"s{number:07}.jpg"] = make.image()
             if is_retrieval:
-                members[f"s{number:07}.txt"] = "\n".join(make.caption(number, each) for each in range(5)).encode()
+                members[f"s{number:07}.txt"] = "\n".join(make.caption(number, index) for index in range(5)).encode()
             else:
                 members[f"s{number:07}.cls"] = str(number % len(make.kinds)).encode()
                 where = [number % 2, 0] if name != "fairface" else [0, number % 2, number % 3, int(number % 3 != 1)]
@@ -124,8 +124,8 @@ def _columns(name: str, table: Mapping[str, Any], source: Mapping[str, Any], mak
         first, second, true, other = TWO_IMAGES[name]
         return {first: _images(make), second: _images(make), true: captions, other: false, "type": ["swap"] * make.n}
     if name.endswith("-order"):
-        shuffles = {f"hard_text_{each}": [" ".join(make.caption(number, each).split()[::-1]) for number in n]
-                    for each in range(1, 5)}  # fmt: skip
+        shuffles = {f"hard_text_{parts}": [" ".join(make.caption(number, parts).split()[::-1]) for number in n]
+                    for parts in range(1, 5)}  # fmt: skip
         return {"images": _images(make), "correct_caption": captions, **shuffles}
     if table["kind"] == "contrasts":
         box = {"x": 2.0, "y": 1.0, "w": 24.0, "h": 20.0}
@@ -134,8 +134,8 @@ def _columns(name: str, table: Mapping[str, Any], source: Mapping[str, Any], mak
                 **{column: values * make.n for column, values in group.items()}}  # fmt: skip
     names = source["columns"]
     if table["kind"] == "retrieval":
-        each = names["caption"].split(",")
-        return {names["image"]: _images(make), **{c: [make.caption(k, i) for k in n] for i, c in enumerate(each)}}
+        parts = names["caption"].split(",")
+        return {names["image"]: _images(make), **{c: [make.caption(k, i) for k in n] for i, c in enumerate(parts)}}
     return {names["image"]: _images(make), names["label"]: [number % len(make.kinds) for number in n]}
 
 
@@ -193,7 +193,7 @@ def _winogavil(make: _Maker) -> dict[str, bytes]:
     writer = csv.writer(table)
     writer.writerow(["ID", "cue", "candidates", "associations"])
     for number, size in zip(range(make.n), cycle((5, 10)), strict=False):
-        names = [f"{number}-{place}" for place in range(size)]
+        names = [f"{number}-{index}" for index in range(size)]
         writer.writerow([number, make.kinds[number % 6], json.dumps(names), json.dumps(names[:2])])
         images |= {f"winogavil_images/{name}.jpg": make.image() for name in names}
     return {"winogavil_dataset.csv": table.getvalue().encode(), "winogavil_images.zip": zip_of(images)}
@@ -241,8 +241,8 @@ def _crepe(make: _Maker) -> dict[str, bytes]:
             name = f"prod_hard_negatives/{kind}/prod_vg_hard_negs_{kind}_complexity_{complexity}.csv"
             tables[name] = table.getvalue().encode()
     folders = {"images.zip": "VG_100K", "images2.zip": "VG_100K_2"}
-    images = {archive: zip_of({f"{folder}/{number}.jpg": make.image() for number in range(make.n) if number % 2 == place})
-              for place, (archive, folder) in enumerate(folders.items())}  # fmt: skip
+    images = {archive: zip_of({f"{folder}/{number}.jpg": make.image() for number in range(make.n) if number % 2 == index})
+              for index, (archive, folder) in enumerate(folders.items())}  # fmt: skip
     return {"prod_hard_negatives.zip": zip_of(tables), **images}
 
 
@@ -267,7 +267,7 @@ def _crepe_systematicity(make: _Maker) -> dict[str, bytes]:
 def _xm3600(make: _Maker) -> dict[str, bytes]:
     """Return two captions of each image in each of three languages."""
     rows = [{"image/key": f"{number:016x}", "image/locale": "sw",
-             **{language: {"caption": [f"{language} {make.caption(number, each)}" for each in range(2)]}
+             **{language: {"caption": [f"{language} {make.caption(number, index)}" for index in range(2)]}
                 for language in ("de", "en", "sw")}} for number in range(make.n)]  # fmt: skip
     lines = "".join(json.dumps(row) + "\n" for row in rows).encode()
     images = tar_of({f"{row['image/key']}.jpg": make.image() for row in rows}, mode="w:gz")
@@ -281,7 +281,7 @@ def _caption_lines(make: _Maker, language: str) -> bytes:
 def _xtd10(make: _Maker) -> dict[str, bytes]:
     names = [f"COCO_train2014_{number:012}.jpg" for number in range(make.n)]
     languages = ("de", "en", "es", "fr", "it", "jp", "ko", "pl", "ru", "tr", "zh")
-    captions = {f"test_1kcaptions_{each}.txt": _caption_lines(make, each) for each in languages}
+    captions = {f"test_1kcaptions_{language}.txt": _caption_lines(make, language) for language in languages}
     images = tar_of({f"XTD10_dataset/{name}": make.image() for name in names}, mode="w:gz")
     return {"test_image_names.txt": "\n".join(names).encode(), **captions, "XTD10_dataset.tar.gz": images}
 
@@ -289,7 +289,7 @@ def _xtd10(make: _Maker) -> dict[str, bytes]:
 def _flickr30k_200(make: _Maker, archive: str) -> dict[str, bytes]:
     folder, names = f"nllb-clip-{archive.removesuffix('.zip')}/data/flickr30k-200", [f"{k}.jpg" for k in range(make.n)]
     languages = ("deu_Latn", "eng_Latn", "swh_Latn")
-    members = {f"{folder}/{each}.txt": _caption_lines(make, each) for each in languages}
+    members = {f"{folder}/{language}.txt": _caption_lines(make, language) for language in languages}
     members |= {f"{folder}/eng_captions.txt": _caption_lines(make, "of people"),
                 f"{folder}/filenames.txt": "\n".join(names).encode()}  # fmt: skip
     images = tar_of({f"images/{name}": make.image() for name in names}, mode="w:gz")
@@ -307,9 +307,9 @@ def _babel_imagenet(make: _Maker) -> dict[str, bytes]:
 
 def _imagenet_real(make: _Maker) -> dict[str, bytes]:
     """Return right classes of each image of ``_webdataset``: of every fourth image none, of every third one more."""
-    own = [number % len(make.kinds) for number in range(make.n)]
-    classes = [[] if number % 4 == 3 else [label, 5][: 1 + (number % 3 == 0)] for number, label in enumerate(own)]
-    synsets = "".join(f"n{label:08}\n" for label in own)
+    values = [number % len(make.kinds) for number in range(make.n)]
+    classes = [[] if number % 4 == 3 else [label, 5][: 1 + (number % 3 == 0)] for number, label in enumerate(values)]
+    synsets = "".join(f"n{label:08}\n" for label in values)
     return {"real.json": json.dumps(classes).encode(), "imagenet_2012_validation_synset_labels.txt": synsets.encode()}
 
 
@@ -330,16 +330,16 @@ def _urls(name: str, table: Mapping[str, Any], source: Mapping[str, Any], make: 
     if name == "flickr30k-200":
         return _flickr30k_200(make, PurePosixPath(urlsplit(source["urls"][0]["url"]).path).name)
     if name != "sugarcrepe":
-        first, *others = [PurePosixPath(urlsplit(file["url"]).path).name for file in source["urls"]]
+        first, *names = [PurePosixPath(urlsplit(file["url"]).path).name for file in source["urls"]]
         return {
             first: tar_of(_plain(table, make)) if ".tar" in first else zip_of(_plain(table, make)),
-            **dict.fromkeys(others, b""),
+            **dict.fromkeys(names, b""),
         }
     subsets = [path for path in (PurePosixPath(urlsplit(file["url"]).path).name for file in source["urls"])]
     content = {}
-    for place, subset in enumerate(subset for subset in subsets if subset.endswith(".json")):
+    for index, subset in enumerate(subset for subset in subsets if subset.endswith(".json")):
         items = {str(number): {"filename": f"{number:012}.jpg", "caption": make.caption(number),
-                               "negative_caption": make.caption(number + place + 1, 1)} for number in range(make.n)}  # fmt: skip
+                               "negative_caption": make.caption(number + index + 1, 1)} for number in range(make.n)}  # fmt: skip
         content[subset] = json.dumps(items).encode()
     return {**content, "val2017.zip": zip_of({f"val2017/{number:012}.jpg": make.image() for number in range(make.n)})}
 
@@ -361,10 +361,12 @@ def _put(hub: Any, name: str, source: dict[str, Any], content: Mapping[str, byte
 
 
 def _without_counts(source: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {key: value for key, value in source.items() if key not in COUNTS}
-    if "urls" in kept:
-        kept["urls"] = [{key: value for key, value in file.items() if key not in COUNTS} for file in kept["urls"]]
-    return kept
+    other_fields = {key: value for key, value in source.items() if key not in COUNTS}
+    if "urls" in other_fields:
+        other_fields["urls"] = [
+            {key: value for key, value in file.items() if key not in COUNTS} for file in other_fields["urls"]
+        ]
+    return other_fields
 
 
 def _paragraph(make: _Maker, number: int) -> str:
@@ -431,7 +433,7 @@ def _pairs(values: Mapping[str, Any]) -> str:
 def _value(value: Any) -> str:
     """Return a value as TOML, whose texts, numbers and lists are written as JSON's are."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{json.dumps(key)} = {_value(each)}" for key, each in value.items()) + "}"
+        return "{" + ", ".join(f"{json.dumps(key)} = {_value(part)}" for key, part in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(_value, value)) + "]"
     return json.dumps(value, ensure_ascii=False)

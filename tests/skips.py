@@ -28,11 +28,11 @@ NEEDED = {
 
 def reasons(reports: list[pytest.TestReport]) -> Counter[str]:
     """Return how many tests were skipped for each reason."""
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for report in reports:
         where = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-        found[where.removeprefix("Skipped: ")] += 1
-    return found
+        counts[where.removeprefix("Skipped: ")] += 1
+    return counts
 
 
 def faults(counts: Counter[str]) -> list[str]:

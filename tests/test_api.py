@@ -33,8 +33,8 @@ class Colours:
         return np.stack([np.asarray(image, np.float32).reshape(-1, 3).mean(axis=0) - 100 for image in images])
 
     def encode_texts(self, texts: list[str]) -> np.ndarray:
-        named = [next((rgb for name, rgb in COLOURS.items() if name in text), (101, 102, 103)) for text in texts]
-        return np.array(named, np.float32) - 100
+        colours = [next((rgb for name, rgb in COLOURS.items() if name in text), (101, 102, 103)) for text in texts]
+        return np.array(colours, np.float32) - 100
 
 
 def cards() -> dict[str, Image.Image]:
@@ -52,9 +52,9 @@ def encoded(image: Image.Image) -> bytes:
 
 
 def value(run: cb.Run, metric: str) -> float:
-    (found,) = [metrics.value for name, metrics in run.metrics.items() if name.endswith(f"/{metric}")]
-    assert found is not None
-    return found
+    (result,) = [metrics.value for name, metrics in run.metrics.items() if name.endswith(f"/{metric}")]
+    assert result is not None
+    return result
 
 
 def test_any_object_with_two_methods_is_measured_on_pairs() -> None:
@@ -182,7 +182,7 @@ def test_a_torch_module_is_compared_with_its_own_later_state(own_cache: Path) ->
     assert net.training and net.drop.training and net.image.weight.requires_grad
     comparison = cb.compare(before, after)
     assert (comparison.base, comparison.candidate) == ("Net #1", "Net #2")
-    assert RECALL in {each.name for each in comparison.differences}
+    assert RECALL in {difference.name for difference in comparison.differences}
 
 
 def test_scenes_and_references_are_measured_as_the_command_does(tmp_path: Path) -> None:
@@ -265,16 +265,16 @@ def test_results_print_a_table_and_show_it_in_a_notebook(tmp_path: Path) -> None
     for index, name in enumerate("ab"):
         Image.new("RGB", (8, 8), (0, 90 * index, 0)).save(tmp_path / f"{name}.png")
     pool = cb.pool(["tiny", "pair:tiny+tiny"], tmp_path, ["a red cube"], tmp_path / "pool", device="cpu")
-    shown: dict[str, Any] = {
+    printed: dict[str, Any] = {
         "worse": cb.compare(good, bad),
         "not examined": cb.doctor(cb.vectors(images=images, texts=images)),
         "pair:tiny+tiny": cb.choose(pool),
     }
-    for word, result in shown.items():
+    for word, result in printed.items():
         lines, html = str(result).splitlines(), result._repr_html_()
         assert len(lines) > 3 and any(word in line for line in lines), word
         assert "<table" in html and word in html and "<b>good" not in html, word
-    first, _, title, *_ = str(shown["worse"]).splitlines()
+    first, _, title, *_ = str(printed["worse"]).splitlines()
     assert first.startswith("verdict: worse (retrieval@embeddings/image_retrieval_recall@1 ")
     assert title == "bad against <b>good</b>"
     assert "\n<b>good</b> against bad (7 more metrics in frame())\n" in str(cb.compare(bad, good))
@@ -397,13 +397,13 @@ def test_a_run_without_a_number_raises_what_was_wrong_and_leaves_nothing_behind(
 
 
 def test_numbers_of_numpy_are_numbers() -> None:
-    given: dict[str, Any] = {
+    options: dict[str, Any] = {
         "limit": np.uint8(3),
         "seed": np.int64(1),
         "batch_size": np.int32(2),
         "workers": np.int64(0),
     }
-    run = cb.run(Colours(), "retrieval", data=pairs(), **given)
+    run = cb.run(Colours(), "retrieval", data=pairs(), **options)
     assert (run.result.seed, run.result.evaluations[0].dataset.n_samples) == (1, 3)
 
 
@@ -411,6 +411,6 @@ def test_the_doctor_measures_what_a_run_measures_on_data_in_memory() -> None:
     frame = pd.DataFrame({"picture": [*cards().values()], "label": [*COLOURS]})
     options = {"image": "picture"}
     metric = "text-in-image/clean_acc"
-    found = cb.doctor(Colours(), data=frame, data_options=options, metric=metric, expect=50)
+    report = cb.doctor(Colours(), data=frame, data_options=options, metric=metric, expect=50)
     run = cb.run(Colours(), "text-in-image", data=frame, data_options=options)
-    assert found.explanation is not None and found.explanation.metric.value == value(run, "clean_acc")
+    assert report.explanation is not None and report.explanation.metric.value == value(run, "clean_acc")

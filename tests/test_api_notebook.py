@@ -28,19 +28,19 @@ def outputs(source: str, namespace: dict[str, Any]) -> list[dict[str, Any]]:
     with redirect_stdout(printed):
         exec(compile(ast.Module(body, []), str(NOTEBOOK), "exec"), namespace)  # noqa: S102  a notebook is code
         value = None if last is None else eval(compile(last, str(NOTEBOOK), "eval"), namespace)
-    found: list[dict[str, Any]] = []
+    result: list[dict[str, Any]] = []
     if printed.getvalue():
-        found.append({"output_type": "stream", "name": "stdout", "text": lines(printed.getvalue())})
+        result.append({"output_type": "stream", "name": "stdout", "text": lines(printed.getvalue())})
     if value is not None:
-        shown = {"text/plain": lines(repr(value))}
+        data = {"text/plain": lines(repr(value))}
         if isinstance(value, Figure):
             image = io.BytesIO()
             value.savefig(image, format="png", dpi=110)
-            shown["image/png"] = [base64.b64encode(image.getvalue()).decode()]
+            data["image/png"] = [base64.b64encode(image.getvalue()).decode()]
         elif hasattr(value, "_repr_html_"):
-            shown["text/html"] = lines(value._repr_html_())
-        found.append({"output_type": "execute_result", "execution_count": None, "metadata": {}, "data": shown})
-    return found
+            data["text/html"] = lines(value._repr_html_())
+        result.append({"output_type": "execute_result", "execution_count": None, "metadata": {}, "data": data})
+    return result
 
 
 def lines(text: str) -> list[str]:
@@ -54,18 +54,18 @@ def run_cells() -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
     return [(cell, outputs("".join(cell["source"]), namespace)) for cell in cells]
 
 
-def plain(found: list[dict[str, Any]]) -> list[str]:
+def plain(result: list[dict[str, Any]]) -> list[str]:
     """Return the text outputs; pictures and pages differ by the version of what draws them."""
-    return ["".join(each["text"]) for each in found if each["output_type"] == "stream"]
+    return ["".join(output["text"]) for output in result if output["output_type"] == "stream"]
 
 
 @pytest.mark.slow
 def test_every_cell_runs_and_prints_what_is_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path / "cache"))
-    for cell, found in run_cells():
-        assert plain(found) == plain(cell["outputs"]), "".join(cell["source"])
-        kinds = [set(each.get("data", {"stream"})) for each in found]
+    for cell, result in run_cells():
+        assert plain(result) == plain(cell["outputs"]), "".join(cell["source"])
+        kinds = [set(each.get("data", {"stream"})) for each in result]
         assert kinds == [set(each.get("data", {"stream"})) for each in cell["outputs"]], "".join(cell["source"])
 
 

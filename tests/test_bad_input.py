@@ -38,8 +38,8 @@ Read = Callable[[Path], object]
 
 @pytest.fixture(scope="module")
 def run_of_vectors(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    made = clipbench.run(clipbench.vectors(images=np.eye(4), texts=np.eye(4)), "retrieval")
-    return made.save(tmp_path_factory.mktemp("runs") / "run")
+    completed = clipbench.run(clipbench.vectors(images=np.eye(4), texts=np.eye(4)), "retrieval")
+    return completed.save(tmp_path_factory.mktemp("runs") / "run")
 
 
 def refused(read: Callable[[], object], message: str | None = None) -> None:
@@ -422,8 +422,8 @@ def test_facts_of_a_model_in_a_result_are_checked(
 def test_malformed_results_of_other_tools_are_refused_or_read(tmp_path: Path, record: dict[str, object]) -> None:
     (tmp_path / "v.json").write_text(json.dumps(record))
     try:
-        found = open_results(tmp_path / "v.json")
+        results = open_results(tmp_path / "v.json")
     except ClipbenchError as error:
         assert "\n" not in str(error)
     else:
-        assert all(isinstance(metric.value, float) for metric in found.metrics.values())
+        assert all(isinstance(metric.value, float) for metric in results.metrics.values())

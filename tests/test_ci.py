@@ -83,8 +83,8 @@ def project(tmp_path: Path, github_job: Job) -> Path:
 
 
 def environment(project: Path, **given: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("CLIPBENCH_", "GITHUB_"))}
-    return kept | {
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(("CLIPBENCH_", "GITHUB_"))}
+    return variables | {
         "PATH": f"{project / 'bin'}:{os.environ['PATH']}",
         "CALLS": str(project / "calls"),
         "CLIPBENCH_LIMIT": "20",
@@ -117,8 +117,8 @@ def run_steps(steps: Sequence[Mapping[str, Any]], project: Path, given: Mapping[
         if "run" not in step or not is_run(step.get("if"), status, outcomes, values):
             continue
         assert "${{" not in step["run"], "an expression in a script may be a command of a stranger"
-        own = {name: filled(str(text), values) for name, text in step.get("env", {}).items()}
-        done = run(step["run"], project, **{**given, **own})
+        variables = {name: filled(str(text), values) for name, text in step.get("env", {}).items()}
+        done = run(step["run"], project, **{**given, **variables})
         printed.append(done.printed)
         outcomes[step.get("id", "")] = "failure" if done.status else "success"
         if not step.get("continue-on-error"):
@@ -175,11 +175,11 @@ GITLAB = yaml.safe_load((ROOT / "examples/gitlab-ci.yml").read_text(encoding="ut
 
 def run_gitlab_job(project: Path, **variables: str) -> Job:
     """Run the script of the GitLab job, and then what follows every end of it."""
-    given = {**GITLAB["variables"], "CLIPBENCH_TOKEN": "secret", **variables}
-    given |= {"CI_API_V4_URL": "https://gitlab.test/api/v4", "CI_PROJECT_ID": "3", "CI_MERGE_REQUEST_IID": "7"}
-    given |= {"CI_COMMIT_SHA": "c0ffee"}
-    done = run("\n".join(GITLAB["script"]), project, **given)
-    after = run("\n".join(GITLAB["after_script"]), project, **given)
+    job_variables = {**GITLAB["variables"], "CLIPBENCH_TOKEN": "secret", **variables}
+    job_variables |= {"CI_API_V4_URL": "https://gitlab.test/api/v4", "CI_PROJECT_ID": "3", "CI_MERGE_REQUEST_IID": "7"}
+    job_variables |= {"CI_COMMIT_SHA": "c0ffee"}
+    done = run("\n".join(GITLAB["script"]), project, **job_variables)
+    after = run("\n".join(GITLAB["after_script"]), project, **job_variables)
     assert after.status == 0, after.printed
     return done
 
@@ -195,11 +195,11 @@ def test_the_gitlab_job_measures_compares_and_comments(project: Path) -> None:
 
 def action_values(**inputs: str) -> dict[str, str]:
     """Return the values of the expressions in action.yml, with its default for each input that is not given."""
-    defaults = {name: str(each.get("default", "tiny")) for name, each in ACTION["inputs"].items()}
+    defaults = {name: str(declared_input.get("default", "tiny")) for name, declared_input in ACTION["inputs"].items()}
     assert not set(inputs) - {name.replace("-", "_") for name in defaults}
     values = {f"inputs_{name.replace('-', '_')}": value for name, value in defaults.items()}
-    given = {f"inputs_{name}": value for name, value in inputs.items()}
-    return {**EVENT, **values, **given, "github_action_path": str(ROOT)}
+    expressions = {f"inputs_{name}": value for name, value in inputs.items()}
+    return {**EVENT, **values, **expressions, "github_action_path": str(ROOT)}
 
 
 def run_action(project: Path, **inputs: str) -> Job:
@@ -328,7 +328,10 @@ def test_the_sample_repository_is_gated_by_the_action(project: Path) -> None:
     inputs = {name.replace("-", "_"): str(text) for name, text in use["with"].items()}
     inputs |= {"base": "tiny", "candidate": "tiny"}
     values = action_values(**inputs)
-    outputs = {f"steps_{use['id']}_outputs_{name}": each["value"] for name, each in ACTION["outputs"].items()}
+    outputs = {
+        f"steps_{use['id']}_outputs_{name}": declared_output["value"]
+        for name, declared_output in ACTION["outputs"].items()
+    }
     values |= {name: filled(text, values) for name, text in outputs.items()} | {"github_repository": "me/mine"}
     (project / inputs["gate"]).write_text((sample / inputs["gate"]).read_text(encoding="utf-8"), encoding="utf-8")
 

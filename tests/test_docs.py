@@ -66,13 +66,13 @@ class Block(NamedTuple):
     @property
     def commands(self) -> list[tuple[str, list[str]]]:
         """The command lines, each with the lines that it prints."""
-        found: list[tuple[str, list[str]]] = []
+        result: list[tuple[str, list[str]]] = []
         for line in self.text.splitlines():
             if self.kind == "indented" or line.startswith("$ "):
-                found.append((line.removeprefix("$ "), []))
-            elif found:
-                found[-1][1].append(line)
-        return found
+                result.append((line.removeprefix("$ "), []))
+            elif result:
+                result[-1][1].append(line)
+        return result
 
 
 @cache
@@ -86,13 +86,13 @@ def blocks(page: str) -> Iterator[Block]:
     fenced = r"^```(?P<kind>console|python|pycon)\n(?P<text>.*?)^```"
     indented = r"(?:\A|\n\n)(?P<indented>(?:    (?:clipbench |cb\.)[^\n]*\n)+)"
     without_files = re.sub(r"^```(.*?)\n.*?^```$", hide_others, read(page), flags=re.MULTILINE | re.DOTALL)
-    for each in re.finditer(f"{fenced}|{indented}", without_files, re.MULTILINE | re.DOTALL):
-        before = without_files[: each.start()].rstrip()
+    for match in re.finditer(f"{fenced}|{indented}", without_files, re.MULTILINE | re.DOTALL):
+        before = without_files[: match.start()].rstrip()
         comment = re.search(r"<!-- ([^>]*) -->\Z", before)
-        place = f"{page}:{without_files.count(chr(10), 0, each.start()) + 1}"
-        text = each["text"] or re.sub("^    ", "", each["indented"], flags=re.MULTILINE)
-        kind = each["kind"] or ("python" if text.startswith("cb.") else "indented")
-        yield Block(place, kind, text, all_of_it[1] if all_of_it else comment[1] if comment else "")
+        location = f"{page}:{without_files.count(chr(10), 0, match.start()) + 1}"
+        text = match["text"] or re.sub("^    ", "", match["indented"], flags=re.MULTILINE)
+        kind = match["kind"] or ("python" if text.startswith("cb.") else "indented")
+        yield Block(location, kind, text, all_of_it[1] if all_of_it else comment[1] if comment else "")
 
 
 def hide_others(block: re.Match[str]) -> str:
@@ -131,8 +131,8 @@ def names() -> dict[str, Any]:
     x = np.random.default_rng(0).standard_normal((8, 16)).astype(np.float32)
     frame = pandas.read_csv("photos/captions.csv")
     frame["image"] = "photos/" + frame["image"]
-    given = {"net": net, "preprocess": preprocess, "tokenizer": tokenizer, "my_model": ToyModel(), "frame": frame}
-    return {**given, "x": x, "y": x + 1, "owner": np.arange(8), "cb": clipbench, "__name__": "page"}
+    namespace = {"net": net, "preprocess": preprocess, "tokenizer": tokenizer, "my_model": ToyModel(), "frame": frame}
+    return {**namespace, "x": x, "y": x + 1, "owner": np.arange(8), "cb": clipbench, "__name__": "page"}
 
 
 MADE: dict[tuple[Path, str], tuple[int, str, str]] = {}
@@ -156,13 +156,13 @@ def invoke(arguments: list[str]) -> tuple[int, str, str]:
     return outcome
 
 
-def run_block(block: Block, given: dict[str, Any], *, in_full: bool) -> list[str]:
+def run_block(block: Block, values: dict[str, Any], *, in_full: bool) -> list[str]:
     """Return what is wrong with a block; nothing if it runs and prints what the page shows."""
     if block.kind == "pycon":
-        return check_session(block, given) if in_full else []
+        return check_session(block, values) if in_full else []
     if block.kind == "python":
         with redirect_stdout(io.StringIO()):
-            exec(compile(ast.parse(block.text), block.place, "exec"), given)  # noqa: S102  a page is code
+            exec(compile(ast.parse(block.text), block.place, "exec"), values)  # noqa: S102  a page is code
         return []
     wrong = []
     for line, expected in block.commands:
@@ -170,18 +170,18 @@ def run_block(block: Block, given: dict[str, Any], *, in_full: bool) -> list[str
         if program != "clipbench":
             assert program in ("pip", "make"), f"{block.place}: nothing runs {program}"
             continue
-        status, printed, told = invoke(arguments)
+        status, printed, outcome = invoke(arguments)
         meant = re.match(r"exit status (\d+)", block.comment)
         if status != (int(meant[1]) if meant else 0):
-            wrong.append(f"{block.place}: {line}: exit status {status}: {told[-500:]}")
+            wrong.append(f"{block.place}: {line}: exit status {status}: {outcome[-500:]}")
         elif in_full and expected and without_times(printed.splitlines()) != without_times(expected):
             wrong.append(f"{block.place}: {line}: printed\n{printed}")
     return wrong
 
 
-def check_session(block: Block, given: dict[str, Any]) -> list[str]:
+def check_session(block: Block, values: dict[str, Any]) -> list[str]:
     """Return where a Python session prints other lines than the page shows."""
-    test = doctest.DocTestParser().get_doctest(block.text, given, block.place, block.place, 0)
+    test = doctest.DocTestParser().get_doctest(block.text, values, block.place, block.place, 0)
     failures = io.StringIO()
     doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(test, out=failures.write, clear_globs=False)
     return [failures.getvalue()] if failures.getvalue() else []
@@ -194,8 +194,8 @@ def without_times(lines: list[str]) -> list[str]:
 def run_page(page: str, *, in_full: bool) -> list[str]:
     """Return what is wrong with the blocks of a page, run one after another."""
     to_run = [block for block in blocks(page) if block.is_run]
-    given = names() if any(each.kind != "indented" for each in to_run) else {}
-    return [fault for block in to_run for fault in run_block(block, given, in_full=in_full)]
+    namespace = names() if any(each.kind != "indented" for each in to_run) else {}
+    return [fault for block in to_run for fault in run_block(block, namespace, in_full=in_full)]
 
 
 def enter(folder: Path, patch: pytest.MonkeyPatch) -> None:
@@ -252,9 +252,9 @@ def run_as_written(program: str, arguments: list[str], *, folder: Path) -> subpr
     path = os.pathsep.join(["installed", *filter(None, [os.environ.get("PYTHONPATH")])])
     if program == "clipbench":
         return run(*arguments, folder=folder, PYTHONPATH=path)
-    apart = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--target", "installed"]
+    offline_options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--target", "installed"]
     module = [] if program == "python" else ["-m", program]
-    command = [sys.executable, *module, *arguments, *(apart if program == "pip" else [])]
+    command = [sys.executable, *module, *arguments, *(offline_options if program == "pip" else [])]
     environment = {**os.environ, "PYTHONPATH": path}
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=environment)
 
@@ -296,29 +296,29 @@ def test_the_plug_in_of_the_docs_runs_as_it_stands(tmp_path: Path) -> None:
 def test_every_command_in_the_pages_parses(page: str) -> None:
     for line in re.findall(r"^(?:\$ |    )(clipbench [^\n]*)", read(page), re.MULTILINE):
         if not re.search(r"\[OPTIONS]|\.\.\.", line):
-            parse([each for each in shlex.split(line, comments=True)[1:] if each != "|"])
+            parse([part for part in shlex.split(line, comments=True)[1:] if part != "|"])
     for spoken in re.findall(r"`(clipbench [^`]*)`", read(page)):
         if "..." not in spoken:
             with suppress(click.MissingParameter, click.exceptions.Exit):  # spoken of, with what matters there
-                parse([each for each in shlex.split(spoken)[1:] if each != "|"])
+                parse([part for part in shlex.split(spoken)[1:] if part != "|"])
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_python_in_the_pages_names_what_is_there(page: str) -> None:
-    made: dict[str, Any] = {}
+    values_by_name: dict[str, Any] = {}
     for block in blocks(page):
         nodes = list(ast.walk(ast.parse(block.text))) if block.kind == "python" else []
         for node in nodes:
             if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-                made[node.targets[0].id] = made_by(node.value)
+                values_by_name[node.targets[0].id] = made_by(node.value)
         for node in nodes:
             if isinstance(node, ast.Call) and (function := public(node.func)):
-                named = {each.arg: None for each in node.keywords if each.arg}
-                inspect.signature(function).bind_partial(*node.args, **named)
+                keyword_names = {keyword.arg: None for keyword in node.keywords if keyword.arg}
+                inspect.signature(function).bind_partial(*node.args, **keyword_names)
             elif isinstance(node, ast.Attribute):
-                of = made.get(node.value.id) if isinstance(node.value, ast.Name) else made_by(node.value)
-                known = of is None or hasattr(of, node.attr) or node.attr in getattr(of, "__dataclass_fields__", ())
-                assert known, f"{block.place}: {ast.unparse(node)}: {of} has no {node.attr}"
+                of = values_by_name.get(node.value.id) if isinstance(node.value, ast.Name) else made_by(node.value)
+                is_there = of is None or hasattr(of, node.attr) or node.attr in getattr(of, "__dataclass_fields__", ())
+                assert is_there, f"{block.place}: {ast.unparse(node)}: {of} has no {node.attr}"
 
 
 def public(node: ast.AST) -> Any:
@@ -330,8 +330,8 @@ def public(node: ast.AST) -> Any:
 def made_by(node: ast.AST) -> type | None:
     """Return the class of what a call of ``cb`` returns, None if that is not one class."""
     function = public(node.func) if isinstance(node, ast.Call) else None
-    found = function if inspect.isclass(function) else getattr(function, "__annotations__", {}).get("return")
-    return found if inspect.isclass(found) else None
+    result = function if inspect.isclass(function) else getattr(function, "__annotations__", {}).get("return")
+    return result if inspect.isclass(result) else None
 
 
 def parse(arguments: list[str]) -> None:
@@ -385,7 +385,9 @@ def test_every_public_name_is_in_the_reference() -> None:
 
 def test_every_argument_that_a_docstring_describes_is_there() -> None:
     for path in (
-        each for folder in ("clipbench", "tasks", "reports") for each in sorted((ROOT / folder).rglob("*.py"))
+        module_path
+        for folder in ("clipbench", "tasks", "reports")
+        for module_path in sorted((ROOT / folder).rglob("*.py"))
     ):
         text = path.read_text(encoding="utf-8")
         for node in ast.walk(ast.parse(text)) if "    Args:\n" in text else ():
@@ -398,12 +400,16 @@ def test_every_argument_that_a_docstring_describes_is_there() -> None:
 def arguments_of(node: ast.FunctionDef | ast.ClassDef) -> set[str]:
     """Return the names of a function's arguments, or of a class's: of its ``__init__``, else its fields."""
     if isinstance(node, ast.FunctionDef):
-        each = node.args
-        listed = (*each.posonlyargs, *each.args, *each.kwonlyargs, each.vararg, each.kwarg)
+        arguments = node.args
+        listed = (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg)
         return {argument.arg for argument in listed if argument}
-    makers = [each for each in node.body if isinstance(each, ast.FunctionDef) and each.name == "__init__"]
+    makers = [
+        arguments for arguments in node.body if isinstance(arguments, ast.FunctionDef) and arguments.name == "__init__"
+    ]
     fields = {
-        each.target.id for each in node.body if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)
+        arguments.target.id
+        for arguments in node.body
+        if isinstance(arguments, ast.AnnAssign) and isinstance(arguments.target, ast.Name)
     }
     return arguments_of(makers[0]) if makers else fields
 
@@ -419,14 +425,14 @@ def without_code(text: str) -> str:
 def addresses_of_headings(text: str) -> set[str]:
     """Return the addresses of headings that are the same on the site and on GitHub; a repeated heading has none."""
     prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
-    found: list[str] = []
+    result: list[str] = []
     for heading in re.findall(r"^#+ (.*)$", prose, re.MULTILINE):
         plain = re.sub(r"\[([^]]*)\]\([^)]*\)|[`*]", r"\1", heading)
         kept = re.sub(r"[^\w\s-]", "", plain.lower())
         on_github = re.sub(r"\s", "-", kept)
         on_site = re.sub(r"[-\s]+", "-", unicodedata.normalize("NFKD", kept).encode("ascii", "ignore").decode().strip())
-        found += [on_site] if on_site == on_github else []
-    return {address for address in found if found.count(address) == 1}
+        result += [on_site] if on_site == on_github else []
+    return {address for address in result if result.count(address) == 1}
 
 
 def faults_of_links(page: str, text: str) -> list[str]:
@@ -435,7 +441,7 @@ def faults_of_links(page: str, text: str) -> list[str]:
     """
     prose = without_code(text)
     is_on_site = page.startswith("docs/")
-    faults = [f"{each}: expected [text](address), the one form here" for each in re.findall(r"\]\[[^]]*\]", prose)]
+    faults = [f"{match}: expected [text](address), the one form here" for match in re.findall(r"\]\[[^]]*\]", prose)]
     links = re.findall(
         r"""\]\(<?([^)\s>]+)>?(?:\s+"[^"]*")?\)|(?:src|href)="([^"]+)"|^\[[^]]+\]:\s+(\S+)""", prose, re.MULTILINE
     )
@@ -471,8 +477,8 @@ def test_the_site_has_every_page() -> None:
     def listed(entry: Any) -> Iterator[str]:
         if isinstance(entry, str):
             yield entry
-        for each in entry.values() if isinstance(entry, dict) else entry if isinstance(entry, list) else ():
-            yield from listed(each)
+        for part in entry.values() if isinstance(entry, dict) else entry if isinstance(entry, list) else ():
+            yield from listed(part)
 
     nav = yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]
     assert sorted(f"docs/{page}" for page in listed(nav)) == sorted(page for page in PAGES if page.startswith("docs/"))
@@ -505,7 +511,7 @@ def lowest_coverage(kind: str, lines: Sequence[str]) -> float:
     for line in lines:
         name, *cells = [cell.strip() for cell in line.strip("| \n").split("|")]
         name = name.strip("`").split(" ")[0]
-        kinds = [each for each, names in KINDS_OF_METRICS.items() if re.search(names, name)]
+        kinds = [key for key, names in KINDS_OF_METRICS.items() if re.search(names, name)]
         is_over_groups = "mean over classes or subsets" in kinds
         if kinds and kind == ("mean over classes or subsets" if is_over_groups else kinds[0]):
             rates += [float(cell) for cell in cells[:2] if cell != "–"]

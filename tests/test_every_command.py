@@ -68,8 +68,8 @@ def test_every_command_runs(tmp_path: Path) -> None:
     (tmp_path / "queries.txt").write_text("a red thing\na green thing\n")
     for name, line in LINES.items():
         command = [*CLIPBENCH, *shlex.split(line)]
-        status, said = (_serve if name in SERVERS else _run)(command, tmp_path)
-        assert status in STATUS.get(name, (0,)), f"{line}\n{said}"
+        status, output = (_serve if name in SERVERS else _run)(command, tmp_path)
+        assert status in STATUS.get(name, (0,)), f"{line}\n{output}"
         if name == "run":
             shutil.copytree(tmp_path / "runs/base", tmp_path / "runs/candidate")
 
@@ -91,12 +91,12 @@ def _serve(command: list[str], folder: Path) -> tuple[int, str]:
         command, cwd=folder, env=_environment(folder), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as server:
         assert server.stdout is not None
-        said = ""
-        while not (address := re.search(r"http://\S+", said)) and (line := server.stdout.readline()):
-            said += line
-        assert address is not None, said
+        text = ""
+        while not (address := re.search(r"http://\S+", text)) and (line := server.stdout.readline()):
+            text += line
+        assert address is not None, text
         with urllib.request.urlopen(address[0]) as page:
             assert page.status == 200
         server.send_signal(signal.SIGINT)
-        said += server.stdout.read()
-    return server.returncode, said
+        text += server.stdout.read()
+    return server.returncode, text

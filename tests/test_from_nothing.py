@@ -39,8 +39,12 @@ def hub(vit_b_32_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 def machine(hub: Any, tmp_path: Path) -> dict[str, str]:
     """The environment of a machine that has never seen any data."""
     hub.faults, hub.requests = [], []
-    own = {"HF_ENDPOINT": hub.address, "HF_HOME": str(tmp_path / "hub"), "CLIPBENCH_CACHE": str(tmp_path / "store")}
-    return {**os.environ, **own, "CLIPBENCH_CATALOGUE": str(hub.root.with_suffix(".toml")), "COLUMNS": "80"}
+    variables = {
+        "HF_ENDPOINT": hub.address,
+        "HF_HOME": str(tmp_path / "hub"),
+        "CLIPBENCH_CACHE": str(tmp_path / "store"),
+    }
+    return {**os.environ, **variables, "CLIPBENCH_CATALOGUE": str(hub.root.with_suffix(".toml")), "COLUMNS": "80"}
 
 
 COMMAND = ["run", "--model", "vit-b-32", "--tasks", "all", "--yes"]
@@ -65,8 +69,8 @@ def check_report(done: subprocess.CompletedProcess[str], folder: Path) -> None:
     report = folder / done.stdout.splitlines()[-1]
     assert report.name == "report.html" and report.is_file()
     evaluations = read_run(report.parent).result.evaluations
-    assert {each.dataset.id for each in evaluations if each.status != "ok"} == BY_HAND
-    tasks = {each.task for each in evaluations if each.status == "ok"}
+    assert {evaluation.dataset.id for evaluation in evaluations if evaluation.status != "ok"} == BY_HAND
+    tasks = {evaluation.task for evaluation in evaluations if evaluation.status == "ok"}
     assert tasks == {"zero-shot", "retrieval", "modality-gap", "composition", "text-in-image", "long-caption"}
 
 
@@ -110,12 +114,12 @@ def test_datacomp_s_38_data_sets_are_fetched_and_averaged(hub: Any, machine: dic
     assert part.returncode == 0, part.stderr
     assert "an average needs all 38 data sets, and 37 have a score: retrieval@flickr30k was not measured" in part.stdout
     assert run("data", "get", "flickr30k", folder=tmp_path, machine=machine).returncode == 0
-    whole = run(*command, "--no-report", "--out", "whole", folder=tmp_path, machine=machine)
-    assert whole.returncode == 0, whole.stderr
-    made = read_run(tmp_path / "whole")
-    average = made.result.average
+    completed = run(*command, "--no-report", "--out", "whole", folder=tmp_path, machine=machine)
+    assert completed.returncode == 0, completed.stderr
+    full_run = read_run(tmp_path / "whole")
+    average = full_run.result.average
     assert average is not None and average.metric.value is not None and average.metric.low is not None
-    by_name = {str(name): metric.value for name, metric in made.named_metrics.items()}
+    by_name = {str(name): metric.value for name, metric in full_run.named_metrics.items()}
     scores = [np.mean([by_name[name] for name in names]) for names in average.parts]
     assert len(scores) == 38 and average.metric.value == pytest.approx(np.mean(scores))
 
@@ -137,14 +141,14 @@ def test_parity_goes_on_after_a_kill_and_past_what_is_missing(
         threading.Event().wait(0.05)
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
-    kept = results()
+    finished = results()
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path, env=machine)
-    said = done.stdout.splitlines()
-    assert said[0].startswith("downloads data") and said[1].startswith("downloads weights") and "hours" in said[2]
-    assert "hf:openai/clip-vit-base-patch32 on imagenet: was measured" in said and said[-1].startswith(
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("downloads data") and lines[1].startswith("downloads weights") and "hours" in lines[2]
+    assert "hf:openai/clip-vit-base-patch32 on imagenet: was measured" in lines and lines[-1].startswith(
         "2 of 4 measured"
     )
-    assert kept and kept.items() <= results().items()
+    assert finished and finished.items() <= results().items()
     page = (tmp_path / "parity.md").read_text()
     assert (
         page.splitlines()[2] == f"Weights and data were downloaded from {hub.address} and measured from their images."

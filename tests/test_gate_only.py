@@ -54,7 +54,7 @@ for arguments in commands:
 
 def measuring_modules() -> list[str]:
     """Return the modules of all declared dependencies that the gate does not name."""
-    names = {re.split(r"[>=<]", each)[0].replace("-", "_").lower() for each in DECLARED - NEEDED}
+    names = {re.split(r"[>=<]", requirement)[0].replace("-", "_").lower() for requirement in DECLARED - NEEDED}
     modules = packages_distributions().items()
     return sorted(module for module, owners in modules if names & {owner.replace("-", "_").lower() for owner in owners})
 
@@ -63,11 +63,11 @@ def run(*commands: list[str], folder: Path, finished: Path) -> list[str]:
     """Run commands in one process, and return what it wrote to standard error."""
     folders = {"RUN": str(Path(RUN or finished).absolute()), "OTHER": str(folder / "other")}
     shutil.copytree(folders["RUN"], folders["OTHER"])
-    given = json.dumps([[folders.get(each, each) for each in arguments] for arguments in commands])
+    text = json.dumps([[folders.get(argument, argument) for argument in arguments] for arguments in commands])
     blocked = json.dumps([] if PYTHON else measuring_modules())
     environment = {**os.environ, "GITHUB_STEP_SUMMARY": str(folder / "summary.md")}
     done = subprocess.run(
-        [PYTHON or sys.executable, "-c", CODE, blocked, given],
+        [PYTHON or sys.executable, "-c", CODE, blocked, text],
         cwd=folder, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -93,11 +93,15 @@ def test_what_is_not_installed_is_said_in_one_line(tmp_path: Path, finished_run:
     umap = ["plot", "gap", "RUN", "--projection", "umap", "-o", "gap.svg"]
     bundled = ["run", "--model", "tiny", "--tasks", "retrieval@scenes", "--limit", "4", "--out", "run"]
     training = ["train", "--data", "scenes", "--steps", "1", "--out", "trained"]
-    said = run(umap, bundled, training, folder=tmp_path, finished=finished_run)
-    assert said[0].startswith("clipbench: --projection umap needs umap-learn: pip install umap-learn")
-    assert re.match(r"clipbench: .*the package [\w-]+ is not installed: install clipbench with all", said[2]), said
-    assert re.match(r"clipbench: the package [\w-]+ is not installed: install clipbench with all", said[4]), said
-    assert [line.split()[:2] for line in said[1::2]] == [["status", "2"]] * 3 and len(said) == 6, said
+    completed = run(umap, bundled, training, folder=tmp_path, finished=finished_run)
+    assert completed[0].startswith("clipbench: --projection umap needs umap-learn: pip install umap-learn")
+    assert re.match(r"clipbench: .*the package [\w-]+ is not installed: install clipbench with all", completed[2]), (
+        completed
+    )
+    assert re.match(r"clipbench: the package [\w-]+ is not installed: install clipbench with all", completed[4]), (
+        completed
+    )
+    assert [line.split()[:2] for line in completed[1::2]] == [["status", "2"]] * 3 and len(completed) == 6, completed
 
 
 @pytest.mark.skipif(not PYTHON, reason="only where `make test-wheel` makes an environment for the gate")

@@ -58,7 +58,7 @@ def inventory() -> list[str]:
         (f"plot {name}" for name in plots()),
         (f"export {name}" for name in plugins.names(plugins.EXPORTS)),
         (f"tracker {name}" for name in TRACKERS),
-        (f"check {each.name}" for each in OURS),
+        (f"check {package.name}" for package in OURS),
         (f"suite {name}" for name in suites()),
         (f"model alias {name}" for name in aliases()),
     )
@@ -69,11 +69,15 @@ def commands() -> Iterator[str]:
     """Yield each command, argument and option."""
     for path, command in commands_by_path(cli, "clipbench"):
         yield f"command {path}"
-        for each in command.params:
-            flags = ", ".join([*each.opts, *each.secondary_opts]) if isinstance(each, click.Option) else each.name
+        for parameter in command.params:
+            flags = (
+                ", ".join([*parameter.opts, *parameter.secondary_opts])
+                if isinstance(parameter, click.Option)
+                else parameter.name
+            )
             yield f"command {path}: {flags}"
-            if isinstance(each.type, click.Choice):
-                yield from (f"command {path}: {flags} {choice}" for choice in each.type.choices)
+            if isinstance(parameter.type, click.Choice):
+                yield from (f"command {path}: {flags} {choice}" for choice in parameter.type.choices)
 
 
 def commands_by_path(group: click.Group, path: str) -> Iterator[tuple[str, click.Command]]:
@@ -93,9 +97,11 @@ def public_names() -> Iterator[str]:
         value = getattr(clipbench, name)
         if inspect.isclass(value):
             yield f"class {name}"
-            own = {key for key in dir(value) if not key.startswith("_") and not hasattr(Exception, key)}
-            own |= {key for each in value.__mro__ for key in inspect.get_annotations(each) if not key.startswith("_")}
-            yield from (f"class {name}: {key}" for key in own)
+            members = {key for key in dir(value) if not key.startswith("_") and not hasattr(Exception, key)}
+            members |= {
+                key for base in value.__mro__ for key in inspect.get_annotations(base) if not key.startswith("_")
+            }
+            yield from (f"class {name}: {key}" for key in members)
         elif callable(value):
             yield f"function {name}({', '.join(inspect.signature(value).parameters)})"
 
@@ -111,8 +117,8 @@ def tasks() -> Iterator[str]:
 def metrics() -> Iterator[str]:
     """Yield the metrics of each task, from the tasks' own definitions, as docs/metrics.md is made of them."""
     pages = runpy.run_path(str(ROOT / "tools/pages.py"))
-    for task, found in pages["definitions"]().items():
-        yield from (f"metric {task}/{key}" for key in found)
+    for task, result in pages["definitions"]().items():
+        yield from (f"metric {task}/{key}" for key in result)
 
 
 def documented_options() -> Iterator[str]:
@@ -175,19 +181,21 @@ def entry_points() -> Iterator[str]:
     """Yield what a plug-in can bring, and what is brought here by name: the forms of models among it."""
     groups = (plugins.TASKS, SUITES, plugins.MODELS, plugins.SECTIONS, plugins.CHECKS, plugins.EXPORTS, plugins.REPORTS)
     yield from (f"plug-in door {group}" for group in groups)
-    for each in distribution("clipbench").entry_points:
-        if each.group.startswith("clipbench."):
-            yield f"entry point {each.group}: {each.name}"
+    for entry_point in distribution("clipbench").entry_points:
+        if entry_point.group.startswith("clipbench."):
+            yield f"entry point {entry_point.group}: {entry_point.name}"
 
 
 def test_nothing_that_is_promised_is_lost_unseen(pytestconfig: pytest.Config) -> None:
-    found = inventory()
+    result = inventory()
     if pytestconfig.getoption("--update-golden"):
-        FILE.write_text("\n".join(found) + "\n", encoding="utf-8")
-    known = FILE.read_text(encoding="utf-8").splitlines()
+        FILE.write_text("\n".join(result) + "\n", encoding="utf-8")
+    recorded_lines = FILE.read_text(encoding="utf-8").splitlines()
     lines = [
         line
-        for line in difflib.unified_diff(known, found, "tests/inventory.txt", "what there is", n=0, lineterm="")
+        for line in difflib.unified_diff(
+            recorded_lines, result, "tests/inventory.txt", "what there is", n=0, lineterm=""
+        )
         if not line.startswith("@@")
     ]
     assert not lines, "\n".join([*lines, f"to accept this: {ACCEPT}"])

@@ -57,13 +57,13 @@ class Bind(Clap):
 
 
 def recall(run: cb.Run) -> dict[str, float | None]:
-    (record,) = (each for each in run.result.evaluations if each.task == "modalities")
+    (record,) = (evaluation for evaluation in run.result.evaluations if evaluation.task == "modalities")
     return {name: metric.value for name, metric in record.metrics.items() if name.endswith("/recall@1")}
 
 
 def test_a_model_of_recordings_and_texts_is_measured_by_the_same_task() -> None:
     run = cb.run(Clap(), data={"audio": SOUNDS, "text": WORDS})
-    assert [each.task for each in run.result.evaluations] == ["modalities"]
+    assert [evaluation.task for evaluation in run.result.evaluations] == ["modalities"]
     assert recall(run) == {"audio-to-text/recall@1": 1.0, "text-to-audio/recall@1": 1.0}
     (record,) = run.result.evaluations
     assert record.encoded["audio"] == 12 and record.encoded["stored_audio"] == 0 and record.seconds["encode_audio"] >= 0
@@ -75,7 +75,7 @@ def test_images_beside_other_modalities_are_read_as_always_and_feed_the_other_ta
     run = cb.run(
         Bind(), ["retrieval", "modalities"], data={"image": images, "text": WORDS, "audio": SOUNDS, "depth": SOUNDS}
     )
-    assert [each.status for each in run.result.evaluations] == ["ok", "ok"]
+    assert [evaluation.status for evaluation in run.result.evaluations] == ["ok", "ok"]
     assert set(recall(run).values()) == {1.0} and len(recall(run)) == 12
 
 
@@ -128,7 +128,7 @@ def test_other_recordings_have_another_fingerprint() -> None:
         name: cb.load_data({"audio": sounds, "text": WORDS[:2]}).fingerprint([])
         for name, sounds in (
             ("first", SOUNDS[:2]),
-            ("again", [each.copy() for each in SOUNDS[:2]]),
+            ("again", [sound.copy() for sound in SOUNDS[:2]]),
             ("other", SOUNDS[1:3]),
         )
     }

@@ -45,19 +45,22 @@ def test_a_package_exports_just_what_it_says(package: str) -> None:
 
 def dependencies() -> list[Requirement]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = (each for extra in project["optional-dependencies"].values() for each in extra)
-    return [Requirement(each) for each in (*project["dependencies"], *extras)]
+    extras = (requirement for extra in project["optional-dependencies"].values() for requirement in extra)
+    return [Requirement(requirement) for requirement in (*project["dependencies"], *extras)]
 
 
 def test_the_tested_versions_are_of_all_dependencies_and_within_their_bounds() -> None:
     lines = (ROOT / "constraints.txt").read_text().splitlines()
-    tested = {each.name: each for each in map(Requirement, (line for line in lines if not line.startswith("#")))}
-    assert {each.name for each in dependencies()} == set(tested), (
+    tested = {
+        dependency.name: dependency
+        for dependency in map(Requirement, (line for line in lines if not line.startswith("#")))
+    }
+    assert {dependency.name for dependency in dependencies()} == set(tested), (
         "constraints.txt and pyproject.toml name different ones"
     )
-    for each in dependencies():
-        (pin,) = tested[each.name].specifier
-        assert pin.operator == "==" and pin.version in each.specifier, each
+    for dependency in dependencies():
+        (pin,) = tested[dependency.name].specifier
+        assert pin.operator == "==" and pin.version in dependency.specifier, dependency
 
 
 def test_a_library_whose_internals_are_used_has_an_upper_bound() -> None:
@@ -67,7 +70,9 @@ def test_a_library_whose_internals_are_used_has_an_upper_bound() -> None:
         "transformers": "from transformers import dynamic_module_utils",
     }
     code = "".join(path.read_text() for path in (ROOT / "clipbench").rglob("*.py"))
-    bounded = {each.name for each in dependencies() if any(part.operator == "<" for part in each.specifier)}
+    bounded = {
+        dependency.name for dependency in dependencies() if any(part.operator == "<" for part in dependency.specifier)
+    }
     assert {name for name, statement in internals.items() if statement in code} <= bounded
 
 

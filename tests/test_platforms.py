@@ -49,8 +49,8 @@ def test_a_run_is_the_same_where_the_system_offers_less(tmp_path: Path, device: 
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    here = cb.run("tiny", "retrieval", suite="scenes", limit=20, device="cpu")
-    assert cb.read_run(tmp_path / "a").result.evaluations[0].metrics == here.result.evaluations[0].metrics
+    completed = cb.run("tiny", "retrieval", suite="scenes", limit=20, device="cpu")
+    assert cb.read_run(tmp_path / "a").result.evaluations[0].metrics == completed.result.evaluations[0].metrics
 
 
 @pytest.mark.parametrize("path", [r"C:\photos\captions.csv", "C:/photos/captions.csv"])

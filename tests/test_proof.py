@@ -147,10 +147,10 @@ def test_another_content_under_the_name_is_said(tmp_path: Path) -> None:
 
 
 def test_downloads_are_checked_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    answers, asked = [b"goodbye", b"hello"], []
+    answers, addresses = [b"goodbye", b"hello"], []
 
     def answer(url: str, timeout: float) -> io.BytesIO:
-        asked.append(url)
+        addresses.append(url)
         return io.BytesIO(answers.pop(0))
 
     monkeypatch.setattr("urllib.request.urlopen", answer)
@@ -160,7 +160,7 @@ def test_downloads_are_checked_and_kept(tmp_path: Path, monkeypatch: pytest.Monk
     for _ in range(2):
         (path,) = find_sources(None, tmp_path, licence=SOURCE).values()
         assert path.read_bytes() == b"hello"
-    assert asked == [f"https://raw.githubusercontent.com/{SOURCE.repository}/{SOURCE.commit}/LICENSE"] * 2
+    assert addresses == [f"https://raw.githubusercontent.com/{SOURCE.repository}/{SOURCE.commit}/LICENSE"] * 2
 
 
 def test_without_a_network_the_folder_is_advised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,9 @@ from tests.made import modules_after
 
 def test_each_name_stands_once_in_the_stub() -> None:
     stub = ast.parse(Path(str(clipbench.__file__)).with_suffix(".pyi").read_text())
-    names = [alias.asname for each in stub.body if isinstance(each, ast.ImportFrom) for alias in each.names]
+    names = [
+        alias.asname for statement in stub.body if isinstance(statement, ast.ImportFrom) for alias in statement.names
+    ]
     assert len(names) == len(set(names)) and sorted([*map(str, names), "__version__"]) == sorted(clipbench.__all__)
     assert dir(clipbench) == sorted(clipbench.__all__)
 

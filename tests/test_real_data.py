@@ -54,9 +54,9 @@ def check_against(table: pandas.DataFrame, logits: np.ndarray, scale: float) -> 
     classes = np.array(sorted(folder.name for folder in CLOTHING.iterdir()))
     truth = table["class"].to_numpy()
     rows = np.arange(len(table))
-    others = logits.copy()
-    others[rows, truth] = -np.inf
-    np.testing.assert_allclose(table["margin"] * scale, logits[rows, truth] - others.max(axis=1), atol=1e-4)
+    other_logits = logits.copy()
+    other_logits[rows, truth] = -np.inf
+    np.testing.assert_allclose(table["margin"] * scale, logits[rows, truth] - other_logits.max(axis=1), atol=1e-4)
     probabilities = torch.softmax(torch.from_numpy(logits.astype(np.float64)), dim=1).numpy()
     np.testing.assert_allclose(table["confidence"], probabilities.max(axis=1), atol=1e-4)
     best_two = np.sort(logits, axis=1)[:, -2:]
@@ -99,7 +99,7 @@ def test_siglip_b_16_on_photographs_agrees_with_open_clip(
 def test_published_clip_vectors_give_the_known_values(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = {
+    published_values = {
         "features_clip": {
             "image_retrieval_recall@1": 0.506, "image_retrieval_recall@5": 0.766, "image_retrieval_recall@10": 0.862,
             "text_retrieval_recall@1": 0.552, "text_retrieval_recall@5": 0.808, "text_retrieval_recall@10": 0.892,
@@ -113,7 +113,7 @@ def test_published_clip_vectors_give_the_known_values(
     monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path / "cache"))
     run = cb.run(reference, ["retrieval", "modality-gap"], out=tmp_path / "run")
     values = {name: metric.value for e in run.result.evaluations for name, metric in e.metrics.items()}
-    assert {name: round(float(values[name] or 0), 4) for name in known} == known
+    assert {name: round(float(values[name] or 0), 4) for name in published_values} == published_values
 
 
 @pytest.mark.slow
@@ -122,11 +122,11 @@ def test_clip_and_its_random_weights_see_published_pairs_alike_as_loops_find() -
         np.load(DATA / f"clip_embeddings/modality_gap/{name}.npy") for name in ("features_clip", "features_clip_random")
     ]
     runs = [cb.run(cb.vectors(images=x, texts=y, name="m"), "modality-gap") for x, y in sides]
-    found = cb.compare(*runs).similarity_frame().set_index(["modality", "metric"])["value"]
-    for place, modality in enumerate(("image", "text")):
+    result = cb.compare(*runs).similarity_frame().set_index(["modality", "metric"])["value"]
+    for index, modality in enumerate(("image", "text")):
         near, kernels = [], []
         for side in sides:
-            kernel = side[place].astype(float) @ side[place].T.astype(float)
+            kernel = side[index].astype(float) @ side[index].T.astype(float)
             np.fill_diagonal(kernel, -np.inf)
             near.append(np.argsort(-kernel, axis=1)[:, :10].tolist())
             np.fill_diagonal(kernel, 0)
@@ -135,7 +135,7 @@ def test_clip_and_its_random_weights_see_published_pairs_alike_as_loops_find() -
             kernels.append(centred)
         shared = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(*near, strict=True)])
         alike = (kernels[0] * kernels[1]).sum() / np.sqrt((kernels[0] ** 2).sum() * (kernels[1] ** 2).sum())
-        assert found[modality, "mutual_knn"] == pytest.approx(shared)
-        assert found[modality, "cka"] == pytest.approx(alike, abs=1e-5)  # the vectors are of length 1 to 1e-6
-    assert found.round(4).tolist() == [0.047, 0.1057, 0.1456, 0.2127]
+        assert result[modality, "mutual_knn"] == pytest.approx(shared)
+        assert result[modality, "cka"] == pytest.approx(alike, abs=1e-5)  # the vectors are of length 1 to 1e-6
+    assert result.round(4).tolist() == [0.047, 0.1057, 0.1456, 0.2127]
     assert list(cb.compare(runs[0], runs[0]).similarity_frame()["value"]) == [1.0] * 4

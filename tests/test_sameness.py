@@ -113,30 +113,30 @@ def by_compare(base: Run, candidate: Run) -> str:
 
 
 def by_report(base: Run, candidate: Run) -> str:
-    (found,) = group_evaluations([base, candidate])
-    said = "\n".join(reason for reason, _ in (*uncompared([found], 2), *comparison_notes([found])))
-    return f"refused: {said}" if found.same.differences else said
+    (result,) = group_evaluations([base, candidate])
+    text = "\n".join(reason for reason, _ in (*uncompared([result], 2), *comparison_notes([result])))
+    return f"refused: {text}" if result.same.differences else text
 
 
 def by_reuse(base: Run, candidate: Run) -> str:
-    told: list[str] = []
+    notes: list[str] = []
     embedder = SimpleNamespace(info=SimpleNamespace(fingerprint=base.result.model["fingerprint"]))
     (record,) = candidate.result.evaluations
-    asked = [Request(task=record.task, data=record.dataset.id)]
+    requests = [Request(task=record.task, data=record.dataset.id)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(targets, "describe", lambda *_: record)
         try:
             targets.finished_run(
                 cast(Any, embedder),
-                asked,
+                requests,
                 base.folder,
                 options=RunOptions(),
                 datasets=cast(Any, None),
-                note=told.append,
+                note=notes.append,
             )
         except UsageError as error:
             return f"refused: {error}"
-    return "\n".join(told)
+    return "\n".join(notes)
 
 
 def by_history(base: Run, candidate: Run) -> str:
@@ -148,8 +148,8 @@ def by_history(base: Run, candidate: Run) -> str:
 
 def by_export(base: Run, candidate: Run) -> str:
     (table,) = tables([base, candidate])
-    said = "\n".join(table.warnings)
-    return f"refused: {said}" if "is not comparable" in said else said
+    text = "\n".join(table.warnings)
+    return f"refused: {text}" if "is not comparable" in text else text
 
 
 USERS: Mapping[str, Callable[[Run, Run], str]] = {

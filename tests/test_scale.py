@@ -54,9 +54,9 @@ def run(embedder: object, data: object, out: Path) -> None:
     target = Target("many", "many", out, embedder=embedder)  # type: ignore[arg-type]
     options = SessionOptions(tasks=["retrieval"], data=data, run=RunOptions(n_thumbnails=20))  # type: ignore[arg-type]
     session = Session(options, Targets(out, [target]))
-    made = session.measure(target)
-    assert made.result.is_complete, made.result.evaluations[0].reason
-    session.report(made)
+    record = session.measure(target)
+    assert record.result.is_complete, record.result.evaluations[0].reason
+    session.report(record)
 
 
 def random_vectors(n: int) -> np.ndarray:

@@ -65,9 +65,9 @@ def first_result(page: "Page", query: str) -> str:
     page.locator("[data-md-component=search-query]:focus").wait_for()
     page.keyboard.type(query)
     page.wait_for_timeout(1_500)  # results of the first characters are replaced
-    found = page.locator(".md-search-result__link").first
-    found.wait_for(state="attached")
-    return str(found.get_attribute("href")).partition("?")[0].partition("#")[0]
+    result = page.locator(".md-search-result__link").first
+    result.wait_for(state="attached")
+    return str(result.get_attribute("href")).partition("?")[0].partition("#")[0]
 
 
 @pytest.fixture
@@ -88,11 +88,11 @@ class QuietHandler(SimpleHTTPRequestHandler):
 
 
 def test_a_search_finds_the_right_page_first(address: str, page: "Page") -> None:
-    found = {}
+    result = {}
     for query in FIRST:
         page.goto(f"{address}/index.html")
-        found[query] = first_result(page, query)
-    assert not {query: found[query] for query, name in FIRST.items() if not found[query].endswith(name)}
+        result[query] = first_result(page, query)
+    assert not {query: result[query] for query, name in FIRST.items() if not result[query].endswith(name)}
 
 
 def test_no_page_is_wider_than_its_window(site: Path, page: "Page") -> None:

@@ -65,12 +65,12 @@ class Stranger(NamedTuple):
 
 def clipbench(commands: Sequence[Sequence[str | Path]], environment: dict[str, str]) -> list[Done]:
     """Run commands in one process of their own: to start it takes longer than most of them."""
-    given = json.dumps([[str(each) for each in arguments] for arguments in commands])
+    text = json.dumps([[str(argument) for argument in arguments] for arguments in commands])
     done = subprocess.run(
-        [sys.executable, "-c", CODE, given], capture_output=True, text=True, env=environment, check=False
+        [sys.executable, "-c", CODE, text], capture_output=True, text=True, env=environment, check=False
     )
     assert done.returncode == 0, done.stderr
-    return [Done(*each) for each in json.loads(done.stdout)]
+    return [Done(*argument) for argument in json.loads(done.stdout)]
 
 
 def write_cards(folder: Path) -> Path:
@@ -125,10 +125,10 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Stranger:
     *done, refused, compare_done, first_run, second_run, explain_done = clipbench(commands, environment)
     last_done = (first_run, second_run, explain_done)
     assert all(last.status == 0 for last in last_done), [last.err for last in last_done]
-    assert all(each.status == 0 for each in done), [each.err for each in done]
+    assert all(evaluation.status == 0 for evaluation in done), [evaluation.err for evaluation in done]
     assert compare_done.status in (0, 1), compare_done.err
-    listed = dict(zip(("tasks", "models"), (each.out for each in done[:2]), strict=True))
-    exported = dict(zip(forms, (each.out for each in done[5:8]), strict=True))
+    listed = dict(zip(("tasks", "models"), (evaluation.out for evaluation in done[:2]), strict=True))
+    exported = dict(zip(forms, (evaluation.out for evaluation in done[5:8]), strict=True))
     return Stranger(
         listed, runs, joint, compared, exported, folder / "length-bias.svg", refused, folder / "explained.json"
     )

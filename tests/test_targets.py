@@ -30,7 +30,7 @@ COMMANDS = sorted(set(re.findall(r"(?:\$\(BIN\)|bin)/clipbench ([a-z].+?)(?= &&|
 
 def test_scripts_and_commands_are_found() -> None:
     assert {"tests/fuzz/fuzz.py", "benchmarks/bench.py", "experiments/claims.py"} <= set(SCRIPTS)
-    assert {each.split()[0] for each in COMMANDS} >= {"run", "train"}
+    assert {command.split()[0] for command in COMMANDS} >= {"run", "train"}
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -43,11 +43,11 @@ def test_a_script_starts_and_has_the_options_of_its_rule(
     with pytest.raises(SystemExit) as ended:
         runpy.run_path(str(ROOT / script), run_name="__main__")
 
-    shown = capsys.readouterr().out
-    assert ended.value.code == 0 and shown.startswith(f"usage: {Path(script).name}")
+    output = capsys.readouterr().out
+    assert ended.value.code == 0 and output.startswith(f"usage: {Path(script).name}")
     of_target, _, rule = SCRIPTS[script].partition("\n")
-    given = re.findall(r"(?<=[ ='])--[a-z-]+", of_target + rule.partition(script)[2])
-    assert set(given) <= set(re.findall(r"--[a-z-]+", shown))
+    matches = re.findall(r"(?<=[ ='])--[a-z-]+", of_target + rule.partition(script)[2])
+    assert set(matches) <= set(re.findall(r"--[a-z-]+", output))
 
 
 def test_workflows_run_targets_and_the_image_copies_files_that_are_there() -> None:
@@ -64,6 +64,6 @@ def test_workflows_run_targets_and_the_image_copies_files_that_are_there() -> No
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_takes_its_options(command: str) -> None:
     context = click.Context(cli, info_name="clipbench")
-    name, found, rest = cli.resolve_command(context, shlex.split(command))
-    assert found is not None
-    found.make_context(name, rest, parent=context)
+    name, result, rest = cli.resolve_command(context, shlex.split(command))
+    assert result is not None
+    result.make_context(name, rest, parent=context)

@@ -67,8 +67,8 @@ def test_a_release_is_checked_with_every_version_of_python() -> None:
 def test_every_target_file_and_test_that_a_step_names_exists() -> None:
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     scripts = "\n".join(step["run"] for _, step in STEPS if "run" in step)
-    named = re.findall(r"^\s*make ([a-z-]+)", scripts, re.MULTILINE)
-    assert {"release-check", "parity", "proof"} <= set(named) <= set(targets)
+    matches = re.findall(r"^\s*make ([a-z-]+)", scripts, re.MULTILINE)
+    assert {"release-check", "parity", "proof"} <= set(matches) <= set(targets)
     files = re.findall(r"(?:--constraint|--requirement) (\S+)|(tests/\S+)|^(\.ci/\S+)", scripts, re.MULTILINE)
     paths = {path for names in files for path in names if path}
     assert {"constraints.txt", "tests/cli", ".ci/run"} <= paths

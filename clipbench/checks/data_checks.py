@@ -58,7 +58,11 @@ def duplicates(subject: Subject) -> CheckOutcome:
     """Compare the content and small copies of a sample of the images."""
     dataset, decoded = _dataset(subject), _decoded_sample(subject)
     first: dict[str, int] = {}
-    same = [(first[digest], k) for k, digest in enumerate(decoded.digests) if first.setdefault(digest, k) != k]
+    same = []
+    for position, digest in enumerate(decoded.digests):
+        first_position = first.setdefault(digest, position)
+        if first_position != position:
+            same.append((first_position, position))
     near = []
     for position, small in enumerate(decoded.small):
         matches = np.flatnonzero(np.abs(decoded.small[:position] - small).max(axis=1, initial=0) <= SAME_PIXELS)
@@ -158,14 +162,20 @@ def _decoded_sample(subject: Subject) -> Decoded:
     rows = np.sort(generator(subject.seed, "doctor", "images").permutation(len(dataset))[:N_IMAGES]).tolist()
     with ThreadPoolExecutor(max_workers=8) as pool:  # decoding releases the interpreter lock
         outcomes = list(pool.map(_small_or_cause, [dataset.images[row] for row in rows]))
-    decoded = [
-        (row, *outcome) for row, outcome in zip(rows, outcomes, strict=True) if not isinstance(outcome, BadImage)
-    ]
+    decoded_rows, small_copies, digests, causes = [], [], [], {}
+    for row, outcome in zip(rows, outcomes, strict=True):
+        if isinstance(outcome, BadImage):
+            causes[outcome.name] = outcome.cause
+        else:
+            small, digest = outcome
+            decoded_rows.append(row)
+            small_copies.append(small)
+            digests.append(digest)
     subject.sample = Decoded(
-        rows=[row for row, _, _ in decoded],
-        small=np.stack([small for _, small, _ in decoded]) if decoded else np.empty((0, SIDE * SIDE * 3), np.int16),
-        digests=[content for _, _, content in decoded],
-        causes={outcome.name: outcome.cause for outcome in outcomes if isinstance(outcome, BadImage)},
+        rows=decoded_rows,
+        small=np.stack(small_copies) if small_copies else np.empty((0, SIDE * SIDE * 3), np.int16),
+        digests=digests,
+        causes=causes,
         n=len(rows),
     )
     return subject.sample

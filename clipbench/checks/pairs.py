@@ -118,7 +118,11 @@ def compare_margins(pairs: Pairs, changed: Pairs) -> tuple[bool, str]:
     before, after = pairs.margins(), changed.margins()
     gains = after - before
     error = float(gains.std(ddof=1)) / math.sqrt(len(gains))
-    t = float(gains.mean()) / error if error > 0 else math.copysign(math.inf, gains.mean()) if gains.any() else 0.0
+    t = 0.0
+    if error > 0:
+        t = float(gains.mean()) / error
+    elif gains.any():  # all gains are equal
+        t = math.copysign(math.inf, gains.mean())
     old, new = float(np.mean(before)), float(np.mean(after))
     is_better = new > 0 and new - old > LEAST_GAIN * abs(old) and t > LEAST_T
     return is_better, f"true pairs are {new:.2f} standard deviations above shuffled ones, and {old:.2f} as it is now"

@@ -157,9 +157,9 @@ def _context_by_behaviour(subject: Subject) -> CheckOutcome:
     fitted, overlong = [SHORT[0]] * (n_words - 1), [SHORT[0]] * (2 * n_words)
     texts = ([*fitted, "red"], [*fitted, "red"], [*fitted, "blue"], [*overlong, "red"], [*overlong, "blue"])
     encoded = model.encode_texts([" ".join(words) for words in texts])
-    repeated, within, beyond = (
-        largest_distance(encoded[[one]], encoded[[other]]) for one, other in ((0, 1), (0, 2), (3, 4))
-    )
+    repeated = largest_distance(encoded[[0]], encoded[[1]])
+    within = largest_distance(encoded[[0]], encoded[[2]])
+    beyond = largest_distance(encoded[[3]], encoded[[4]])
     fix = "correct context_length to the number of tokens that the tower gets"
     # One word of many moves a mean but little: it must move it more than the same text differs from itself.
     if within <= max(SAME, 10 * repeated):
@@ -244,7 +244,8 @@ def _settings(settings: Preprocessing) -> Iterator[tuple[str, str]]:
     for name in ("mean", "std"):
         values = getattr(settings, name)
         if values:
-            yield name, f"{values[0]:.3g}" if len(set(values)) == 1 else " ".join(f"{number:.3f}" for number in values)
+            are_equal = len(set(values)) == 1
+            yield name, f"{values[0]:.3g}" if are_equal else " ".join(f"{number:.3f}" for number in values)
 
 
 def _pixels(size: tuple[int, int]) -> str:

@@ -73,7 +73,11 @@ def first_rows(names: Sequence[Sequence[str]], rows: Mapping[str, int], k: int) 
         >>> first_rows([["a", "copy of a", "b"], []], {"a": 0, "copy of a": 0, "b": 1}, k=3)
         [[0, 1], []]
     """
-    return [[*dict.fromkeys(rows[name] for name in query_names if name in rows)][:k] for query_names in names]
+    firsts = []
+    for query_names in names:
+        distinct_rows = dict.fromkeys(rows[name] for name in query_names if name in rows)
+        firsts.append(list(distinct_rows)[:k])
+    return firsts
 
 
 def short_lists_note(name: str, firsts: Sequence[Sequence[int]], k: int) -> str:

@@ -18,6 +18,9 @@ from clipbench.stats.agreement import ordinal_alpha
 from clipbench.untrusted.reading import decode_json, is_there, read_bytes, reading, shown
 from clipbench.untrusted.schema import SchemaError, parse_record
 
+LONGEST_LINE = 1 << 16
+"""Bytes at the end of the log in which its last line is looked for."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class LogLine:
@@ -103,20 +106,26 @@ class PoolJudgements:
     @property
     def n(self) -> int:
         """Number of judgements."""
-        return sum(len(grades) for by_image in self._grades.values() for grades in by_image.values())
+        n = 0
+        for by_image in self._grades.values():
+            n += sum(len(grades) for grades in by_image.values())
+        return n
 
     def agreement(self) -> float | None:
         """Return Krippendorff's alpha of the grades, or None if no photograph has two, or all are equal."""
-        return ordinal_alpha([[*grades.values()] for by_image in self._grades.values() for grades in by_image.values()])
+        grades_of_photographs: list[list[int]] = []
+        for by_image in self._grades.values():
+            grades_of_photographs += [list(grades.values()) for grades in by_image.values()]
+        return ordinal_alpha(grades_of_photographs)
 
     def disagreements(self) -> list[Disagreement]:
         """Return the photographs with different grades, the largest difference first."""
-        disputes = [
-            Disagreement(query, image, grades)
-            for query in self.pool.queries
-            for image, grades in self.by_judge(query).items()
-            if len(set(grades.values())) > 1
-        ]
+        disputes = []
+        for query in self.pool.queries:
+            for image, grades in self.by_judge(query).items():
+                is_disputed = len(set(grades.values())) > 1
+                if is_disputed:
+                    disputes.append(Disagreement(query, image, grades))
         return sorted(disputes, key=lambda dispute: min(dispute.grades.values()) - max(dispute.grades.values()))
 
 
@@ -160,10 +169,10 @@ def append(pool: Pool, log_lines: Iterable[LogLine]) -> None:
         MachineError: they cannot be written.
     """
     file = pool.folder / LOG
-    text = "".join(
-        json.dumps({name: getattr(line, name) for name in _FIELDS[line.image is None]}, ensure_ascii=False) + "\n"
-        for line in log_lines
-    )
+    text = ""
+    for line in log_lines:
+        fields = {name: getattr(line, name) for name in _FIELDS[line.image is None]}
+        text += json.dumps(fields, ensure_ascii=False) + "\n"
     try:
         handle = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644)
         try:
@@ -183,14 +192,14 @@ _FIELDS = {False: ("query", "image", "grade", "judge", "time"), True: ("query", 
 def _write(handle: int, data: bytes) -> None:
     """Write lines behind the last whole one. An incomplete line of a killed process is cut off: it was unanswered."""
     size = os.fstat(handle).st_size
-    os.lseek(handle, max(0, size - (1 << 16)), os.SEEK_SET)
-    tail = os.read(handle, 1 << 16)
-    rest = tail[tail.rfind(b"\n") + 1 :]
-    if rest and _is_json(rest):
+    os.lseek(handle, max(0, size - LONGEST_LINE), os.SEEK_SET)
+    tail = os.read(handle, LONGEST_LINE)
+    last_line = tail[tail.rfind(b"\n") + 1 :]  # empty if the file ends with a line break, as it should
+    if last_line and _is_json(last_line):  # only its line break is missing
         data = b"\n" + data
-    elif rest:
-        os.ftruncate(handle, size - len(rest))
-        size -= len(rest)
+    elif last_line:
+        os.ftruncate(handle, size - len(last_line))
+        size -= len(last_line)
     n_written = os.write(handle, data)
     if n_written < len(data):  # a full disk
         os.ftruncate(handle, size)
@@ -218,18 +227,23 @@ def unskip_lines(judgements: PoolJudgements, query: str, judge: str) -> list[Log
 def undo_lines(judgements: PoolJudgements, judge: str) -> list[LogLine]:
     """Return lines that take back a judge's last judgements that still hold, or none if there are none."""
     judge_lines = [line for line in judgements.lines if line.judge == judge]
-    last = [line for line in judge_lines if (line.time, line.query) == (judge_lines[-1].time, judge_lines[-1].query)]
-    now = _now()
-    return [
-        LogLine(query=line.query, image=line.image, judge=judge, time=now, skip=None if line.image else False)
-        for line in last
-    ]
+    if not judge_lines:
+        return []
+    last, now = judge_lines[-1], _now()
+    undoing = []
+    for line in judge_lines:
+        if (line.time, line.query) == (last.time, last.query):
+            skip = None if line.image else False
+            undoing.append(LogLine(query=line.query, image=line.image, judge=judge, time=now, skip=skip))
+    return undoing
 
 
 def write_qrels(judgements: PoolJudgements) -> None:
     """Write the grades of all queries that are judged to their end in TREC's columns: query, 0, photograph, grade."""
-    graded = {query: judgements.grades(query) or {} for query in judgements.pool.queries}
-    rows = [f"{query} 0 {image} {grade}\n" for query, by_image in graded.items() for image, grade in by_image.items()]
+    rows = []
+    for query in judgements.pool.queries:
+        for image, grade in (judgements.grades(query) or {}).items():
+            rows.append(f"{query} 0 {image} {grade}\n")
     write_atomic({judgements.pool.folder / QRELS: "".join(rows).encode()})
 
 

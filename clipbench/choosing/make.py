@@ -126,12 +126,12 @@ def make_pool(
 
     def facts_of(n_queries: int) -> Facts:
         ids = photographs.dataset.image_ids
+        models = dict(fingerprints)
+        for name in results:
+            first_ids = [[ids[row] for row in rows] for rows in firsts[name][:n_queries]]
+            models[name] = ranking_fingerprint(first_ids)
         return Facts(
-            models=fingerprints
-            | {
-                name: ranking_fingerprint([[ids[row] for row in first] for first in firsts[name][:n_queries]])
-                for name in results
-            },
+            models=models,
             rankings=[*results],
             images=str(images.absolute()),
             n_images=len(ids),
@@ -312,7 +312,7 @@ def _files(
     candidates, rankings = [], []
     for row in query_rows:
         firsts = {name: rows[row] for name, rows in model_rankings.items()}
-        union = sorted({image_row for first in firsts.values() for image_row in first})
+        union = sorted(set().union(*firsts.values()))
         rng = generator(facts.seed, "candidates", queries[row])
         remaining = np.setdiff1d(np.arange(len(ids)), union)
         random_rows = rng.permutation(remaining)[: facts.n_random].tolist()

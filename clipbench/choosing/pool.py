@@ -158,17 +158,16 @@ def read_rankings(pool: Pool) -> dict[str, Ranking]:
     """Return the rankings of all models by query, or raise DataError if one is damaged or of another pool."""
     rankings: dict[str, Ranking] = {}
     for source, line in lines(pool.folder / RANKINGS, Ranking):
-        ranked, facts = {*line.random, *(name for first in line.models.values() for name in first)}, pool.facts
+        facts = pool.facts
         depth = min(facts.k, facts.n_images)
-        is_whole = all(
-            len(first) == depth or (name in facts.rankings and len(first) < depth)  # a ranking may be short
-            for name, first in line.models.items()
-        )
-        if (
-            line.models.keys() != facts.models.keys()
-            or not is_whole
-            or ranked != set(pool.candidates.get(line.query, ()))
-        ):
+        has_wrong_depth = False
+        for name, first in line.models.items():
+            may_be_short = name in facts.rankings
+            if len(first) > depth or (len(first) < depth and not may_be_short):
+                has_wrong_depth = True
+        ranked = set(line.random).union(*line.models.values())
+        has_other_images = ranked != set(pool.candidates.get(line.query, ()))
+        if line.models.keys() != facts.models.keys() or has_wrong_depth or has_other_images:
             raise DataError(
                 f"{source}: expected the models and k of {FACTS}, and the photographs of {CANDIDATES}. {_ADVICE}"
             )

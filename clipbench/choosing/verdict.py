@@ -116,23 +116,26 @@ class Choice:
     def tables(self) -> list[Table]:
         """Return the table of the models, of their differences, and of their prices if the pool has any."""
         names = self._metrics
+        score_columns = [Column(f"{name} %") for name in names]
+        score_rows: list[list[Cell | str]] = []
+        for model, scores in self.scores.items():
+            score_rows.append([model, *(_shown(scores[name]) for name in names)])
         of_models = Table(
             title="Models",
             facts=self._brackets(),
-            columns=[Column("model", is_number=False), *(Column(f"{name} %") for name in names)],
-            rows=[[model, *(_shown(scores[name]) for name in names)] for model, scores in self.scores.items()],
+            columns=[Column("model", is_number=False), *score_columns],
+            rows=score_rows,
         )
         columns = [Column("difference", is_number=False), Column(names[0]), Column("its interval")]
         columns += [Column("verdict", is_number=False), *map(Column, names[1:])]
         rows: list[list[Cell | str]] = []
         for difference in self.differences:
             interval = change_interval(difference.low, difference.high, "fraction")
-            ndcg, *further = (
-                change((score.value or 0.0) - (base.value or 0.0), "fraction")
-                for score, base in zip(
-                    self.scores[difference.model].values(), self.scores[difference.other].values(), strict=True
-                )
-            )
+            scores, other_scores = self.scores[difference.model], self.scores[difference.other]
+            changes = []
+            for score, other_score in zip(scores.values(), other_scores.values(), strict=True):
+                changes.append(change((score.value or 0.0) - (other_score.value or 0.0), "fraction"))
+            ndcg, *further = changes
             rows.append([f"{difference.model} − {difference.other}", ndcg, interval, difference.verdict, *further])
         facts = f"{names[0]} decides; its interval holds at any time, and has skipped queries as anything possible"
         tables = [of_models, Table(title="Differences", facts=facts, columns=columns, rows=rows)]
@@ -160,11 +163,15 @@ class Choice:
 
         An open difference beats no model. Empty where the pool has no prices, or nothing is judged.
         """
-        prices = self.pool.facts.prices if self.differences else {}
-        times = {model: time for model, price in prices.items() if (time := price.text_p50) is not None}
+        if not self.differences:
+            return []
+        models, times = list[str](), list[float]()
+        for model, price in self.pool.facts.prices.items():
+            if price.text_p50 is not None and model in self.scores:
+                models.append(model)
+                times.append(price.text_p50)
         ahead = _ahead(self.differences)
-        models = [model for model in times if model in self.scores]
-        front = pareto_front([times[model] for model in models], lambda a, b: ahead.get((models[a], models[b]), -1))
+        front = pareto_front(times, lambda a, b: ahead.get((models[a], models[b]), -1))
         return [models[position] for position in front]
 
     def facts(self) -> list[str]:
@@ -241,12 +248,15 @@ class Choice:
 
     def text(self, width: int | None = None) -> str:
         """Return the verdict, then what it follows from, as lines for a terminal of a width."""
-        titled = [replace(table, title=f"{table.title}:" if table.title else "") for table in self.tables()]
-        tables = ["\n" + as_text(table, indent="", width=width) for table in titled if table.rows]
-        disagreements = [
-            f"  {query}: {image} ({', '.join(f'{judge} {grade}' for judge, grade in grades.items())})"
-            for query, image, grades in self.disagreements()
-        ]
+        tables = []
+        for table in self.tables():
+            if table.rows:
+                title = f"{table.title}:" if table.title else ""
+                tables.append("\n" + as_text(replace(table, title=title), indent="", width=width))
+        disagreements = []
+        for query, image, grades in self.disagreements():
+            by_judge = ", ".join(f"{judge} {grade}" for judge, grade in grades.items())
+            disagreements.append(f"  {query}: {image} ({by_judge})")
         if disagreements:
             disagreements.insert(0, "Graded apart:")
         return ascii_signs("\n".join([self.sentence, *tables, "", *self.facts(), *disagreements]))
@@ -293,18 +303,25 @@ def choose_model(
         margin=tolerance.amount,
         n_left=len(pool.queries) - len(begun),
     )
-    pairs = [_ordered_pair(models, primary, *pair) for pair in combinations(range(len(models)), 2)] if grades else []
+    pairs = []
+    if grades:
+        pairs = [_ordered_pair(models, primary, *pair) for pair in combinations(range(len(models)), 2)]
     differences = [_difference(*pair, terms) for pair in pairs]
     leader = _leader(models, differences)
     basis = f"after {counted(len(grades), 'query', 'queries')} and {counted(judgements.n, 'judgement')}"
+    if leader is None:
+        sentence, decision = _open(differences, pairs, terms, basis), "Not decided yet"
+    else:
+        sentence, decision = _decided(leader, differences, margin, basis), _decision(leader, differences)
+    scores = {}
+    for row, model in enumerate(models):
+        scores[model] = {name: _score(rows[row]) for name, rows in values.items()}
     return Choice(
         judgements=judgements,
-        sentence=(
-            _open(differences, pairs, terms, basis) if leader is None else _decided(leader, differences, margin, basis)
-        ),
-        decision="Not decided yet" if leader is None else _decision(leader, differences),
+        sentence=sentence,
+        decision=decision,
         is_decided=leader is not None,
-        scores={model: {name: _score(rows[row]) for name, rows in values.items()} for row, model in enumerate(models)},
+        scores=scores,
         differences=differences,
         n_queries=len(grades),
         n_open=len(begun) - len(grades),
@@ -337,20 +354,22 @@ def _values(
 ) -> dict[str, Values]:
     """Return each metric of each model and query that was begun, or NaN if the query is not judged to its end."""
     k, shape = pool.facts.k, (len(pool.facts.models), len(grades))
-    by_metric = np.where([by_image is None for by_image in grades.values()], np.nan, np.zeros((len(METRICS), *shape)))
-    relevant = [
-        (row, image, grade)
-        for row, by_image in enumerate(grades.values())
-        for image, grade in (by_image or {}).items()
-        if grade
-    ]
+    is_open = [by_image is None for by_image in grades.values()]
+    by_metric = np.where(is_open, np.nan, np.zeros((len(METRICS), *shape)))
+    relevant = []
+    for row, by_image in enumerate(grades.values()):
+        for image, image_grade in (by_image or {}).items():
+            if image_grade:
+                relevant.append((row, image, image_grade))
     if relevant:
         of_row, _, of_grade = zip(*relevant, strict=True)
         (rows, query), grade = np.unique(of_row, return_inverse=True), np.array(of_grade)
         judged = Relevant(query, np.arange(len(query)), grade)
         for model, name in enumerate(pool.facts.models):
             firsts = [rankings[query_id].models[name] for query_id in grades]
-            positions = [firsts[row].index(image) if image in firsts[row] else k for row, image, _ in relevant]
+            positions = []
+            for row, image, _ in relevant:
+                positions.append(firsts[row].index(image) if image in firsts[row] else k)
             ones = np.ones(len(query), np.int64)
             levels = Levels(query, np.array(positions), ones, ones, grade.astype(np.float64))
             n_found = relevant_recall_at_k(levels, judged, k) * judged.counts
@@ -361,7 +380,9 @@ def _values(
 def _score(values: Float64[np.ndarray, " n_queries"]) -> Score:
     if np.isnan(values).all():
         return Score(None, 0.0, 1.0)
-    return Score(float(np.nanmean(values)), *(float(np.nan_to_num(values, nan=bound).mean()) for bound in (0.0, 1.0)))
+    low = float(np.nan_to_num(values, nan=0.0).mean())
+    high = float(np.nan_to_num(values, nan=1.0).mean())
+    return Score(float(np.nanmean(values)), low, high)
 
 
 def _ordered_pair(models: Sequence[str], primary: Values, one: int, other: int) -> Pair:
@@ -372,7 +393,9 @@ def _ordered_pair(models: Sequence[str], primary: Values, one: int, other: int) 
 
 
 def _difference(model: str, other: str, values: Differences, terms: _Terms) -> ModelDifference:
-    low, high = (_bounds(np.nan_to_num(values, nan=fill), terms)[side] for side, fill in enumerate((-1.0, 1.0)))
+    # A query without a value counts as the worst for the lower bound, and as the best for the upper one.
+    low, _ = _bounds(np.nan_to_num(values, nan=-1.0), terms)
+    _, high = _bounds(np.nan_to_num(values, nan=1.0), terms)
     if -terms.margin <= low and high <= terms.margin:
         verdict = "equal"
     else:
@@ -387,10 +410,10 @@ def _bounds(values: Differences, terms: _Terms) -> tuple[float, float]:
     if terms.sizes is None:
         return confidence_sequence(values, alpha=terms.alpha)
     level, n = terms.alpha / len(terms.sizes), sum(terms.sizes.values())
-    parts = [
-        np.array(confidence_sequence(values[terms.batch == batch], total=size, alpha=level)) * size / n
-        for batch, size in terms.sizes.items()
-    ]
+    parts = []
+    for batch, size in terms.sizes.items():
+        bounds = confidence_sequence(values[terms.batch == batch], total=size, alpha=level)
+        parts.append(np.array(bounds) * size / n)
     low, high = np.sum(parts, axis=0).tolist()
     return low, high
 
@@ -398,9 +421,11 @@ def _bounds(values: Differences, terms: _Terms) -> tuple[float, float]:
 def _leader(models: Sequence[str], differences: Sequence[ModelDifference]) -> str | None:
     """Return the model that is better than or equal to every other, or of several the one with the highest mean."""
     ahead = _ahead(differences)
-    leaders = [
-        model for model in models if all(ahead.get((model, other), -1) >= 0 for other in models if other != model)
-    ]
+
+    def is_beaten_by_none(model: str) -> bool:
+        return all(ahead.get((model, other), -1) >= 0 for other in models if other != model)
+
+    leaders = [model for model in models if is_beaten_by_none(model)]
     return max(leaders, key=lambda model: sum(pair.model == model for pair in differences), default=None)
 
 
@@ -464,7 +489,9 @@ def _open(differences: Sequence[ModelDifference], pairs: Sequence[Pair], terms: 
 
 def _unseen(pool: Pool, rankings: Mapping[str, Ranking], grades: Mapping[str, Mapping[str, int]]) -> Unseen | None:
     """Return an estimate of the relevant photographs that no model found, with queries as clusters of them."""
-    relevant_draws = [[by_image[image] > 0 for image in rankings[query].random] for query, by_image in grades.items()]
+    relevant_draws = []
+    for query, by_image in grades.items():
+        relevant_draws.append([by_image[image] > 0 for image in rankings[query].random])
     sizes = np.array([len(by_image) for by_image in relevant_draws], np.int64)
     if not sizes.any():
         return None

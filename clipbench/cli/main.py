@@ -88,8 +88,13 @@ class HelpFormatter(click.HelpFormatter):
         super().write_dl(plain, min(col_max, self.width // 2 - 8), col_spacing)
 
     def getvalue(self) -> str:
-        lines, width = super().getvalue().split("\n"), terminal_width()
-        return "\n".join(lines if width is None else (part for line in lines for part in wrap_text(line, width)))
+        text, width = super().getvalue(), terminal_width()
+        if width is None:
+            return text
+        lines: list[str] = []
+        for line in text.split("\n"):
+            lines += wrap_text(line, width)
+        return "\n".join(lines)
 
 
 class HelpContext(click.Context):
@@ -142,17 +147,17 @@ class GroupedCommand(Command):
         )
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        rest = {
-            str(parameter.name): parameter for parameter in self.get_params(ctx) if isinstance(parameter, click.Option)
-        }
+        options_of_command = [parameter for parameter in self.get_params(ctx) if isinstance(parameter, click.Option)]
+        rest = {str(parameter.name): parameter for parameter in options_of_command}
         titled = {title: [rest.pop(name) for name in names] for title, names in self.groups.items()}
         of_help = [rest.pop(name) for name in ("help_all", str(getattr(self.get_help_option(ctx), "name", "")))]
         if ctx.meta.get(SHOWS_ALL):
             titled["More"] = list(rest.values())
         titled["Help"] = of_help
         for title, options in titled.items():
+            records = [option.get_help_record(ctx) for option in options]
             with formatter.section(title):
-                formatter.write_dl([record for option in options if (record := option.get_help_record(ctx))])
+                formatter.write_dl([record for record in records if record])
 
 
 def command(name: str | None = None, **groups: Sequence[str]) -> Callable[[Callable[..., object]], click.Command]:

@@ -273,8 +273,12 @@ def _verdict_line(runs: Sequence[Run]) -> str:
 
 def _skipped_lines(runs: Sequence[Run]) -> list[str]:
     """Return a line per data set with images that were skipped, once for several tasks and models."""
-    notes = [(note, record.dataset.id) for record in all_evaluations(runs) for note in record.notes]
-    return list(dict.fromkeys(f"{note} of {data}" for note, data in notes if SKIPPED.fullmatch(note)))
+    lines: dict[str, None] = {}
+    for record in all_evaluations(runs):
+        for note in record.notes:
+            if SKIPPED.fullmatch(note):
+                lines[f"{note} of {record.dataset.id}"] = None
+    return list(lines)
 
 
 @contextmanager

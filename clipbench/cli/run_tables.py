@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from clipbench.cli.tables import WIDTH
+from clipbench.cli.tables import WIDTH, averages_by_title
 from clipbench.comparison.best_models import best_lines, best_models, rank_runs
 from clipbench.comparison.model_ranks import MEASURED, NO_DIRECTION, MetricRanks, mean_ranks
 from clipbench.results.grouping import group_values
@@ -63,18 +63,19 @@ def many_runs_lines(runs: Sequence[Run], width: int | None = None) -> list[str]:
     best = best_models(ranked.ranks, mean_ranks(ranked.ranks, len(runs)))
     evaluations = _evaluation_columns(runs, ranked.ranks)
     order = next((column.order for column in evaluations if column.order), [])
-    rows = [*order, *(position for position in range(len(runs)) if position not in order)]
-    if is_one_training(runs):
-        rows = [*range(len(runs))]
+    rows = list(range(len(runs)))
+    if not is_one_training(runs):
+        rows = [*order, *(position for position in rows if position not in order)]
     table = _table_lines(names, evaluations, rows, width or WIDTH)
     opening = best_lines(best, names)
-    reasons = group_values(
-        (reason, name)
-        for name, reason in ranked.reasons.items()
-        if reason != NO_DIRECTION and not reason.endswith(MEASURED)
-    )
+    reasons: dict[str, list[str]] = {}
+    for name, reason in ranked.reasons.items():
+        if reason != NO_DIRECTION and not reason.endswith(MEASURED):
+            reasons.setdefault(reason, []).append(name)
     unranked = [f"no ranks in {listed(evaluations)}: {reason}" for reason, evaluations in reasons.items()]
-    return [*opening, *([""] if opening and table else []), *table, *unranked[:MOST_FACTS]]
+    if opening and table:
+        opening = [*opening, ""]
+    return [*opening, *table, *unranked[:MOST_FACTS]]
 
 
 def many_runs_facts(runs: Sequence[Run]) -> list[str]:
@@ -132,10 +133,8 @@ def _evaluation_columns(runs: Sequence[Run], ranks: Sequence[MetricRanks]) -> li
 
 def _average_columns(runs: Sequence[Run]) -> Iterator[RunColumn]:
     """Yield the averages of the suites."""
-    averages = [run.result.average and run.result.average.metric for run in runs]
-    for title in dict.fromkeys(metric.title for metric in averages if metric):
-        values = [metric if metric and metric.title == title else None for metric in averages]
-        yield RunColumn(title, "average", values)
+    for title, averages in averages_by_title(runs).items():
+        yield RunColumn(title, "average", averages)
 
 
 def _headline_names(runs: Sequence[Run], ranks: Mapping[str, MetricRanks]) -> dict[str, str]:

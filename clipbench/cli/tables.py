@@ -3,7 +3,7 @@
 import shlex
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import zip_longest
+from itertools import chain, zip_longest
 
 from clipbench.results.by_bytes import metrics_by_format, table_by_bytes
 from clipbench.results.grouping import group_values
@@ -58,20 +58,19 @@ def headline_lines(records: Iterable[EvaluationRecord], width: int | None = None
     """Return a table of the first headline metric of each evaluation that is ok."""
     rows: list[Row] = []
     notes: list[str] = []
-    first_headlines = {
-        record.name: (name := first_headline(record.metrics), record.metrics[name])
-        for record in records
-        if record.status == "ok" and record.metrics
-    }
+    first_headlines = {}
+    for record in records:
+        if record.status == "ok" and record.metrics:
+            name = first_headline(record.metrics)
+            first_headlines[record.name] = (name, record.metrics[name])
     for task, (name, metric) in first_headlines.items():
         if metric.reason is not None:  # of no value, of no interval, or of a choice
             notes.append(f"{name}{' is undefined' if metric.value is None else ''}: {metric.reason}")
         value = Cell(metric_value(metric), note=len(notes) if metric.reason is not None else 0)
         chance, published = quantity(metric.chance, metric.unit), published_cell(metric).removeprefix("published ")
         rows.append([task, name, value, interval(metric), chance, published])
-    headers = columns(
-        "task", "metric", numbers=["value", interval_name(metric for _, metric in first_headlines.values()), "chance"]
-    )
+    intervals = interval_name(metric for _, metric in first_headlines.values())
+    headers = columns("task", "metric", numbers=["value", intervals, "chance"])
     table = Table(columns=[*headers, *columns("published")], rows=rows, notes=notes)
     if not any(metric.published for _, metric in first_headlines.values()):
         table = table.select(range(len(headers)))
@@ -82,16 +81,26 @@ MAX_WITH_INTERVALS = 3
 """Models that have a column, with intervals: a line of a terminal holds no more."""
 
 
+def averages_by_title(runs: Sequence[Run]) -> dict[str, list[Metric | None]]:
+    """Return the averages of the suites by title, with None for a run without that average."""
+    averages = [run.result.average and run.result.average.metric for run in runs]
+    by_title: dict[str, list[Metric | None]] = {}
+    for title in dict.fromkeys(average.title for average in averages if average):
+        by_title[title] = [average if average and average.title == title else None for average in averages]
+    return by_title
+
+
 def models_lines(runs: Sequence[Run], width: int | None = None) -> list[str]:
     """Return a table of the first metric of each evaluation, and of the suite's average, with a column per model.
 
     For more than ``MAX_WITH_INTERVALS`` models, ``run_tables`` has a table with a row per model.
     """
     chosen = _most_informative(runs, width=1)
-    rows = {(name.evaluation, name.metric): [run.named_metrics.get(name) for run in runs] for name in chosen}
-    averages = [run.result.average and run.result.average.metric for run in runs]
-    for title in dict.fromkeys(metric.title for metric in averages if metric):
-        rows[title, "average"] = [metric if metric and metric.title == title else None for metric in averages]
+    rows: dict[tuple[str, str], list[Metric | None]] = {}
+    for name in chosen:
+        rows[name.evaluation, name.metric] = [run.named_metrics.get(name) for run in runs]
+    for title, averages in averages_by_title(runs).items():
+        rows[title, "average"] = averages
     table = Table(
         columns=columns("task", "metric", numbers=[*short_labels(labels(runs)), "chance"]),
         rows=[[*name, *_model_cells(metrics)] for name, metrics in rows.items()],
@@ -150,11 +159,12 @@ def evaluation_lines(record: EvaluationRecord, width: int | None = None) -> list
     for stored in metrics_by_format(record):
         lines += _format_lines(record, stored, width)
         ends = (stored, f"{stored}_change", f"{stored}_smallest")
-        metrics = {
-            name: metric
-            for name, metric in metrics.items()
-            if base_name(name) not in ends or (metric.value is None and name != ends[-1])
-        }
+        remaining = {}
+        for name, metric in metrics.items():
+            is_undefined = metric.value is None and name != ends[-1]
+            if is_undefined or base_name(name) not in ends:
+                remaining[name] = metric
+        metrics = remaining
     lines += metric_lines(metrics, width)
     if legend := subset_legend(metrics, record.subsets):
         lines.append(f"  subsets: {legend}")
@@ -236,8 +246,12 @@ def series_lines(runs: Sequence[Run], width: int | None = None) -> list[str]:
     """Return a heading of two lines, then a line per run: the name of its folder and its most informative metrics."""
     chosen = _most_informative(runs, width)
     before = ["", *(name.evaluation for name in chosen)]
-    headings = ["" if name.evaluation == last else name.evaluation for name, last in zip(chosen, before, strict=False)]
-    rows = [[run.folder.name, *(_value(run, name) for name in chosen)] for run in runs]
+    headings = []
+    for name, last in zip(chosen, before, strict=False):
+        headings.append("" if name.evaluation == last else name.evaluation)
+    rows = []
+    for run in runs:
+        rows.append([run.folder.name, *(_value(run, name) for name in chosen)])
     table = Table(columns=columns("", numbers=headings), rows=[["", *(name.metric for name in chosen)], *rows])
     return as_text(table, indent="", width=width).splitlines()
 
@@ -270,7 +284,8 @@ def _most_informative(runs: Sequence[Run], width: int | None = None) -> list[Met
         if rank and room < 0:
             break
         chosen.add(column)
-    return [name for stems in by_stem.values() for name in stems.values() if name in chosen]
+    in_order = chain.from_iterable(stems.values() for stems in by_stem.values())
+    return [name for name in in_order if name in chosen]
 
 
 def _value(run: Run, column: MetricName) -> str:

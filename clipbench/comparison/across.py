@@ -4,7 +4,7 @@ model?
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,7 +17,7 @@ from clipbench.results.grouping import group_values
 from clipbench.results.matching import check_same, trainings
 from clipbench.results.model_costs import MIN_TIMED_ITEMS, MODEL_QUANTITIES
 from clipbench.results.numbers import count
-from clipbench.results.record import EvaluationRecord, Metric, as_json, finished_evaluations
+from clipbench.results.record import EvaluationRecord, Metric, TowerRecord, as_json, finished_evaluations
 from clipbench.results.run import Run, all_evaluations, labels, read_one_run
 from clipbench.results.titles import full_title
 from clipbench.seeding import generator
@@ -86,19 +86,15 @@ class Across:
 
         Quality against cost has ``on_front`` too, true of the models of ``front``.
         """
-        rows = [
-            {
-                "model": point.label,
-                **{
-                    f"{axis}{end}": getattr(metric, name)
-                    for axis, metric in (("x", point.x), ("y", point.y))
-                    for end, name in (("", "value"), ("_low", "low"), ("_high", "high"))
-                },
-                "parameters": point.n_parameters,
-                **({} if self.front is None else {"on_front": point.label in self.front}),
-            }
-            for point in self.points
-        ]
+        rows = []
+        for point in self.points:
+            row: dict[str, object] = {"model": point.label}
+            for axis, metric in (("x", point.x), ("y", point.y)):
+                row |= {axis: metric.value, f"{axis}_low": metric.low, f"{axis}_high": metric.high}
+            row["parameters"] = point.n_parameters
+            if self.front is not None:
+                row["on_front"] = point.label in self.front
+            rows.append(row)
         return as_frame(rows)
 
 
@@ -139,9 +135,12 @@ def across(*runs: Run | str | os.PathLike[str], x: str, y: str, data: str | None
     names = labels(loaded_runs)
     plotted_runs, points, left_out, quantities = [], [], [], []
     for label, run, training in zip(names, loaded_runs, trainings(loaded_runs), strict=True):
-        first, second = (_quantity(run, name, data) for name in (x, y))
-        if isinstance(first, str) or isinstance(second, str):
-            left_out.append(f"{label}: {first if isinstance(first, str) else second}")
+        first, second = _quantity(run, x, data), _quantity(run, y, data)
+        if isinstance(first, str):
+            left_out.append(f"{label}: {first}")
+            continue
+        if isinstance(second, str):
+            left_out.append(f"{label}: {second}")
             continue
         plotted_runs.append(run)
         quantities.append((first, second))
@@ -170,24 +169,25 @@ def across(*runs: Run | str | os.PathLike[str], x: str, y: str, data: str | None
     plotted_names = [point.label for point in points]
     of_trainings = [point.training for point in points if point.training is not None]
     are_checkpoints = len(of_trainings) > len(set(of_trainings))
-    xs, ys = (np.array([getattr(point, axis).value for point in points], np.float64) for axis in "xy")
+    xs = np.array([point.x.value for point in points], np.float64)
+    ys = np.array([point.y.value for point in points], np.float64)
     rng = generator(seed, "across", x, y)
     correlation = rank_correlation(xs, ys, rng)
     partial_correlation = None if are_checkpoints else _given_parameters(points, xs, ys, rng, names=(x, y))
     if are_checkpoints and not math.isnan(correlation.value):  # interval and test take models for independent
         reason = "checkpoints of one training are not independent models"
         correlation = correlation._replace(interval=Interval(None, None, reason), p=None)
+    x_quantity, y_quantity = quantities[0]
+    records = [quantity.record for quantity in (x_quantity, y_quantity) if quantity.record is not None]
     return Across(
-        x_title=quantities[0][0].title,
-        y_title=quantities[0][1].title,
+        x_title=x_quantity.title,
+        y_title=y_quantity.title,
         points=points,
         correlation=correlation,
         given_parameters=partial_correlation,
         left_out=left_out,
         are_checkpoints=are_checkpoints,
-        evaluations=list(
-            dict.fromkeys(quantity.record.name for quantity in quantities[0] if quantity.record is not None)
-        ),
+        evaluations=list(dict.fromkeys(record.name for record in records)),
         front=_front(points, (x, y)),
         notes=[
             *_cost_notes(plotted_runs, names=plotted_names, axes=(x, y)),
@@ -208,13 +208,10 @@ def _quantity(run: Run, name: str, data: str | None) -> Quantity | str:
         if value is None:
             return f"no {name}" + (f" ({reason})" if reason else "")
         return Quantity(quantity.title, Metric(value=value / quantity.divisor, unit="count"), None)
-    matches = [
-        (record, metric)
-        for record in finished_evaluations(run.result)
-        if data in (None, record.dataset.id)
-        for metric in record.metrics
-        if name in (metric, f"{record.task}/{metric}", f"{record.name}/{metric}")
-    ]
+    matches = []
+    for record in finished_evaluations(run.result):
+        if data in (None, record.dataset.id):
+            matches += [(record, metric) for metric in record.metrics if name in _names_of_metric(record, metric)]
     full_names = list(dict.fromkeys(f"{record.name}/{metric}" for record, metric in matches))
     if len(full_names) > 1:
         raise UsageError(f"run {run.label} has '{name}' in several tasks: use a full name, {' or '.join(full_names)}")
@@ -225,6 +222,11 @@ def _quantity(run: Run, name: str, data: str | None) -> Quantity | str:
     if metric.value is None:
         return f"{name} is undefined ({metric.reason})"
     return Quantity(full_title(full_name, metric, record.subsets), metric, record)
+
+
+def _names_of_metric(record: EvaluationRecord, metric: str) -> tuple[str, str, str]:
+    """Return the names under which a metric can be asked for: its own, with its task, and with its evaluation."""
+    return metric, f"{record.task}/{metric}", f"{record.name}/{metric}"
 
 
 def _no_value_message(runs: Sequence[Run], names: Sequence[str], data: str | None) -> str:
@@ -238,12 +240,10 @@ def _no_value_message(runs: Sequence[Run], names: Sequence[str], data: str | Non
             f"no run is of the data set '{data}':"
             f" {did_you_mean(data, dict.fromkeys(record.dataset.id for record in records))}"
         )
-    known_names = list(MODEL_QUANTITIES) + [
-        full_name
-        for record in on_data
-        for metric in record.metrics
-        for full_name in (metric, f"{record.task}/{metric}", f"{record.name}/{metric}")
-    ]
+    known_names = list(MODEL_QUANTITIES)
+    for record in on_data:
+        for metric in record.metrics:
+            known_names += _names_of_metric(record, metric)
     for name in names:
         if name not in known_names:
             # "flops" may mean image_flops or text_flops.
@@ -284,11 +284,12 @@ def pareto_front(costs: Sequence[float], ahead: Callable[[int, int], int]) -> li
     """
     rows = sorted(range(len(costs)), key=lambda row: costs[row])
 
-    return [
-        row
-        for row in rows
-        if not any(costs[other] <= costs[row] and ahead(other, row) >= (costs[other] == costs[row]) for other in rows)
-    ]
+    def beats(other: int, row: int) -> bool:
+        if costs[other] == costs[row]:
+            return ahead(other, row) > 0
+        return costs[other] < costs[row] and ahead(other, row) >= 0
+
+    return [row for row in rows if not any(beats(other, row) for other in rows)]
 
 
 def _front(points: Sequence[ModelPoint], names: tuple[str, str]) -> list[str] | None:
@@ -300,8 +301,10 @@ def _front(points: Sequence[ModelPoint], names: tuple[str, str]) -> list[str] | 
     is_better = {getattr(point, quality).higher_is_better for point in points}
     if len(is_better) > 1 or is_better == {None}:
         return None
-    costs = [getattr(point, price).value * (1 if "less" in cheaper else -1) for point in points]
-    scores = [getattr(point, quality).value * (1 if is_better == {True} else -1) for point in points]
+    price_sign = 1 if "less" in cheaper else -1
+    quality_sign = 1 if is_better == {True} else -1
+    costs = [getattr(point, price).value * price_sign for point in points]
+    scores = [getattr(point, quality).value * quality_sign for point in points]
     front = pareto_front(costs, lambda one, other: int(np.sign(scores[one] - scores[other])))
     return [points[row].label for row in front]
 
@@ -311,33 +314,46 @@ def _cost_notes(runs: Sequence[Run], *, names: Sequence[str], axes: tuple[str, s
     quantities = {name: MODEL_QUANTITIES[name] for name in axes if name in MODEL_QUANTITIES}
     if not any(quantity.is_measured for quantity in quantities.values()):
         return []
-    measured = {
-        name: [run.result.towers[quantity.tower] for run in runs]
-        for name, quantity in quantities.items()
-        if quantity.is_measured and quantity.tower
-    }
-    facts = {key: {as_json(run.result.environment.get(key)) for run in runs} for key in CONDITIONS}
-    for towers in measured.values():
-        facts["number of processes"] = {str(tower.n_processes) for tower in towers}
+    measured = {}
+    for name, quantity in quantities.items():
+        if quantity.is_measured and quantity.tower:
+            measured[name] = [run.result.towers[quantity.tower] for run in runs]
     if any(quantity.is_price for quantity in quantities.values()):
-        facts = {
-            key: {str(run.result.price.machine.get(key)) for run in runs if run.result.price}
-            for key in ("cpu", "threads", "device", "precision")
-        }
-    differing = [name for name, values in facts.items() if len(values) > 1]
+        conditions = _conditions_of_prices(runs)
+    else:
+        conditions = _conditions_of_towers(runs, measured)
+    differing = [name for name, values in conditions.items() if len(values) > 1]
     difference = f", and these runs differ in {', '.join(differing)}" if differing else ""
     notes = [f"Speed and memory are of a run's machine as well as of its model{difference}."]
-    few = [
-        label
-        for name, towers in measured.items()
-        for label, tower in zip(names, towers, strict=True)
-        if name.endswith("_per_second") and tower.n_timed < MIN_TIMED_ITEMS
-    ]
+    few = []
+    for name, towers in measured.items():
+        if name.endswith("_per_second"):
+            labelled_towers = zip(names, towers, strict=True)
+            few += [label for label, tower in labelled_towers if tower.n_timed < MIN_TIMED_ITEMS]
     if few:
         notes.append(
             f"Measured over fewer than {count(MIN_TIMED_ITEMS)} items, start included: {', '.join(dict.fromkeys(few))}."
         )
     return notes
+
+
+def _conditions_of_prices(runs: Sequence[Run]) -> dict[str, set[str]]:
+    """Return the distinct values of what the price of a query depends on."""
+    machines = [run.result.price.machine for run in runs if run.result.price]
+    conditions = {}
+    for key in ("cpu", "threads", "device", "precision"):
+        conditions[key] = {str(machine.get(key)) for machine in machines}
+    return conditions
+
+
+def _conditions_of_towers(runs: Sequence[Run], measured: Mapping[str, Sequence[TowerRecord]]) -> dict[str, set[str]]:
+    """Return the distinct values of what the speed and memory of towers depend on."""
+    conditions = {}
+    for key in CONDITIONS:
+        conditions[key] = {as_json(run.result.environment.get(key)) for run in runs}
+    for towers in measured.values():
+        conditions["number of processes"] = {str(tower.n_processes) for tower in towers}
+    return conditions
 
 
 def _repeated_model_notes(runs: Sequence[Run], names: Sequence[str]) -> list[str]:

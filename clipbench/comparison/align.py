@@ -110,7 +110,11 @@ def check_values(run: Run, metrics: Metrics, table: "pandas.DataFrame") -> None:
     for name, metric in metrics.items():
         statistic = Estimator.from_record(metric.statistic)
         first = metric.column or metric.influence
-        columns = statistic.columns if statistic is not None else () if first is None else (first,)
+        columns: tuple[str, ...] = ()
+        if statistic is not None:
+            columns = statistic.columns
+        elif first is not None:
+            columns = (first,)
         if metric.value is None or not columns:
             continue
         recorded = f"{run.label}: {name} is {metric.value:g}"
@@ -139,8 +143,12 @@ def check_values(run: Run, metrics: Metrics, table: "pandas.DataFrame") -> None:
 
 def metrics_in_both(metrics: Metrics, other_metrics: Metrics) -> dict[str, tuple[Metric, Metric]]:
     """Return the metrics that have a value in both records, by name."""
-    both = {name: (metric, other_metrics[name]) for name, metric in metrics.items() if name in other_metrics}
-    return {name: pair for name, pair in both.items() if all(metric.value is not None for metric in pair)}
+    pairs = {}
+    for name, metric in metrics.items():
+        other_metric = other_metrics.get(name)
+        if other_metric is not None and metric.value is not None and other_metric.value is not None:
+            pairs[name] = (metric, other_metric)
+    return pairs
 
 
 def contradiction(pair: EvaluationPair) -> str:
@@ -159,9 +167,10 @@ def lost_evaluations(base: Run, candidate: Run) -> Iterator[Refusal]:
     The other failed at them, or one of the runs has them twice, so that nobody knows which counts; or the candidate
     lacks them.
     """
-    finished = {
-        _evaluation_key(record): record.name for run in (base, candidate) for record in finished_evaluations(run.result)
-    }
+    finished = {}
+    for run in (base, candidate):
+        for record in finished_evaluations(run.result):
+            finished[_evaluation_key(record)] = record.name
     names = {record.name for record in candidate.result.evaluations}
     for key, name in finished.items():
         for run in (base, candidate):

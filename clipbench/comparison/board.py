@@ -83,18 +83,12 @@ class Board:
 
         Mean ranks are rows of the task ``(mean rank)``, with the interval in ``low`` and ``high``.
         """
-        rows = [
-            {
-                **vars(model.metric),
-                **facts,
-                "model": self.models[model.position],
-                "rank": model.rank,
-                "rank_low": model.low,
-                "rank_high": model.high,
-            }
-            for facts, models in self._sections()
-            for model in models
-        ]
+        rows = []
+        for facts, models in self._sections():
+            for model in models:
+                row = {**vars(model.metric), **facts, "model": self.models[model.position]}
+                row |= {"rank": model.rank, "rank_low": model.low, "rank_high": model.high}
+                rows.append(row)
         return typed_frame(rows, FRAME)
 
     def _sections(self) -> Iterator[tuple[dict[str, str], list[RankedModel]]]:
@@ -112,20 +106,18 @@ class Board:
         for facts, models in self._sections():
             title, data = facts.get("title", models[0].metric.title), facts["data"]
             rows.append(f"{title}, {evaluation_name(facts['task'], data)}" if data else title)
-            rows += [
-                [
-                    self.models[model.position],
-                    model.ranks or number(model.metric.value, "rank"),
-                    "" if model.rank is None else metric_value(model.metric),
-                    interval(model.metric),
-                ]
-                for model in models
-            ]
+            for model in models:
+                ranks = model.ranks or number(model.metric.value, "rank")
+                value = "" if model.rank is None else metric_value(model.metric)
+                rows.append([self.models[model.position], ranks, value, interval(model.metric)])
+        warnings = [RANK_RULE]
+        if self.mean_ranks:
+            warnings.append(self.mean_ranks.rule)
         return Table(
             title=f"{len(self.models)} models by rank",
             columns=columns("model", numbers=("rank", "value", "95 % interval")),
             rows=rows,
-            warnings=[RANK_RULE, *([self.mean_ranks.rule] if self.mean_ranks else []), *self.notes],
+            warnings=[*warnings, *self.notes],
         )
 
 

@@ -87,12 +87,12 @@ class Chain:
 
     def table(self) -> Table:
         """Return the headline metrics: a row for each step, and one for the last run against the first."""
-        rows = group_values((difference.label, row) for difference, row in self._headline_rows())
-        return Table(
-            title=" → ".join(self.labels),
-            columns=columns("step", numbers=NUMBERS) + columns("verdict"),
-            rows=[row for label, metric_rows in rows.items() for row in (label, *metric_rows)],
-        )
+        rows_by_metric = group_values((difference.label, row) for difference, row in self._headline_rows())
+        rows: list[Row | str] = []
+        for label, metric_rows in rows_by_metric.items():
+            rows += [label, *metric_rows]
+        headers = columns("step", numbers=NUMBERS) + columns("verdict")
+        return Table(title=" → ".join(self.labels), columns=headers, rows=rows)
 
     def _headline_rows(self) -> Iterator[tuple[Difference, Row]]:
         for comparison in (*self.steps, self.whole):

@@ -139,7 +139,8 @@ def _names_of(
 ) -> Iterator[tuple[str, ...]]:
     """Yield the names of each sample: its id, the id of its text or image, and the id of the image."""
     for row, (sample_id, name) in enumerate(zip(sample_ids, item_ids, strict=True)):
-        yield (sample_id, name, name.rpartition("#")[0] or name, *([clusters[row]] if clusters is not None else []))
+        names = (sample_id, name, name.rpartition("#")[0] or name)
+        yield names if clusters is None else (*names, clusters[row])
 
 
 def _find_row(row_of_key: dict[str, int], names: Sequence[str], key: str) -> int:
@@ -166,8 +167,8 @@ def _parse_numbers(texts: Sequence[str]) -> Float64[np.ndarray, " n"] | None:
         numbers = np.array([float(text) if text else np.nan for text in texts])
     except ValueError:
         return None
-    n_finite = int(np.isfinite(numbers).sum())
-    return numbers if n_finite == len(texts) - texts.count("") else None
+    n_written = len(texts) - texts.count("")
+    return numbers if int(np.isfinite(numbers).sum()) == n_written else None
 
 
 def _n_values(column: InputColumn) -> int:

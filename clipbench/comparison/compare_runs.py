@@ -1,7 +1,7 @@
 """Is the candidate better than the base: each metric's difference with its paired interval, test and verdict."""
 
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,7 +82,10 @@ def compare(
 
 def metrics_of(*sides: Run | Values) -> dict[MetricName, Metric]:
     """Return the metrics of all sides by name, of the first side for a name that several have."""
-    return {name: metric for side in reversed(sides) for name, metric in side.named_metrics.items()}
+    metrics: dict[MetricName, Metric] = {}
+    for side in reversed(sides):
+        metrics |= side.named_metrics
+    return metrics
 
 
 def repeated_run(runs: Sequence[Run]) -> Run | None:
@@ -102,10 +105,12 @@ def check_warnings(*runs: Run) -> list[str]:
     Example:
         ``runs/candidate: determinism: the same input encoded twice gives vectors 0.67 apart``
     """
-    labels_by_finding = group_values(
-        (f"{finding.check}: {finding.seen}", run.label) for run in runs for finding in run.result.preflight or ()
-    )
-    return [f"{' and '.join(dict.fromkeys(labels))}: {words}" for words, labels in labels_by_finding.items()]
+    labels_by_finding: dict[str, dict[str, None]] = {}
+    for run in runs:
+        for finding in run.result.preflight or ():
+            words = f"{finding.check}: {finding.seen}"
+            labels_by_finding.setdefault(words, {})[run.label] = None
+    return [f"{' and '.join(labels)}: {words}" for words, labels in labels_by_finding.items()]
 
 
 def _compare_runs(base: Run, candidate: Run, options: CompareOptions) -> Comparison:
@@ -242,12 +247,10 @@ def _slice_differences(
         group_tables = align.Tables(*(_rows_of(table, grouping, group) for table in tables))
         if (metrics and not candidate_metrics) or not group_tables.base.index.equals(group_tables.candidate.index):
             raise NotComparable(f"the runs have different samples in '{group}'")
-        for run, side_metrics, table in zip((base, candidate), (metrics, candidate_metrics), group_tables, strict=True):
-            align.check_values(
-                run, {name: metric for name, metric in side_metrics.items() if metric.column is not None}, table
-            )
+        means, candidate_means = _means(metrics), _means(candidate_metrics)
+        align.check_values(base, means, group_tables.base)
+        align.check_values(candidate, candidate_means, group_tables.candidate)
         evaluation = f"{pair.name}{slice_suffix(grouping, group)}"
-        means = {name: metric for name, metric in metrics.items() if metric.column is not None}
         for name, both in align.metrics_in_both(means, candidate_metrics).items():
             tested = difference(
                 both, evaluation=evaluation, name=name, tables=group_tables, seed=base.result.seed, alpha=alpha
@@ -262,56 +265,64 @@ def _rows_of(table: "pandas.DataFrame", grouping: str, group: str) -> "pandas.Da
     return table[table[column] == group]
 
 
+def _means(metrics: Mapping[str, Metric]) -> dict[str, Metric]:
+    """Return the metrics that are means of a column of the samples."""
+    return {name: metric for name, metric in metrics.items() if metric.column is not None}
+
+
 def _compare_values(base: Run | Values, candidate: Run | Values) -> Comparison:
     """Return differences without tests, in the order of the base, if a side is the results of another tool."""
-    base_metrics, candidate_metrics = (
-        {name: metric for name, metric in side.named_metrics.items() if metric.value is not None and not name.slice}
-        for side in (base, candidate)
-    )
-    labels = [base.label, candidate.label]
+    base_metrics, candidate_metrics = _overall_values(base), _overall_values(candidate)
     # A bare value has the parts of the name, the unit and the direction of the run's own metric, where one side is a
     # run.
     ours = candidate_metrics if isinstance(base, Values) else base_metrics
     own_names = {name: name for name in ours}
     common = [own_names[name] for name in base_metrics if name in candidate_metrics]
     if not common:
-        first, second = (
-            f"{label} ({_first_names(side)})"
-            for label, side in zip(labels, (base_metrics, candidate_metrics), strict=True)
-        )
+        first = f"{base.label} ({_first_names(base_metrics)})"
+        second = f"{candidate.label} ({_first_names(candidate_metrics)})"
         raise NotComparable(f"{first} and {second} have no value in common")
-    notes = [VALUES_ONLY]
-    notes += [note for side in (base, candidate) if isinstance(side, Values) for note in side.notes]
-    for label, metrics, other_metrics in zip(
-        labels, (base_metrics, candidate_metrics), (candidate_metrics, base_metrics), strict=True
+    notes, subsets = [VALUES_ONLY], dict[str, str]()
+    for side in (base, candidate):
+        if isinstance(side, Values):
+            notes += side.notes
+        else:
+            subsets |= _subset_titles(side)
+    for label, metrics, other_metrics in (
+        (base.label, base_metrics, candidate_metrics),
+        (candidate.label, candidate_metrics, base_metrics),
     ):
         if rest := [name for name in metrics if name not in other_metrics]:
             notes.append(f"only {label} has {', '.join(rest)}")
-    subsets = {
-        f"{record.name}/{subset}": title
-        for side in (base, candidate)
-        if isinstance(side, Run)
-        for record in side.result.evaluations
-        for subset, title in record.subsets.items()
-    }
-    by_evaluation = group_values((name.evaluation, name) for name in common)
-    headlines = {
-        first_headline({name: ours[name] for name in names}, lambda _: True) for names in by_evaluation.values()
-    }
+    headlines = set()
+    for names in group_values((name.evaluation, name) for name in common).values():
+        headlines.add(first_headline({name: ours[name] for name in names}, lambda _: True))
+    differences = []
+    for name in common:
+        difference_of_values = _untested_difference(name, ours[name], base_metrics[name], candidate_metrics[name])
+        subset = subsets.get(subset_of(name), "")
+        differences.append(replace(difference_of_values, subset=subset, is_headline=name in headlines))
     return Comparison(
-        base=labels[0],
-        candidate=labels[1],
-        differences=[
-            replace(
-                _untested_difference(name, ours[name], base_metrics[name], candidate_metrics[name]),
-                subset=subsets.get(subset_of(name), ""),
-                is_headline=name in headlines,
-            )
-            for name in common
-        ],
+        base=base.label,
+        candidate=candidate.label,
+        differences=differences,
         notes=notes,
         is_of_values=True,
     )
+
+
+def _overall_values(side: Run | Values) -> dict[MetricName, Metric]:
+    """Return the metrics that have a value, without the metrics of slices."""
+    return {name: metric for name, metric in side.named_metrics.items() if metric.value is not None and not name.slice}
+
+
+def _subset_titles(run: Run) -> dict[str, str]:
+    """Return the title of each subset of a run by ``task@data/subset``."""
+    titles = {}
+    for record in run.result.evaluations:
+        for subset, title in record.subsets.items():
+            titles[f"{record.name}/{subset}"] = title
+    return titles
 
 
 def _untested_difference(
@@ -334,4 +345,7 @@ def _untested_difference(
 
 
 def _first_names(names: Collection[str]) -> str:
-    return ", ".join(list(names)[:3]) + (f", ... {len(names)} in all" if len(names) > 3 else "") or "no value"
+    if not names:
+        return "no value"
+    rest = f", ... {len(names)} in all" if len(names) > 3 else ""
+    return ", ".join(list(names)[:3]) + rest

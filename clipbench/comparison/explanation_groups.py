@@ -120,11 +120,10 @@ def make_groups(
         more_groups: groups of other sources.
     """
     # Any of the inputs may be missing. Those that are there are of the same samples.
-    n = max(
-        len(texts or ()),
-        max((len(column.values) for column in columns), default=0),
-        max((len(group.is_member) for group in more_groups), default=0),
-    )
+    sizes = [len(texts or ())]
+    sizes += [len(column.values) for column in columns]
+    sizes += [len(group.is_member) for group in more_groups]
+    n = max(sizes)
     min_samples = max(LEAST_SAMPLES, int(np.ceil(LEAST_SHARE * n)))
     finely_cut = _finely_cut(columns)
     groups: list[SampleGroup] = []

@@ -16,7 +16,6 @@ from clipbench.comparison.metric_difference import Difference
 from clipbench.comparison.overall import with_verdict
 from clipbench.comparison.records import Comparison
 from clipbench.errors import UsageError, did_you_mean
-from clipbench.results.grouping import group_values
 from clipbench.results.metric_name import MetricName
 from clipbench.results.numbers import change, p_value, quantity
 from clipbench.results.other_tools import BARE_METRIC
@@ -102,29 +101,24 @@ def judge(
         today: for acknowledgements that expire, None for today in UTC.
     """
     today = today or datetime.now(UTC).date()
-    differences = group_values(  # a task may have been asked twice on the same data, in two ways
-        (f"{difference.evaluation}/{difference.name}", difference)
-        for difference in (*comparison.differences, *comparison.slices)
-    )
+    differences = _differences_by_name(comparison)
     names = list(dict.fromkeys([*base, *candidate]))
-    with_alpha = [replace(rule, alpha=alpha if rule.alpha is None else rule.alpha) for rule in gate.rules]
-    rules = {name: rule for name in names for rule in with_alpha if matches(rule.pattern, name)}  # the last one counts
-    sides = {name: [side[name] for side in (base, candidate) if name in side] for name in rules}
-    reasons = {name: _ungated_reason(rule, name, sides[name]) for name, rule in rules.items()}
-    gated = [(name, difference) for name in rules if not reasons[name] for difference in differences.get(name, [])]
-    family = GatedFamily([difference for _, difference in gated])
-    outcomes = [
-        _loss_outcome(name, rules[name], family, index, gate=gate, today=today) for index, (name, _) in enumerate(gated)
-    ]
-    for name, rule in rules.items():
-        if reasons[name]:
-            unit = sides[name][0].unit
-            message = f"{rule.tolerance.text} does not fit its unit, {unit}" if reasons[name] == OTHER_UNIT else ""
-            outcomes.append(
-                _outcome(name, rule)(status="not gated", message=message or reasons[name], reason=reasons[name])
-            )
-        elif name not in differences:
-            outcomes.append(_missing_outcome(name, rule, comparison, base.get(name), candidate.get(name)))
+    gated: list[tuple[MetricName, GateRule, Difference]] = []
+    others: list[Outcome] = []
+    for name, rule in _rules_by_name(gate, names, alpha).items():
+        sides = [side[name] for side in (base, candidate) if name in side]
+        reason = _ungated_reason(rule, name, sides)
+        if reason:
+            others.append(_ungated_outcome(name, rule, sides[0].unit, reason))
+        elif name in differences:
+            gated += [(name, rule, difference) for difference in differences[name]]
+        else:
+            others.append(_missing_outcome(name, rule, comparison, base.get(name), candidate.get(name)))
+    family = GatedFamily([difference for _, _, difference in gated])
+    outcomes = []
+    for index, (name, rule, _) in enumerate(gated):
+        outcomes.append(_loss_outcome(name, rule, family, index, gate=gate, today=today))
+    outcomes += others
     for requirement in gate.requirements:
         matched = [name for name in names if matches(requirement.pattern, name)]
         outcomes += [_requirement_outcome(name, requirement, candidate.get(name), comparison) for name in matched]
@@ -134,6 +128,33 @@ def judge(
                 Outcome(metric=requirement.pattern, rule=requirement.rule, status="missing", message=reason)
             )
     return outcomes
+
+
+def _differences_by_name(comparison: Comparison) -> dict[str, list[Difference]]:
+    """Return the differences of metrics and slices by full name.
+
+    Several have one name if a task was asked twice on the same data, in two ways.
+    """
+    differences: dict[str, list[Difference]] = {}
+    for difference in (*comparison.differences, *comparison.slices):
+        differences.setdefault(f"{difference.evaluation}/{difference.name}", []).append(difference)
+    return differences
+
+
+def _rules_by_name(gate: Gate, names: Sequence[MetricName], alpha: float) -> dict[MetricName, GateRule]:
+    """Return the rule of each metric, the last one that matches it, with an alpha of its own or the given one."""
+    rules = {}
+    for name in names:
+        matching_rules = [rule for rule in gate.rules if matches(rule.pattern, name)]
+        if matching_rules:
+            rule = matching_rules[-1]
+            rules[name] = replace(rule, alpha=alpha) if rule.alpha is None else rule
+    return rules
+
+
+def _ungated_outcome(name: MetricName, rule: GateRule, unit: str, reason: str) -> Outcome:
+    message = f"{rule.tolerance.text} does not fit its unit, {unit}" if reason == OTHER_UNIT else ""
+    return _outcome(name, rule)(status="not gated", message=message or reason, reason=reason)
 
 
 def _ungated_reason(rule: GateRule, name: MetricName, metrics: Sequence[Metric]) -> str:

@@ -112,7 +112,10 @@ class GateResult:
 
     def with_status(self, *statuses: Status) -> list[Outcome]:
         """Return the outcomes with these statuses, in the order of the statuses."""
-        return [outcome for status in statuses for outcome in self.outcomes if outcome.status == status]
+        outcomes: list[Outcome] = []
+        for status in statuses:
+            outcomes += [outcome for outcome in self.outcomes if outcome.status == status]
+        return outcomes
 
     @property
     def exit_status(self) -> int:

@@ -159,19 +159,20 @@ def _ranked_names(record: EvaluationRecord) -> list[str]:
 
 
 def _rank_metric(name: str, entrants: Sequence[Entrant], tables: "Sequence[pandas.DataFrame]") -> MetricRanks:
-    measured = [
-        (entrant, metric, table)
-        for entrant, table in zip(entrants, tables, strict=True)
-        if (metric := entrant.record.metrics.get(name)) is not None and metric.value is not None
-    ]
-    for entrant, metric, table in measured:
-        check_values(entrant.run, {name: metric}, table)
-    if len(measured) < 2:
+    positions, metrics = list[int](), list[Metric]()
+    tables_with_value: list[pandas.DataFrame] = []
+    for entrant, table in zip(entrants, tables, strict=True):
+        metric = entrant.record.metrics.get(name)
+        if metric is not None and metric.value is not None:
+            check_values(entrant.run, {name: metric}, table)
+            positions.append(entrant.position)
+            metrics.append(metric)
+            tables_with_value.append(table)
+    if len(metrics) < 2:
         raise NotComparable("fewer than two runs have a value")
-    (_, run, record), metrics, tables = entrants[0], [row[1] for row in measured], [row[2] for row in measured]
+    _, run, record = entrants[0]
     rng = generator(run.result.seed, record.name, name, "ranks")
-    positions = [entrant.position for entrant, _, _ in measured]
-    p_values = _pair_p_values(metrics, tables, rng)
+    p_values = _pair_p_values(metrics, tables_with_value, rng)
     return MetricRanks(record=record, name=name, positions=positions, metrics=metrics, p_values=p_values)
 
 
@@ -180,17 +181,17 @@ def _pair_p_values(
 ) -> Float64[np.ndarray, " n_pairs"]:
     """Return the p-values of all pairs: of means of samples together, of other metrics by a test of each pair."""
     columns = {metric.column if metric.statistic is None else None for metric in metrics}
-    (column,) = columns if len(columns) == 1 else [None]
+    column = columns.pop() if len(columns) == 1 else None
     if column is not None and all(column in table for table in tables):
         credits = np.column_stack([snap_to_integers(sample_values(table, column)) for table in tables])
         is_kept = np.isfinite(credits).all(axis=1)
         if np.isfinite(credits[~is_kept]).any():
             raise NotComparable("the runs have values for different samples")
         return pair_p_values(credits[is_kept], sample_clusters(tables[0], is_kept), rng)
-    tests = [
-        paired_test(metrics[first], metrics[second], tables=Tables(tables[first], tables[second]), rng=rng)
-        for first, second in zip(*model_pairs(len(metrics)), strict=True)
-    ]
+    tests = []
+    for first, second in zip(*model_pairs(len(metrics)), strict=True):
+        pair_tables = Tables(tables[first], tables[second])
+        tests.append(paired_test(metrics[first], metrics[second], tables=pair_tables, rng=rng))
     if all(test.p_value is None for test in tests):
         raise NotComparable(tests[0].test.removeprefix("no test: "))
     return np.array(holm([test.p_value for test in tests]), np.float64)  # None becomes NaN

@@ -61,30 +61,28 @@ def _relabelled(base: Run, candidate: Run, pair: align.EvaluationPair, labels: L
     of_file = labels.of_images(ids, pair.name)
     is_known = np.array([names is not None for names in of_file], bool)
     classes = _named_classes(labels, [names or () for names in of_file], tables)
-    agrees = [
-        any(name in new_names for name in names)
-        for names, new_names in zip(recorded, classes, strict=True)
-        if new_names
-    ]
+    agrees = []
+    for names, new_names in zip(recorded, classes, strict=True):
+        if new_names:
+            agrees.append(any(name in new_names for name in names))
     labels.check_order(agrees, pair.name)
     _check_classes(pair, tables, recorded, classes, labels.file)
     has_classes = np.array([bool(names) for names in classes], bool)
-    is_unlike = np.array(
-        [set(names) != set(new_names) for names, new_names in zip(recorded, classes, strict=True)], bool
-    )
+    both_classes = zip(recorded, classes, strict=True)
+    is_unlike = np.array([set(names) != set(new_names) for names, new_names in both_classes], bool)
     credits = [sample_values(table, METRIC) for table in tables]
-    is_tied = has_classes & is_unlike & np.any([(credit > 0) & (credit < 1) for credit in credits], axis=0)
+    is_tied_in_one = np.any([(credit > 0) & (credit < 1) for credit in credits], axis=0)
+    is_tied = has_classes & is_unlike & is_tied_in_one
     is_kept = has_classes & ~is_tied
     if not is_kept.any():
         raise DataError(
             f"{labels.file} leaves no image of {pair.name}: each that has other labels is tied for first place"
         )
-    new_credits = [
-        np.where(is_unlike, _hits(table, classes), credit) for table, credit in zip(tables, credits, strict=True)
-    ]
-    by_recorded, by_new = (
-        _difference(base, pair, tables, columns, is_kept, alpha) for columns in (credits, new_credits)
-    )
+    new_credits = []
+    for table, credit in zip(tables, credits, strict=True):
+        new_credits.append(np.where(is_unlike, _hits(table, classes), credit))
+    by_recorded = _difference(base, pair, tables, credits, is_kept, alpha)
+    by_new = _difference(base, pair, tables, new_credits, is_kept, alpha)
     return Relabelled(
         evaluation=pair.name,
         labels=labels.file,
@@ -109,24 +107,17 @@ def _difference(
     alpha: float,
 ) -> Difference:
     """Return the difference of top-1 accuracy on some images, as ``compare`` makes it of all."""
-    kept = align.Tables(
-        *(table.assign(**{METRIC: credit})[is_kept] for table, credit in zip(tables, credits, strict=True))
-    )
-    metrics = tuple(
-        Metric(
-            value=float(table[METRIC].mean()),
-            n=len(table),
-            title=record.metrics[METRIC].title,
-            higher_is_better=True,
-            column=METRIC,
-        )
-        for table, record in zip(kept, pair, strict=True)
-    )
+    kept_tables, metrics = [], []
+    for table, credit, record in zip(tables, credits, pair, strict=True):
+        kept = table.assign(**{METRIC: credit})[is_kept]
+        value, title = float(kept[METRIC].mean()), record.metrics[METRIC].title
+        kept_tables.append(kept)
+        metrics.append(Metric(value=value, n=len(kept), title=title, higher_is_better=True, column=METRIC))
     return difference(
         (metrics[0], metrics[1]),
         evaluation=pair.name,
         name=METRIC,
-        tables=kept,
+        tables=align.Tables(*kept_tables),
         seed=base.result.seed,
         alpha=alpha,
     )
@@ -146,22 +137,24 @@ def _changed_images(
     new_credits: Sequence[Float64[np.ndarray, " n"]],
 ) -> tuple[ChangedImage, ...]:
     """Return the images whose part in the difference changes with the labels, by id."""
-    gains, new_gains = (after - before for before, after in (credits, new_credits))
+    gains, new_gains = credits[1] - credits[0], new_credits[1] - new_credits[0]
     is_changed = is_kept & (gains != new_gains)
     before, after = tables
     ids = before.index.to_numpy()
-    return tuple(
-        ChangedImage(
-            id=str(ids[row]),
-            recorded=recorded[row],
-            labels=classes[row],
-            base=str(before["predicted"].iloc[row]),
-            candidate=str(after["predicted"].iloc[row]),
-            by_recorded=float(gains[row]),
-            by_new=float(new_gains[row]),
+    changed = []
+    for row in np.flatnonzero(is_changed).tolist():
+        changed.append(
+            ChangedImage(
+                id=str(ids[row]),
+                recorded=recorded[row],
+                labels=classes[row],
+                base=str(before["predicted"].iloc[row]),
+                candidate=str(after["predicted"].iloc[row]),
+                by_recorded=float(gains[row]),
+                by_new=float(new_gains[row]),
+            )
         )
-        for row in np.flatnonzero(is_changed).tolist()
-    )
+    return tuple(changed)
 
 
 def _recorded_classes(table: "pandas.DataFrame", evaluation: str) -> list[Classes]:
@@ -186,7 +179,10 @@ def _named_classes(labels: LabelFile, classes: Sequence[Classes], tables: align.
     has_names = not all(name.isdecimal() for name in names.values())
     if not names or not labels.are_numbers or not (labels.is_by_position or has_names):
         return [*classes]
-    return [tuple(names.get(number, number) for number in of_image) for of_image in classes]
+    named_classes = []
+    for numbers in classes:
+        named_classes.append(tuple(names.get(number, number) for number in numbers))
+    return named_classes
 
 
 def _check_classes(
@@ -200,14 +196,10 @@ def _check_classes(
 
     A run keeps the names of the classes that an image has or that is predicted, and by the chance level their number.
     """
-    seen = {name for names in recorded for name in names}
-    seen |= {*tables.base["predicted"], *tables.candidate["predicted"]}
-    unseen = {
-        name: image
-        for image, names in zip(tables.base.index, classes, strict=True)
-        for name in names
-        if name not in seen
-    }
+    seen = set().union(*recorded, tables.base["predicted"], tables.candidate["predicted"])
+    unseen: dict[str, str] = {}
+    for image, names in zip(tables.base.index, classes, strict=True):
+        unseen |= {name: image for name in names if name not in seen}
     chance = pair.base.metrics[METRIC].chance
     n_right = sum(map(len, recorded)) / len(recorded)
     n_classes = round(n_right / chance) if chance else len(seen)

@@ -52,15 +52,13 @@ def with_verdict(comparison: Comparison) -> Comparison:
 
 def _headline_evidence(comparison: Comparison) -> list[MetricEvidence]:
     shifts: dict[str, Shift] = {"worse": "loss", "better": "gain"}
-    return [
-        MetricEvidence(
-            difference,
-            shifts.get(difference.verdict, "none"),
-            difference.verdict == "equivalent",
-        )
-        for difference in comparison.differences
-        if difference.is_headline and difference.base.higher_is_better is not None
-    ]
+    evidence = []
+    for difference in comparison.differences:
+        has_direction = difference.base.higher_is_better is not None
+        if difference.is_headline and has_direction:
+            shift = shifts.get(difference.verdict, "none")
+            evidence.append(MetricEvidence(difference, shift, difference.verdict == "equivalent"))
+    return evidence
 
 
 def _word(evidence: Sequence[MetricEvidence], outcomes: Iterable[Outcome]) -> Word:
@@ -78,7 +76,8 @@ def _word(evidence: Sequence[MetricEvidence], outcomes: Iterable[Outcome]) -> Wo
 def _evidence_text(word: Word, evidence: Sequence[MetricEvidence], scope: str, comparison: Comparison) -> str:
     if not evidence:
         return str(comparison.refused[0]) if comparison.refused else "no metric of both runs counts"
-    losses, gains = ([metric for metric in evidence if metric.shift == shift] for shift in ("loss", "gain"))
+    losses = [metric for metric in evidence if metric.shift == "loss"]
+    gains = [metric for metric in evidence if metric.shift == "gain"]
     if losses and gains:
         return f"{_strongest(losses)}, {len(losses)} worse, {_strongest(gains)}, {len(gains)} better of {scope}"
     if losses or gains:

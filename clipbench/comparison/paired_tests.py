@@ -82,18 +82,24 @@ def paired_test(base: Metric, candidate: Metric, *, tables: Tables, rng: np.rand
     if estimator is not None:
         names = estimator.columns
     shared = [name for name in names if name is not None and all(name in table for table in tables)]
-    if len(shared) < len(names) if estimator is not None else not {base.column, base.influence} & {*shared}:
+    if estimator is not None:
+        can_be_tested = len(shared) == len(names)
+    else:
+        can_be_tested = base.column in shared or base.influence in shared
+    if not can_be_tested:
         reason = "" if base.column or base.influence or base.statistic else base.reason or ""
         explanation = reason.removeprefix("no interval: ").removesuffix(": no interval")
         return untested(explanation if "no interval" in reason else UNRECORDED, base.n)  # other reasons are of a choice
-    before, after = ({name: sample_values(table, name) for name in shared} for table in tables)
-    is_defined, is_defined_after = (np.isfinite(columns[shared[0]]) for columns in (before, after))
+    before = {name: sample_values(tables.base, name) for name in shared}
+    after = {name: sample_values(tables.candidate, name) for name in shared}
+    is_defined, is_defined_after = np.isfinite(before[shared[0]]), np.isfinite(after[shared[0]])
     if (is_defined != is_defined_after).any():
         return untested("the runs have values for different samples", int((is_defined & is_defined_after).sum()))
     if not is_defined.any():
         reason = "no sample has a value in both runs"
         return PairedTest(n=0, interval=Interval(None, None, reason), test=f"no test: {reason}")
-    before, after = ({name: column[is_defined] for name, column in columns.items()} for columns in (before, after))
+    before = {name: column[is_defined] for name, column in before.items()}
+    after = {name: column[is_defined] for name, column in after.items()}
     clusters = sample_clusters(tables.base, is_defined)
     try:
         return paired_difference(base, candidate, before=before, after=after, clusters=clusters, rng=rng)

@@ -43,16 +43,20 @@ def embedded_groups(images: Sequence[str], classes: Sequence[InputColumn], embed
         Unavailable: the embeddings are not here.
     """
     phrases = files(__package__).joinpath("phrases.txt").read_text(encoding="utf-8").splitlines()
-    labels = sorted({label for column in classes for label in column.values.tolist() if label})
+    distinct_labels: set[str] = set()
+    for column in classes:
+        distinct_labels.update(label for label in column.values.tolist() if label)
+    labels = sorted(distinct_labels)
     digests = sorted(set(images))
     rows = {digest: row for row, digest in enumerate(digests)}
     embeddings = embed(digests, [*phrases, *(f"a photo of {label}" for label in labels)])
     of_samples = embeddings.images[[rows[image] for image in images]]
     vectors = dict(zip(labels, embeddings.texts[len(phrases) :], strict=True))
-    return [
-        *(group for column in classes for group in _similar_classes(column, vectors)),
-        *_phrase_groups(of_samples, phrases, embeddings.texts[: len(phrases)]),
-    ]
+    groups: list[SampleGroup] = []
+    for column in classes:
+        groups += _similar_classes(column, vectors)
+    groups += _phrase_groups(of_samples, phrases, embeddings.texts[: len(phrases)])
+    return groups
 
 
 def _phrase_groups(images: Vectors, phrases: Sequence[str], vectors: Vectors) -> Iterator[SampleGroup]:

@@ -177,18 +177,17 @@ class Comparison:
         """Return a table with a row for each modality and measure of the representational similarity: ``base``,
         ``candidate``, ``data``, ``modality``, ``metric``, ``value``, ``low``, ``high``, ``chance``, ``n``.
         """
-        rows = [
-            {
+        rows = []
+        for similarity in self.representational_similarity:
+            facts = {
                 "base": self.base,
                 "candidate": self.candidate,
                 "data": split_evaluation(similarity.evaluation).data,
                 "modality": similarity.modality,
-                "metric": name,
-                **{key: getattr(metric, key) for key in ("value", "low", "high", "chance", "n")},
             }
-            for similarity in self.representational_similarity
-            for name, metric in similarity.measures.items()
-        ]
+            for name, metric in similarity.measures.items():
+                values = {key: getattr(metric, key) for key in ("value", "low", "high", "chance", "n")}
+                rows.append({**facts, "metric": name, **values})
         return typed_frame(rows, SIMILARITY_FRAME)
 
 

@@ -54,10 +54,7 @@ class Relabelled:
     @property
     def sentence(self) -> str:
         """Both differences with their intervals."""
-        new, recorded = (
-            f"{change(difference.value, 'fraction')} {change_interval(difference.low, difference.high, 'fraction')}"
-            for difference in (self.relabelled, self.recorded)
-        )
+        new, recorded = _change_with_interval(self.relabelled), _change_with_interval(self.recorded)
         return f"By the new labels the difference is {new}; by the recorded ones, on the same images, {recorded}"
 
     @property
@@ -73,3 +70,8 @@ class Relabelled:
         return (
             f"{counted(self.n, 'image')}, {self.n_unlike:,} with other labels, {self.n_several:,} with several{suffix}"
         )
+
+
+def _change_with_interval(difference: Difference) -> str:
+    interval = change_interval(difference.low, difference.high, "fraction")
+    return f"{change(difference.value, 'fraction')} {interval}"

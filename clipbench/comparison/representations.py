@@ -164,15 +164,16 @@ def similarity_matrix(runs: Sequence[Run], data: str | None = None) -> Similarit
     names, matrix_runs, records, pairs = map(list, zip(*runs_with_pairs, strict=True))
     check_same(list(zip(names, records, strict=True)), "the models did not see the same data")
     common = _common_vectors(pairs)
+    evaluation = records[0].name
+    by_pair = {}
+    for one, other in combinations(range(len(names)), 2):
+        by_pair[one, other] = _pair_similarity(common[one], common[other], evaluation)
     return SimilarityMatrix(
         runs=matrix_runs,
         labels=names,
-        evaluation=records[0].name,
+        evaluation=evaluation,
         n=len(common[0]["image"]),
-        by_pair={
-            (one, other): _pair_similarity(common[one], common[other], records[0].name)
-            for one, other in combinations(range(len(names)), 2)
-        },
+        by_pair=by_pair,
         left_out=left_out,
     )
 

@@ -110,7 +110,9 @@ def effective_robustness(*runs: Run | str | os.PathLike[str], baseline: str = "s
         '      data  expected  value\\nimagenetv2     0.502  0.058'
     """
     loaded_runs = [run if isinstance(run, Run) else read_one_run(Path(run)) for run in runs]
-    rows = [asdict(robustness) for of_run in robustness_of(loaded_runs, baseline) for robustness in of_run]
+    rows = []
+    for robustness_of_run in robustness_of(loaded_runs, baseline):
+        rows += [asdict(robustness) for robustness in robustness_of_run]
     return as_frame(rows, Robustness.__dataclass_fields__)
 
 
@@ -129,11 +131,11 @@ def reference(baseline: str, data: str) -> Reference | None:
     """
     if baseline not in BASELINES:
         raise UsageError(f"unknown baseline '{baseline}': {did_you_mean(baseline, BASELINES)}")
-    pairs = [
-        (scores[_column(ORIGINAL)], scores[_column(data)])
-        for scores in BASELINES[baseline]().values()
-        if _column(data) in scores and scores[_column(ORIGINAL)] >= MIN_ACCURACY
-    ]
+    original_column, shifted_column = _column(ORIGINAL), _column(data)
+    pairs = []
+    for scores in BASELINES[baseline]().values():
+        if shifted_column in scores and scores[original_column] >= MIN_ACCURACY:
+            pairs.append((scores[original_column], scores[shifted_column]))
     if not pairs:
         return None
     original, shifted = np.array(pairs).T

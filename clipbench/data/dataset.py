@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int64
@@ -173,11 +174,15 @@ class Dataset(
         rows = sorted(range(len(self)), key=self.image_ids.__getitem__)
         dataset = self.take(np.array(rows, np.int64))
         if dataset.caption_image is not None:
-            owners, ids = dataset.caption_image.tolist(), dataset.caption_ids
-            by_image = sorted(range(len(owners)), key=lambda row: (owners[row], "" if ids is None else ids[row]))
+            owners = dataset.caption_image.tolist()
+            ids = [""] * len(owners) if dataset.caption_ids is None else dataset.caption_ids
+            by_image = sorted(range(len(owners)), key=lambda row: (owners[row], ids[row]))
             dataset = dataset._take_rows(np.arange(len(rows)), np.array(by_image, np.int64))
-        fields = {name: value for part in PARTS for name, value in part._sort(dataset).items()}
-        return replace(dataset, **fields).fingerprint([*(digests[row] for row in rows), *digests[len(self.images) :]])
+        sorted_fields: dict[str, Any] = {}
+        for part in PARTS:
+            sorted_fields |= part._sort(dataset)
+        image_digests, other_digests = [digests[row] for row in rows], digests[len(self.images) :]
+        return replace(dataset, **sorted_fields).fingerprint([*image_digests, *other_digests])
 
 
 PARTS: tuple[type[DataPart], ...] = Dataset.__bases__

@@ -126,7 +126,8 @@ def from_rows(split: SplitRows, options: DataOptions, id: str) -> Dataset:
 
 def _text_table(rows: "datasets.Dataset", roles: Roles, id: str) -> ColumnTable:
     groups = [name for name in roles.groups if name in rows.column_names]
-    names = [*roles.captions, *groups, *filter(None, (roles.label, roles.class_name, roles.id))]
+    single_columns = [name for name in (roles.label, roles.class_name, roles.id) if name]
+    names = [*roles.captions, *groups, *single_columns]
     columns: dict[str, Sequence[object]] = {name: list(rows[name]) for name in names}
     if "txt" in columns:  # a webdataset's captions are the lines of one text
         columns["txt"] = [value.splitlines() if isinstance(value, str) else value for value in columns["txt"]]
@@ -195,15 +196,15 @@ def _contrasts(
         # The schemas read names of images from files: here each column's own name stands in for its image.
         fields = row | {name: name for name in columns}
         contrast = schemas.read_contrast(schema.read, fields, f"{id}, row {number}")
-        image_keys = contrast.images
-        keys = tuple(
-            image_key._replace(name=f"{number}/{image_key.name}" if len(image_keys) > 1 else str(number))
-            for image_key in image_keys
-        )
-        for key, (column, _) in zip(keys, image_keys, strict=True):
+        has_several = len(contrast.images) > 1
+        keys = []
+        for image_key in contrast.images:
+            column = image_key.name
+            key = image_key._replace(name=f"{number}/{column}" if has_several else str(number))
+            keys.append(key)
             if number not in missing[column]:
                 images[key] = RowImage(columns[column], id, number)
-        contrasts[str(number)] = contrast._replace(images=keys)
+        contrasts[str(number)] = contrast._replace(images=tuple(keys))
     dataset = schemas.build_dataset(contrasts, images, id, allow_partial=options.allow_partial, sources="its rows")
     return replace(dataset, split=split.name, revision=split.revision, has_ids=False)
 

@@ -398,5 +398,9 @@ def missing_note(missing: Sequence[object], n_images: int, data: str, *, is_allo
 def outside_notes(files: Collection[Path], folders: Iterable[Path], data: str) -> tuple[str, ...]:
     """Return a note on the images outside the folders, as a table from the web may name any local image."""
     inside = [os.path.abspath(folder) for folder in folders]
-    n_outside = sum(not any(Path(os.path.abspath(file)).is_relative_to(root) for root in inside) for file in files)
+    n_outside = 0
+    for file in files:
+        path = Path(os.path.abspath(file))
+        if not any(path.is_relative_to(root) for root in inside):
+            n_outside += 1
     return (f"{n_outside:,} of {len(files):,} images are outside the folder of {data}",) if n_outside else ()

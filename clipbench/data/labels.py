@@ -104,7 +104,10 @@ class SlicePart(DataPart):
     @property
     def main_slice(self) -> str:
         """The slice that the metrics of all data are of, as in ``{language=en}/acc1``, or empty if they are of all."""
-        return next((f"{{{name}={groups.main}}}/" for name, groups in self.groups.items() if groups.has_main), "")
+        for name, groups in self.groups.items():
+            if groups.has_main:
+                return f"{{{name}={groups.main}}}/"
+        return ""
 
     def _take(self, selection: RowSelection) -> Fields:
         rows = {True: selection.captions, False: selection.images}
@@ -215,7 +218,11 @@ def distinct_names(class_names: Sequence[str]) -> list[str]:
         ['crane (0)', 'tench', 'crane (2)']
     """
     counts = Counter(class_names)
-    return [f"{name} ({row})" if counts[name] > 1 else name for row, name in enumerate(class_names)]
+    names = []
+    for row, name in enumerate(class_names):
+        is_shared = counts[name] > 1
+        names.append(f"{name} ({row})" if is_shared else name)
+    return names
 
 
 def _take_all(label_sets: Mapping[str, LabelSet], selection: RowSelection) -> dict[str, LabelSet]:

@@ -208,15 +208,14 @@ class Datasets:
 
     def supported_requests(self, requests: Sequence[Request]) -> tuple[list[Request], dict[str, str]]:
         """Return the requests that the data support, and the reason of each left-out one, all if none is supported."""
-        unsupported = [
-            (request, str(error))
-            for request, error in self.failing_requests(requests)
-            if request.is_optional and isinstance(error, MissingPart)
-        ]
-        supported = [request for request in requests if all(request is not left_out for left_out, _ in unsupported)]
-        return (
-            (supported, {request.name: reason for request, reason in unsupported}) if supported else ([*requests], {})
-        )
+        supported, reasons = list(requests), dict[str, str]()
+        for request, error in self.failing_requests(requests):
+            if request.is_optional and isinstance(error, MissingPart):
+                supported = [other for other in supported if other is not request]
+                reasons[request.name] = str(error)
+        if not supported:
+            return list(requests), {}
+        return supported, reasons
 
     def problems(self, requests: Sequence[Request], needs: Sequence[Need]) -> list[str]:
         """Return a line per malformed or missing data set that is not in ``needs``, with the tasks that request it."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
 from pathlib import Path, PurePath
 from typing import Any, get_args
 
@@ -148,15 +149,12 @@ def empty_result(info: ModelInfo, options: RunOptions) -> Result:
         ClipbenchError: the description of the model cannot be recorded.
     """
     model = {name: value for name, value in asdict(info).items() if name not in ("device", "precision")}
-    encodings = {
-        modality: [f"as {role} '{encoding}'" for role, encoding in roles.items()]
-        for modality, roles in info.roles.items()
-    }
     model["embed_dim"] = info.embed_dim or None  # predictions have no vectors
-    model["notes"] = [
-        *info.notes,
-        *(f"{modality} is encoded by its role: {', '.join(role_notes)}" for modality, role_notes in encodings.items()),
-    ]
+    notes = list(info.notes)
+    for modality, roles in info.roles.items():
+        encodings = [f"as {role} '{encoding}'" for role, encoding in roles.items()]
+        notes.append(f"{modality} is encoded by its role: {', '.join(encodings)}")
+    model["notes"] = notes
     result = Result(
         clipbench_version=__version__,
         created=now(),
@@ -195,11 +193,14 @@ def now() -> str:
 def empty_record(request: Request, task: Task, embedder: Embedder) -> EvaluationRecord:
     """Return the record of an evaluation before its data is read: task and parameters, and the name of the data."""
     dataset_id = "no data" if embedder.dataset is None else embedder.dataset.id
-    params = [(parameter.name, getattr(task, parameter.name)) for parameter in fields(task)]  # type: ignore[arg-type]
+    params = {}
+    for parameter in fields(task):  # type: ignore[arg-type]
+        value = getattr(task, parameter.name)
+        params[parameter.name] = value.record() if hasattr(value, "record") else value
     return EvaluationRecord(
         task=request.task,
         task_version=task.version,
-        params={name: value.record() if hasattr(value, "record") else value for name, value in params},
+        params=params,
         dataset=DatasetRecord(id=request.data or dataset_id),
         status="ok",
         question=task.question,
@@ -338,17 +339,23 @@ def _mean(scores: Sequence[Score], title: str) -> Metric:
         remainder = f"; and {len(reasons) - 3} more" if len(reasons) > 3 else ""
         reason = f"an average needs all {len(scores)} data sets, and {len(measured)} have a score"
         return replace(average, reason=f"{reason}: {'; '.join(reasons[:3])}{remainder}")
-    units = sorted({metric.unit for score in measured for metric in score})
+    metrics = list(chain.from_iterable(measured))
+    units = sorted({metric.unit for metric in metrics})
     if units != ["fraction"]:
         return replace(average, reason=f"scores in {' and '.join(units)} have no average")
-    if not all(metric.higher_is_better for score in measured for metric in score):
+    if not all(metric.higher_is_better for metric in metrics):
         return replace(average, reason="scores have no average unless higher is better for all of them")
-    table = [np.array([(metric.value, metric.low, metric.high) for metric in score], float) for score in measured]
+    table = []
+    for score in measured:
+        table.append(np.array([(metric.value, metric.low, metric.high) for metric in score], float))
     values = [float(np.mean(score[:, 0])) for score in table]
     average = replace(average, value=float(np.mean(values)))
     if any(np.isnan(score).any() for score in table):
         return replace(average, reason="no interval: a data set's score has none")
-    bounds = [(float(low), float(high)) for low, high in (score[:, 1:].mean(axis=0) for score in table)]
+    bounds = []
+    for values_and_bounds in table:
+        low, high = values_and_bounds[:, 1:].mean(axis=0)
+        bounds.append((float(low), float(high)))
     are_shares = all(SHARES[0] <= value <= SHARES[1] for value in values)
     interval = mean_of_independent(values, bounds).clipped(SHARES if are_shares else None)
     return replace(average, low=interval.low, high=interval.high, method=interval.method)

@@ -62,18 +62,17 @@ def write_tables(
         files["neighbours"] = f"samples/{stem}-neighbours.parquet"
     for name, path in files.items():
         # A row of the data set means nothing to a reader of results: its content hash does. -1, no image, is the last.
-        columns = {
-            column: hashes[values] if is_image(column, values) else values
-            for column, values in getattr(evaluation, name).items()
-        }
+        columns = {}
+        for column, values in getattr(evaluation, name).items():
+            columns[column] = hashes[values] if is_image(column, values) else values
         with atomic_file(folder / path) as file:
             pandas.DataFrame(columns).to_parquet(file, index=False)
     for number, (name, tables) in enumerate(sliced.tables.items()):
         files[f"slices/{name}"] = path = f"samples/{stem}-slices-{number}.parquet"
-        frames = [
-            pandas.DataFrame({column: values for column, values in table.items() if not is_image(column, values)})
-            for table in tables
-        ]
+        frames = []
+        for table in tables:
+            columns = {column: values for column, values in table.items() if not is_image(column, values)}
+            frames.append(pandas.DataFrame(columns))
         with atomic_file(folder / path) as file:
             pandas.concat(frames).to_parquet(file, index=False)
     list_tables = list(_list_tables(evaluation, options))
@@ -109,11 +108,12 @@ def _list_tables(evaluation: Evaluation, options: RunOptions) -> Iterator["panda
         if not depth:
             continue
         first = lists.first(depth)
+        queries, results = np.array([*lists.queries], object), np.array([*lists.items], object)
         yield pandas.DataFrame(
             {
                 "side": side,
-                "query": np.array([*lists.queries], object)[first.query],
-                "result": np.array([*lists.items], object)[first.item],
+                "query": queries[first.query],
+                "result": results[first.item],
                 "score": first.score,
                 "depth": depth,
             }
@@ -222,8 +222,10 @@ def gallery_rows(samples: Samples, n_images: int, budget: int) -> list[int]:
     margins = [name for name in samples if name.endswith("margin")]
     gallery_names = [name for name in margins if name != "margin"]
     gallery_margins = [samples[name] for name in gallery_names or margins]
-    # NaN comes last.
-    orders = [np.argsort(margin, kind="stable")[: (~np.isnan(margin)).sum()] for margin in gallery_margins]
+    orders = []
+    for margin in gallery_margins:
+        n_defined = (~np.isnan(margin)).sum()
+        orders.append(np.argsort(margin, kind="stable")[:n_defined])  # NaN comes last
     if n_images <= budget or not image_columns or not orders:
         return list(range(min(n_images, budget)))
     turns = chain.from_iterable(zip_longest(*(order.tolist() for order in orders)))
@@ -265,4 +267,6 @@ def _read_copy(path: Path) -> bytes | None:
     except OSError:
         return None
     # A RIFF file says its size after its first four bytes, themselves and the size not counted.
-    return data if data[:4] == b"RIFF" and int.from_bytes(data[4:8], "little") == len(data) - 8 else None
+    stated_size = int.from_bytes(data[4:8], "little")
+    is_whole = data[:4] == b"RIFF" and stated_size == len(data) - 8
+    return data if is_whole else None

@@ -198,16 +198,13 @@ def plan(
     suite_requests = read_suite(suite, needs_data=not own_samples)
     if own_samples:
         suite_requests = [*_with_same_data(None, suite_requests), *_modality_requests()]
+    not_only_by_name = [request for request in suite_requests if not request.only_by_name]
     distinct: dict[str, Request] = {}
     for selector in (part.strip() for names in tasks for part in names.split(",")):
         if not selector:
             continue
         is_all = selector.lower() == "all"
-        expanded = (
-            [request for request in suite_requests if not request.only_by_name]
-            if is_all
-            else _expand(selector, suite_requests)
-        )
+        expanded = not_only_by_name if is_all else _expand(selector, suite_requests)
         _refuse_conflicts(expanded, suite)
         for request in expanded:
             if not is_all or request.name not in distinct:  # what is asked for by name is not optional
@@ -299,10 +296,13 @@ def with_prompts(requests: Sequence[Request], prompts: object) -> list[Request]:
         raise UsageError(
             f"{option('prompts')} has no effect on {', '.join(sorted(takes))}: expected a task with prompts"
         )
-    return [
-        replace(request, params={**request.params, "prompts": prompts}) if takes[request.task] else request
-        for request in requests
-    ]
+    prompted = []
+    for request in requests:
+        if takes[request.task]:
+            prompted.append(replace(request, params={**request.params, "prompts": prompts}))
+        else:
+            prompted.append(request)
+    return prompted
 
 
 def build_task(request: Request) -> Task:

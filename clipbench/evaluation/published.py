@@ -107,17 +107,14 @@ def published_names(measured: Measured) -> set[str]:
 
 def slices_with_published(slices: Mapping[str, SlicesRecord], measured: Measured) -> dict[str, SlicesRecord]:
     """Return the slices with the values that were published for them, and for their mean."""
-    return {
-        name: replace(
-            record,
-            groups={
-                group: with_published(metrics, measured, subset_prefix(slice_suffix(name, group)))
-                for group, metrics in record.groups.items()
-            },
-            mean=with_published(record.mean, measured, subset_prefix(slice_suffix(name, "(mean)"))),
-        )
-        for name, record in slices.items()
-    }
+    published_slices = {}
+    for name, record in slices.items():
+        groups = {}
+        for group, metrics in record.groups.items():
+            groups[group] = with_published(metrics, measured, subset_prefix(slice_suffix(name, group)))
+        mean = with_published(record.mean, measured, subset_prefix(slice_suffix(name, "(mean)")))
+        published_slices[name] = replace(record, groups=groups, mean=mean)
+    return published_slices
 
 
 @cache
@@ -162,18 +159,25 @@ def published_average(metric: Metric, parts: Sequence[Sequence[str]], info: Mode
     results = open_clip_results().get(model or "", {})
     if {"average", *(" + ".join(part) for part in parts)} == set(results):
         return _with_published_values(metric, (_open_clip_value(results["average"]),))
-    candidates = [[published_values().get(_key(model or "", name), ()) for name in names] for names in parts]
-    values = [
-        [next((value for value in published if value.source.startswith(MTEB)), None) for published in part]
-        for part in candidates
-    ]
-    if any(value is None for part in values for value in part):
-        return metric
-    mean = fmean(fmean(value.value for value in part if value is not None) for part in values)
-    first = next(value for value in values[0] if value is not None)
-    return _with_published_values(
-        metric, (replace(first, value=mean, protocol=f"{first.protocol}, the mean of the data sets"),)
-    )
+    values_of_parts = []
+    for names in parts:
+        values = [_value_by_mteb(model or "", name) for name in names]
+        known_values = [value for value in values if value is not None]
+        if len(known_values) < len(values):
+            return metric
+        values_of_parts.append(known_values)
+    mean = fmean(fmean(value.value for value in values) for values in values_of_parts)
+    first = values_of_parts[0][0]
+    average = replace(first, value=mean, protocol=f"{first.protocol}, the mean of the data sets")
+    return _with_published_values(metric, (average,))
+
+
+def _value_by_mteb(model: str, name: str) -> PublishedValue | None:
+    """Return the value of a score that MTEB published for a model, if there is one."""
+    for value in published_values().get(_key(model, name), ()):
+        if value.source.startswith(MTEB):
+            return value
+    return None
 
 
 def _key_prefix(measured: Measured) -> tuple[str, str, str] | None:

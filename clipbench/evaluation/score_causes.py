@@ -231,9 +231,9 @@ class Inquiry:
             yield "templates", setting, partial(self._score, task, self._embedder)
         for variant in self._variants():
             other = StoreEmbedder(variant, root, workers=0)
-            mixed = MixedEmbedder(
-                *(other if part in variant.changes else self._embedder for part in ("images", "texts"))
-            )
+            images = other if "images" in variant.changes else self._embedder
+            texts = other if "texts" in variant.changes else self._embedder
+            mixed = MixedEmbedder(images, texts)
             yield variant.switch, variant.setting, partial(self._score, self.task, mixed)
         for precision, reload in reloads:
             setting = f"{precision} instead of {self._embedder.info.precision}"

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 
 from clipbench.checks.examination import preflight
@@ -325,15 +326,12 @@ class Session:
     def covers_requests(self, run: Run) -> bool:
         """Return whether all requests were measured, except optional ones whose data only a person can get."""
         by_hand = {need.entry.name for need in self.needs if need.step is not None}
-        excused = {
-            (request.task, request.data)
-            for requests in self._requests.values()
-            for request in requests
-            if request.is_optional and (request.data or "").lower() in by_hand
-        }
-        return all(
-            record.status == "ok" or (record.task, record.dataset.id) in excused for record in run.result.evaluations
-        )
+        excused = set()
+        for request in chain.from_iterable(self._requests.values()):
+            if request.is_optional and (request.data or "").lower() in by_hand:
+                excused.add((request.task, request.data))
+        missing = [record for record in run.result.evaluations if record.status != "ok"]
+        return all((record.task, record.dataset.id) in excused for record in missing)
 
     def report(self, run: Run) -> None:
         """Write the report of one run into its folder, unless it is there already."""
@@ -417,7 +415,10 @@ class EmbedderPrefetcher:
         for target in targets:
             infos = [embedder.info for embedder in self._loaded.values()]
             # Bytes of the weights, 0 where unknown.
-            sizes = [(info.n_parameters or 0) * (2 if info.precision in ("bf16", "fp16") else 4) for info in infos]
+            sizes = []
+            for info in infos:
+                n_bytes = 2 if info.precision in ("bf16", "fp16") else 4
+                sizes.append((info.n_parameters or 0) * n_bytes)
             if len(sizes) >= MOST_MODELS or not all(sizes) or sum(sizes) + max(sizes) > room:
                 return
             if target.embedder is not None or target.brings_samples or has_results(target.folder):

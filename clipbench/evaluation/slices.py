@@ -10,6 +10,7 @@ one language search all documents.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Literal
 
 import numpy as np
@@ -53,10 +54,10 @@ def slices_of(task: Task, dataset: Dataset, embedder: Embedder, evaluation: Eval
     """Return an evaluation's metrics by the groups of its data, with a note for a group that makes no slices."""
     sliced = Sliced()
     group_values = {name: sorted(set(groups.values) - {""}) for name, groups in dataset.groups.items()}
-    label_values = {  # classes without an image make no slice
-        name: sorted(value for value, label_set in sets.items() if (label_set.labels >= 0).any())
-        for name, sets in dataset.label_slices.items()
-    }
+    label_values = {}
+    for name, sets in dataset.label_slices.items():
+        # Classes without an image make no slice.
+        label_values[name] = sorted(value for value, label_set in sets.items() if (label_set.labels >= 0).any())
     languages = () if dataset.judgements is None else dataset.judgements.queries.languages
     query_values = {LANGUAGE: sorted(set(languages) - {""})} if languages else {}
     for name, values in (group_values | label_values | query_values).items():
@@ -213,7 +214,7 @@ def _slice(metric: Metric, samples: Samples) -> Slice | None:
 
 def _record(parts: Parts, of: Literal["images", "captions", "classes", "queries"]) -> SlicesRecord:
     means, worsts, distances, worst_groups = {}, {}, {}, {}
-    for name in dict.fromkeys(name for part in parts.values() for name in part):
+    for name in dict.fromkeys(chain.from_iterable(parts.values())):
         metrics = {value: part[name] for value, part in parts.items() if name in part}
         slices = {value: samples for value, (_, samples) in metrics.items() if samples is not None}
         if len(slices) < 2 or len(slices) < len(metrics):  # medians and the like: no bounds to choose among
@@ -225,9 +226,12 @@ def _record(parts: Parts, of: Literal["images", "captions", "classes", "queries"
             extreme = worst_slice(slices, higher_is_better=prototype.higher_is_better)
             worsts[name] = _summary(prototype, extreme.value, extreme.interval, slices)
             worst_groups[name] = extreme.name
+    groups = {}
+    for value, part in parts.items():
+        groups[value] = {name: metric for name, (metric, _) in part.items()}
     return SlicesRecord(
         of=of,
-        groups={value: {name: metric for name, (metric, _) in part.items()} for value, part in parts.items()},
+        groups=groups,
         mean=means,
         worst=worsts,
         worst_group=worst_groups,

@@ -372,7 +372,8 @@ def _changed(change: InputChange, task: Task, embedder: Embedder, root: Path) ->
         return prompted, MixedEmbedder(embedder, texts_only)
     variant = changed_model(WatchedModel(encoder.model), change)
     other = StoreEmbedder(variant, root, workers=0)
-    images, texts = (other if part in variant.changes else embedder for part in ("images", "texts"))
+    images = other if "images" in variant.changes else embedder
+    texts = other if "texts" in variant.changes else embedder
     return task, MixedEmbedder(images, texts)
 
 

@@ -126,11 +126,9 @@ class VectorComparison:
 
     def frame(self) -> "pandas.DataFrame":
         """Return a row per listed input: tower, input, cosine."""
-        rows = [
-            {"tower": modality, **asdict(agreement)}
-            for modality, tower in self.towers.items()
-            for agreement in tower.worst
-        ]
+        rows = []
+        for modality, tower in self.towers.items():
+            rows += [{"tower": modality, **asdict(agreement)} for agreement in tower.worst]
         return as_frame(rows, ["tower", "input", "cosine"])
 
     def lines(self, width: int | None = None) -> Iterator[str]:
@@ -164,16 +162,10 @@ class VectorComparison:
 
     def tower_table(self) -> Table:
         """Return the cosines of both towers."""
-        rows = [
-            [
-                modality,
-                f"{tower.n}",
-                f"{tower.cosine_median:.6f}",
-                f"{tower.cosine_min:.6f}",
-                f"{tower.length_ratio:.4g}",
-            ]
-            for modality, tower in self.towers.items()
-        ]
+        rows = []
+        for modality, tower in self.towers.items():
+            cosines = [f"{tower.cosine_median:.6f}", f"{tower.cosine_min:.6f}"]
+            rows.append([modality, f"{tower.n}", *cosines, f"{tower.length_ratio:.4g}"])
         headers = columns("tower", numbers=["inputs", "median cosine", "lowest cosine", "length ratio"])
         return Table(columns=headers, rows=rows)
 
@@ -286,7 +278,9 @@ def _side_names(first: str, second: str) -> tuple[str, str]:
 
 def _compare_sides(first: ComparedSide, second: ComparedSide) -> VectorComparison:
     agreements = {modality: agreement_of(first, second, modality) for modality in (IMAGE, TEXT)}
-    causes = [cause for agreement in agreements.values() for cause in find_causes(first, second, agreement)]
+    causes = []
+    for agreement in agreements.values():
+        causes += find_causes(first, second, agreement)
     is_dot = DOT in (first.embedder.info.similarity, second.embedder.info.similarity)
     return VectorComparison(
         model=first.embedder.info.ref,

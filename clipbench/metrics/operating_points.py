@@ -163,12 +163,14 @@ def precision_at_all(
         (array([0., 1.]), array([0.5, 1. ]))
     """
     cosines = np.unique(np.concatenate([judged.right.cosines, judged.wrong.cosines]).astype(np.float64))
-    shares = []
+    accepted_shares = []
     for trials, n in ((judged.right, judged.n_right), (judged.wrong, judged.n_wrong)):
         weights = np.ones(len(trials.cosines)) if trials.weights is None else trials.weights
-        sums = np.concatenate([[0.0], np.cumsum(weights)]) / n
-        shares.append(sums[np.searchsorted(-trials.cosines.astype(np.float64), -cosines, side="right")])
-    right, wrong = prevalence * shares[0], (1 - prevalence) * shares[1]
+        shares = np.concatenate([[0.0], np.cumsum(weights)]) / n  # of the first none, one, two, ... trials
+        # The trials are in descending order: a threshold accepts the first of them, down to its own cosine.
+        n_accepted = np.searchsorted(-trials.cosines.astype(np.float64), -cosines, side="right")
+        accepted_shares.append(shares[n_accepted])
+    right, wrong = prevalence * accepted_shares[0], (1 - prevalence) * accepted_shares[1]
     return cosines, right / (right + wrong)
 
 

@@ -102,8 +102,10 @@ def training_settings(checkpoint: Path) -> dict[str, object] | None:
     path = params_of(checkpoint)
     if path is None:
         return None
-    lines = read_text(path, ModelError).splitlines()
-    settings = {name: _literal(value) for name, _, value in (line.partition(": ") for line in lines)}
+    settings = {}
+    for line in read_text(path, ModelError).splitlines():
+        name, _, value = line.partition(": ")
+        settings[name] = _literal(value)
     if not isinstance(settings.get("model"), str):
         raise ModelError(
             f"{path} has no line 'model: ARCH': expected the settings that open_clip writes for a training"
@@ -126,8 +128,11 @@ def _literal(text: str) -> object:
 
 def step_inside(content: Mapping[str, object]) -> int | None:
     """Return the step or epoch that a checkpoint records of itself, or None if it records none."""
-    numbers = [content.get(key) for key in STEP_KEYS]
-    return next((number for number in numbers if type(number) is int and 0 <= number < 2**63), None)
+    for key in STEP_KEYS:
+        number = content.get(key)
+        if type(number) is int and 0 <= number < 2**63:
+            return number
+    return None
 
 
 @dataclass(frozen=True)
@@ -185,7 +190,10 @@ def natural_order(text: str) -> list[tuple[int, str]]:
         >>> sorted(["step-10", "step-2", "step-2b"], key=natural_order)
         ['step-2', 'step-2b', 'step-10']
     """
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text)]
+    key = []
+    for part in re.split(r"(\d+)", text):
+        key.append((int(part), "") if part.isdecimal() else (-1, part))
+    return key
 
 
 def _split_prefix(reference: str) -> tuple[str, str]:
@@ -218,8 +226,12 @@ class TrainingCheckpoint:
 
 def bundled_checkpoints(run: Path) -> list[Path]:
     """Return the checkpoints of ``clipbench train`` below a run's folder, oldest first."""
-    names = ((re.fullmatch(r"step-(\d{1,18})", path.name), path) for path in matching(run, "step-*"))
-    return [path for _, path in sorted((int(match[1]), path) for match, path in names if match)]
+    checkpoints = []
+    for path in matching(run, "step-*"):
+        match = re.fullmatch(r"step-(\d{1,18})", path.name)
+        if match:
+            checkpoints.append((int(match[1]), path))
+    return [path for _, path in sorted(checkpoints)]
 
 
 def newest_checkpoint(run: Path) -> Path:

@@ -116,7 +116,9 @@ def show_code(source: Pinned, folder: Path, options: LoadOptions) -> TrustedCode
         folders[f"{other.name}@{commit}"] = Path(
             snapshot_download(other.name, revision=commit, allow_patterns=["*.py", "*.json"])
         )
-    files = [(name, path) for name, root in folders.items() for path in sorted(root.rglob("*.py"))]
+    files: list[tuple[str, Path]] = []
+    for name, root in folders.items():
+        files += [(name, path) for path in sorted(root.rglob("*.py"))]
     if not files:
         return None
     lines, hashes = [], []

@@ -155,13 +155,17 @@ def _tokenizer_arguments(value: object) -> str | None:
 
 
 def _timm_arguments(value: object) -> str | None:
-    sources = sorted(key for key in value if key in TIMM_SOURCES and value[key]) if isinstance(value, Mapping) else []
+    if not isinstance(value, Mapping):
+        return None
+    sources = sorted(key for key in value if key in TIMM_SOURCES and value[key])
     return f"passes {', '.join(sources)} to timm, which then reads other files: {ADVICE}" if sources else None
 
 
 def _weight_files(value: object) -> str | None:
-    names = [name for name in (value.values() if isinstance(value, Mapping) else [value]) if isinstance(name, str)]
+    names = list(value.values()) if isinstance(value, Mapping) else [value]
     for name in names:
+        if not isinstance(name, str):
+            continue
         if name.startswith(("/", "\\", "~")) or ":" in name or ".." in re.split(r"[/\\]", name):
             return f"names weights outside its folder ({name}): expected files in its folder"
     return None

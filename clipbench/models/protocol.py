@@ -321,7 +321,10 @@ def encode_in_batches(encode: Callable[[Any], Vectors], items: Sequence[Any], si
 def stack_inputs(inputs: Sequence[Any]) -> Any:
     """Return arrays of one shape as one array with a row per input, and arrays by name stacked by name."""
     if isinstance(inputs[0], Mapping):
-        return {name: np.stack([arrays[name] for arrays in inputs]) for name in inputs[0]}
+        stacked = {}
+        for name in inputs[0]:
+            stacked[name] = np.stack([arrays[name] for arrays in inputs])
+        return stacked
     return np.stack(inputs)
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from clipbench.results.numbers import count, interval, interval_name, metric_value, quantity
 from clipbench.results.record import EvaluationRecord, Metric, Result, finished_evaluations
-from clipbench.results.table import Table, columns
+from clipbench.results.table import Row, Table, columns
 from clipbench.results.titles import full_title, headlines
 
 if TYPE_CHECKING:
@@ -36,11 +36,9 @@ def metrics_frame(result: Result) -> "pandas.DataFrame":
 
     The average of a suite is a row of the task ``(average)``.
     """
-    rows = [
-        _row(result, record, name, metric)
-        for record in finished_evaluations(result)
-        for name, metric in record.metrics.items()
-    ]
+    rows = []
+    for record in finished_evaluations(result):
+        rows += [_row(result, record, name, metric) for name, metric in record.metrics.items()]
     if result.average is not None:
         names = {
             "model": str(result.model.get("ref") or ""),
@@ -54,13 +52,12 @@ def metrics_frame(result: Result) -> "pandas.DataFrame":
 
 def slices_frame(result: Result) -> "pandas.DataFrame":
     """Return a row for each metric of each slice, and for the summaries over the slices of a grouping."""
-    rows = [
-        {**_row(result, record, name, metric), "grouping": grouping, "group": group}
-        for record in result.evaluations
-        for grouping, slices in record.slices.items()
-        for group, metrics in slices.by_group.items()
-        for name, metric in metrics.items()
-    ]
+    rows = []
+    for record in result.evaluations:
+        for grouping, slices in record.slices.items():
+            for group, metrics in slices.by_group.items():
+                slice_facts = {"grouping": grouping, "group": group}
+                rows += [_row(result, record, name, metric) | slice_facts for name, metric in metrics.items()]
     return typed_frame(rows, SLICE_COLUMNS)
 
 
@@ -77,8 +74,11 @@ def _row(result: Result, record: EvaluationRecord, name: str, metric: Metric) ->
 
 def typed_frame(rows: Sequence[Mapping[str, object]], columns: Mapping[str, str]) -> "pandas.DataFrame":
     """Return rows as a frame with these columns and their types, without other keys."""
-    selected = [{name: row[name] for name in columns if name in row} for row in rows]
-    return as_frame(selected, columns).astype({name: type_ for name, type_ in columns.items() if type_ != "str"})
+    selected = []
+    for row in rows:
+        selected.append({name: row[name] for name in columns if name in row})
+    types = {name: type_ for name, type_ in columns.items() if type_ != "str"}
+    return as_frame(selected, columns).astype(types)
 
 
 def as_frame(rows: Sequence[Mapping[str, object]], columns: Iterable[str] | None = None) -> "pandas.DataFrame":
@@ -88,33 +88,25 @@ def as_frame(rows: Sequence[Mapping[str, object]], columns: Iterable[str] | None
     """
     import pandas
 
-    written = [
-        {
-            name: value.encode(errors="replace").decode() if isinstance(value, str) else value
-            for name, value in row.items()
-        }
-        for row in rows
-    ]
+    written = []
+    for row in rows:
+        cells = dict(row)
+        for name, value in row.items():
+            if isinstance(value, str):
+                cells[name] = value.encode(errors="replace").decode()
+        written.append(cells)
     return pandas.DataFrame(written, columns=None if columns is None else list(columns))
 
 
 def scorecard(result: Result) -> Table:
     """Return the headlines of each evaluation, and the reason where there are none."""
-    headline_metrics = [
-        (record, name, metric) for record in finished_evaluations(result) for name, metric in headlines(record).items()
-    ]
-    intervals = interval_name(metric for _, _, metric in headline_metrics)
-    rows = [
-        [
-            record.name,
-            full_title(name, metric, record.subsets),
-            metric_value(metric),
-            interval(metric),
-            quantity(metric.chance, metric.unit),
-            count(metric.n),
-        ]
-        for record, name, metric in headline_metrics
-    ]
+    rows, headline_metrics = list[Row](), list[Metric]()
+    for record in finished_evaluations(result):
+        for name, metric in headlines(record).items():
+            headline_metrics.append(metric)
+            title, chance = full_title(name, metric, record.subsets), quantity(metric.chance, metric.unit)
+            rows.append([record.name, title, metric_value(metric), interval(metric), chance, count(metric.n)])
+    intervals = interval_name(headline_metrics)
     if result.average is not None and result.average.metric.value is not None:
         average = result.average.metric
         rows.append(

@@ -75,17 +75,21 @@ def match(*records: EvaluationRecord) -> Match:
         }
     )
     read = [dataset for dataset in datasets if dataset.fingerprint is not None]
+    ordered = {dataset.fingerprint for dataset in read}
     unordered = {dataset.unordered_fingerprint for dataset in read}
-    are_same = len({dataset.fingerprint for dataset in read}) <= 1 or (len(unordered) == 1 and None not in unordered)
+    are_equal_but_for_order = len(unordered) == 1 and None not in unordered
+    are_same = len(ordered) <= 1 or are_equal_but_for_order
     notes = []
     if not are_same:
         differences |= described or {"contents of the data": []}
     elif len(read) == len(datasets):
         notes += [f"{_difference_text(*fact)}; {EQUAL_SAMPLES}" for fact in described.items()]
-        notes += [OTHER_ORDER] if len({dataset.fingerprint for dataset in datasets}) > 1 else []
-    else:
+        if len(ordered) > 1:
+            notes.append(OTHER_ORDER)
+    elif described:
         differences |= described
-        notes += [] if described else [ON_TRUST]
+    else:
+        notes.append(ON_TRUST)
     if any(dataset.has_ids is False for dataset in datasets):
         notes.append(BY_POSITION)
     return Match(differences, notes)
@@ -103,8 +107,12 @@ def check_same(records: Sequence[tuple[str, EvaluationRecord]], consequence: str
 
 def _differing_facts(values: Mapping[str, Sequence[str | None]]) -> dict[str, list[str]]:
     """Return the facts that have several values. None and an empty text are unknown and contradict nothing."""
-    distinct = {name: list(dict.fromkeys(value for value in facts if value)) for name, facts in values.items()}
-    return {name: facts for name, facts in distinct.items() if len(facts) > 1}
+    differing = {}
+    for name, facts in values.items():
+        distinct = list(dict.fromkeys(value for value in facts if value))
+        if len(distinct) > 1:
+            differing[name] = distinct
+    return differing
 
 
 def _differing_parameters(params: Sequence[Mapping[str, object]]) -> dict[str, list[str]]:
@@ -131,11 +139,14 @@ def _differing_parameters(params: Sequence[Mapping[str, object]]) -> dict[str, l
 def _distinct_values(values: Sequence[object]) -> list[str]:
     """Return the values in words, each once, or the parts of them that differ."""
     mappings = [value for value in values if isinstance(value, Mapping)]
-    parts = [
-        part
-        for part in dict.fromkeys(part for mapping in mappings for part in mapping)
-        if len(mappings) == 1 or len({as_json(mapping.get(part)) for mapping in mappings}) > 1
-    ]
+    all_parts: dict[str, None] = {}
+    for mapping in mappings:
+        all_parts |= dict.fromkeys(mapping)
+    parts = []
+    for part in all_parts:
+        differs = len({as_json(mapping.get(part)) for mapping in mappings}) > 1
+        if differs or len(mappings) == 1:
+            parts.append(part)
     shown_parts = [part for part in parts if part != "fingerprint"] or parts
     words = []
     for value in values:
@@ -176,17 +187,20 @@ def trainings(runs: Sequence[Run]) -> list[str | None]:
     do, if they are of one size, and if no two have different weights at the same step.
     """
     models = [run.result.model for run in runs]
-    keys = [
-        None
-        if model.get("step") is None
-        else as_json([_STEP.sub(r"\1#", str(model.get("ref"))), *(model.get(name) for name in _SIZES)])
-        for model in models
-    ]
+    keys = [_training_key(model) for model in models]
     weights: dict[tuple[str | None, object], set[object]] = {}
     for key, model in zip(keys, models, strict=True):
         weights.setdefault((key, model.get("step")), set()).add(model.get("fingerprint"))
     mixed = {key for (key, _), fingerprints in weights.items() if len(fingerprints) > 1}
     return [None if key in mixed else key for key in keys]
+
+
+def _training_key(model: Mapping[str, object]) -> str | None:
+    """Return what checkpoints of a training have in common, None for a model whose step is not known."""
+    if model.get("step") is None:
+        return None
+    name_without_step = _STEP.sub(r"\1#", str(model.get("ref")))
+    return as_json([name_without_step, *(model.get(name) for name in _SIZES)])
 
 
 def is_one_training(runs: Sequence[Run]) -> bool:

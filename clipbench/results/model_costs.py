@@ -119,15 +119,14 @@ _MAIN_PRICE_COLUMNS = [
 
 def cost_facts(result: Result) -> list[str]:
     """Return the size of the model and the work of each tower in words, without unknown ones."""
+    facts = []
     size = result.model.get("n_parameters")
-    return [
-        *([f"{_parameters(size)} parameters"] if isinstance(size, int | float) else []),
-        *(
-            f"{_operations(tower.flops)}FLOPs per {name}"
-            for name, tower in result.towers.items()
-            if tower.flops is not None
-        ),
-    ]
+    if isinstance(size, int | float):
+        facts.append(f"{_parameters(size)} parameters")
+    for name, tower in result.towers.items():
+        if tower.flops is not None:
+            facts.append(f"{_operations(tower.flops)}FLOPs per {name}")
+    return facts
 
 
 def price_facts(result: Result) -> list[str]:
@@ -191,16 +190,17 @@ def table_of_prices(
     quantities, metric_columns = (_MAIN_PRICE_COLUMNS, metric_columns) if metric_columns else (_PRICE_COLUMNS, {})
     machines = list(dict.fromkeys(_machine(price.machine) for _, price in prices))
     notes = machines if len(machines) > 1 else []
-    rows: list[Row | str] = [
-        [
-            Cell(label, note=machines.index(_machine(price.machine)) + 1 if notes else 0),
-            *(cells[row] for cells in metric_columns.values()),
-            *(_written(quantity, price) for quantity in quantities),
-        ]
-        for row, (label, price) in enumerate(prices)
-    ]
+    rows: list[Row | str] = []
+    for row, (label, price) in enumerate(prices):
+        machine_note = machines.index(_machine(price.machine)) + 1 if notes else 0
+        metric_cells = [cells[row] for cells in metric_columns.values()]
+        price_cells = [_written(quantity, price) for quantity in quantities]
+        rows.append([Cell(label, note=machine_note), *metric_cells, *price_cells])
     headers = [*metric_columns, *(quantity.header for quantity in quantities)]
     records = [price for _, price in prices]
+    reasons: dict[str, None] = {}
+    for quantity in quantities:
+        reasons |= dict.fromkeys(_reasons(quantity, records))
     return Table(
         title="Price of one query",
         facts="Milliseconds of a single text and a single image, after warming up"
@@ -208,7 +208,7 @@ def table_of_prices(
         columns=columns("model", numbers=headers),
         rows=rows,
         notes=notes,
-        warnings=list(dict.fromkeys(reason for quantity in quantities for reason in _reasons(quantity, records))),
+        warnings=list(reasons),
     )
 
 
@@ -220,30 +220,30 @@ def cost_table(results: Sequence[Result], labels: Sequence[str]) -> Table | None
     models = [(result.towers, label) for result, label in zip(results, labels, strict=True) if result.towers]
     if not models:
         return None
-    all_towers = [tower for towers, _ in models for tower in towers.values()]
-    quantities = [
-        quantity for quantity in _TOWER_COLUMNS if any(getattr(tower, quantity.key) is not None for tower in all_towers)
-    ]
+    all_towers: list[TowerRecord] = []
+    for towers, _ in models:
+        all_towers += towers.values()
+    quantities, warnings = [], []
+    for quantity in _TOWER_COLUMNS:
+        if any(getattr(tower, quantity.key) is not None for tower in all_towers):
+            quantities.append(quantity)
+        elif reasons := "; ".join(_reasons(quantity, all_towers)):
+            warnings.append(f"{quantity.header}: {reasons}")
     notes: list[str] = []
     rows: list[Row | str] = []
     for towers, label in models:
-        rows += [label] if len(results) > 1 else []
-        rows += [
-            [name.capitalize(), *(_tower_cell(tower, quantity, notes) for quantity in quantities)]
-            for name, tower in towers.items()
-        ]
-    missing = {
-        quantity.header: "; ".join(_reasons(quantity, all_towers))
-        for quantity in _TOWER_COLUMNS
-        if quantity not in quantities
-    }
+        if len(results) > 1:
+            rows.append(label)
+        for name, tower in towers.items():
+            cells = [_tower_cell(tower, quantity, notes) for quantity in quantities]
+            rows.append([name.capitalize(), *cells])
     return Table(
         title="Cost of each tower",
         facts=FACTS,
         columns=columns("tower", numbers=[quantity.header for quantity in quantities]),
         rows=rows,
         notes=notes,
-        warnings=[f"{header}: {reasons}" for header, reasons in missing.items() if reasons],
+        warnings=warnings,
     )
 
 

@@ -187,11 +187,10 @@ def abbreviated(value: Number, letters: str) -> str:
     for power, letter in reversed([*enumerate(letters, 1)]):
         if rounded >= 1000**power:
             share = rounded / 1000**power
-            return (
-                f"{share:.{max(0, 2 - math.floor(math.log10(share)))}f} {letter}"
-                if share < 1000
-                else f"{count(share)} {letter}"
-            )
+            if share >= 1000:
+                return f"{count(share)} {letter}"
+            decimals = max(0, 2 - math.floor(math.log10(share)))
+            return f"{share:.{decimals}f} {letter}"
     return count(value)
 
 
@@ -263,7 +262,9 @@ def p_value(p: float | None) -> str:
     """
     if p is None:
         return NONE
-    return "<0.0001" if p < 0.0001 else f"{p:.2f}" if p >= 0.0995 else f"{p:.2g}"
+    if p < 0.0001:
+        return "<0.0001"
+    return f"{p:.2f}" if p >= 0.0995 else f"{p:.2g}"
 
 
 def rank_range(low: int, high: int) -> str:
@@ -285,8 +286,12 @@ def duration(seconds: Number | None) -> str:
     """
     if seconds is None or not math.isfinite(seconds):
         return NONE
+    if seconds == 0:
+        return "0 s"
+    if seconds < 0.05:
+        return "< 0.1 s"
     if seconds < 59.95:
-        return "0 s" if seconds == 0 else f"{seconds:.1f} s" if seconds >= 0.05 else "< 0.1 s"
+        return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 

@@ -135,11 +135,11 @@ def _source_and_model(path: Path) -> tuple[Path, str]:
 
 
 def _merge_files(folder: Path, values_by_file: Mapping[Path, Values], model: str) -> Values:
-    labels = list(
-        dict.fromkeys(
-            file_values.label for file, file_values in values_by_file.items() if file_values.label != str(file)
-        )
-    )
+    distinct_labels: dict[str, None] = {}
+    for file, file_values in values_by_file.items():
+        if file_values.label != str(file):
+            distinct_labels[file_values.label] = None
+    labels = list(distinct_labels)
     for file, file_values in values_by_file.items():
         if labels and file_values.label == str(file):
             raise ClipbenchError(f"{file} does not name its model, as other files in {folder} do: move it elsewhere")
@@ -200,13 +200,12 @@ def _parse_csv(text: str, path: Path) -> list[_Record]:
         rows = list(csv.DictReader(io.StringIO(text)))
     except csv.Error as error:  # such as a field of more than 131,072 characters
         raise ClipbenchError(f"{path} is not CSV: {error}; {EXPECTED}") from error
-    return [
-        {
-            **{key: row[key] for key in facts if row.get(key)},
-            "metrics": {key: number(cell) for key, cell in row.items() if key and key not in facts and cell},
-        }
-        for row in rows
-    ]
+    records: list[_Record] = []
+    for row in rows:
+        metrics = {key: number(cell) for key, cell in row.items() if key and key not in facts and cell}
+        row_facts = {key: row[key] for key in facts if row.get(key)}
+        records.append({**row_facts, "metrics": metrics})
+    return records
 
 
 class _Format(NamedTuple):

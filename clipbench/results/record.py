@@ -470,11 +470,12 @@ def finite(metric: Metric) -> Metric:
 def finite_curve(curve: Curve) -> Curve:
     """Return a curve that can be written and read: points without a place are left out, and other values undefined."""
     rows = [row for row, x in enumerate(curve.x) if _is_finite(x)]
-    sides: dict[str, Any] = {
-        name: [values[row] if _is_finite(values[row]) else None for row in rows]
-        for name in ("x", "y", "low", "high", "chance")
-        if (values := getattr(curve, name)) is not None
-    }
+    sides: dict[str, Any] = {}
+    for name in ("x", "y", "low", "high", "chance"):
+        values = getattr(curve, name)
+        if values is not None:
+            kept = [values[row] for row in rows]
+            sides[name] = [value if _is_finite(value) else None for value in kept]
     return replace(curve, **sides)
 
 

@@ -43,4 +43,8 @@ def read_table(package: str, name: str) -> list[dict[str, str]]:
 
 def _read(name: str) -> dict[str, Mapping[str, float]]:
     rows = read_table("clipbench.results", name)
-    return {row.pop("model"): {column: float(cell) for column, cell in row.items() if cell} for row in rows}
+    models: dict[str, Mapping[str, float]] = {}
+    for row in rows:
+        model = row.pop("model")
+        models[model] = {column: float(cell) for column, cell in row.items() if cell}
+    return models

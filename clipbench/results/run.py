@@ -227,7 +227,8 @@ class Run:
         if "margin" not in table.columns:
             raise ClipbenchError(f"samples of {record.name} have no margin: the task has no right and wrong answers")
         failed = table[table["margin"] <= 0].sort_values("margin", kind="stable").head(n)
-        failed = failed if failed.empty else failed.dropna(axis=1, how="all")
+        if not failed.empty:
+            failed = failed.dropna(axis=1, how="all")
         names = map(str, failed.select_dtypes(["object", "string"]))
         texts = [name for name in names if name not in ("sample_id", "cluster")]
         words = [name for name in texts if name.rpartition("_")[2] != "image" and (failed[name] != "").any()]
@@ -461,7 +462,10 @@ def find_runs(paths: Sequence[Path], note: Callable[[str], None] = lambda _: Non
     """
 
     def by_numbers(path: Path) -> list[tuple[int, str]]:  # step-2 comes before step-10
-        return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", str(path))]
+        key = []
+        for part in re.split(r"(\d+)", str(path)):
+            key.append((int(part), "") if part.isdecimal() else (-1, part))
+        return key
 
     folders: list[Path] = []
     for path in map(run_folder, paths):

@@ -110,11 +110,11 @@ def distinct_labels(models: Sequence[str], folders: Sequence[str]) -> list[str]:
         >>> distinct_labels(["tiny", "mine", "mine"], ["a", "b", "c"])
         ['tiny', 'mine (b)', 'mine (c)']
     """
-    longer = [
-        f"{model} ({folder})" if models.count(model) > 1 else model
-        for model, folder in zip(models, folders, strict=True)
-    ]
-    return distinct_names(longer, " #")
+    names = []
+    for model, folder in zip(models, folders, strict=True):
+        needs_folder = models.count(model) > 1
+        names.append(f"{model} ({folder})" if needs_folder else model)
+    return distinct_names(names, " #")
 
 
 def distinct_names(names: Sequence[str], mark: str = "-", *, ignores_case: bool = False) -> list[str]:
@@ -170,10 +170,9 @@ def _displayed_names(runs: Sequence[NamedRun]) -> tuple[list[set[str]], list[set
     """Return for each run the names that only this run has in its folder, and those that others may have as well."""
     labels = distinct_labels([run.model for run in runs], [run.folder.name for run in runs])
     columns = [labels, last_parts(labels), *(short_labels(labels, length) for length in (MAX_NAME, NAME_LENGTH))]
-    distinct = [
-        {_as_path(name) for name in names} | {ascii_signs(name) for name in names}
-        for names in zip(*columns, strict=True)
-    ]
+    distinct = []
+    for names in zip(*columns, strict=True):
+        distinct.append({_as_path(name) for name in names} | {ascii_signs(name) for name in names})
     ambiguous = [{_as_path(run.model), *_endings(run.model)} for run in runs]
     return distinct, ambiguous
 

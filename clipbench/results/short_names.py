@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from os.path import commonprefix
 from pathlib import PurePath
 
-from clipbench.results.grouping import group_values
-
 NAME_LENGTH = 48
 """The longest name in a sentence, in characters."""
 
@@ -36,9 +34,10 @@ def shorten_names(names: Sequence[str], length: int = NAME_LENGTH) -> list[str]:
         ['ViT-…r1-wa…final', 'ViT-…r2-wa…final']
     """
     half, quarter, third = length // 2, length // 4, length // 3
-    by_cut = group_values(
-        (f"{name[: half - 1]}…{name[-half:]}" if len(name) > length else name, name) for name in names
-    )
+    by_cut: dict[str, list[str]] = {}
+    for name in names:
+        cut = f"{name[: half - 1]}…{name[-half:]}" if len(name) > length else name
+        by_cut.setdefault(cut, []).append(name)
     short: dict[str, str] = {}
     for cut, group in by_cut.items():
         start = max(0, len(commonprefix(group)) - third // 3)  # noqa: RUF071  names are characters here
@@ -47,7 +46,8 @@ def shorten_names(names: Sequence[str], length: int = NAME_LENGTH) -> list[str]:
             part = f"{name[:quarter]}…{name[start : start + third]}…{name[-tail:]}"
             short[name] = cut if len(set(group)) == 1 else part
     counts = Counter(short.values())
-    return [
-        f"{short[name][: length - 6]}… #{position}" if counts[short[name]] > 1 else short[name]
-        for position, name in enumerate(names, 1)
-    ]
+    distinct = []
+    for position, name in enumerate(names, 1):
+        is_shared = counts[short[name]] > 1
+        distinct.append(f"{short[name][: length - 6]}… #{position}" if is_shared else short[name])
+    return distinct

@@ -39,12 +39,13 @@ def subset_legend(names: Iterable[str], subsets: Mapping[str, str]) -> str:
         >>> subset_legend(["audio-text/gap"], {"audio-text": "Audio and text"})
         ''
     """
-    subset_names = dict.fromkeys(map(subset_of, names))
-    return "; ".join(
-        f"{subset}: {subsets[subset]}"
-        for subset in subset_names
-        if _alphanumeric(subsets.get(subset, "")) not in ("", _alphanumeric(subset))
-    )
+    entries = []
+    for subset in dict.fromkeys(subset_of(name) for name in names):
+        title = subsets.get(subset, "")
+        says_more = _alphanumeric(title) not in ("", _alphanumeric(subset))
+        if says_more:
+            entries.append(f"{subset}: {title}")
+    return "; ".join(entries)
 
 
 def _alphanumeric(words: str) -> str:

@@ -143,13 +143,11 @@ def run_scalars(run: Run) -> dict[str, float]:
     metrics: dict[str, Metric] = dict(run.metrics)
     if run.result.average is not None:
         metrics[f"average@{run.result.average.suite}"] = run.result.average.metric
-    bounds = {"": "value", "_low": "low", "_high": "high"}
-    return {
-        f"{name}{end}": number
-        for name, metric in metrics.items()
-        for end, part in bounds.items()
-        if (number := getattr(metric, part)) is not None
-    }
+    scalars: dict[str, float] = {}
+    for name, metric in metrics.items():
+        numbers = {name: metric.value, f"{name}_low": metric.low, f"{name}_high": metric.high}
+        scalars |= {scalar: number for scalar, number in numbers.items() if number is not None}
+    return scalars
 
 
 def run_figures(run: Run, failed: Callable[[str, BaseException], object]) -> "Iterator[tuple[str, Any]]":

@@ -76,7 +76,8 @@ def claimed(p_values: Sequence[float | None], alpha: float | None = None) -> lis
 
 def against_chance(*metrics: Metric) -> list[Standing | None]:
     """Return the relation of each metric of one statement to its chance, None without interval, chance or direction."""
-    may_claim = claimed([None if metric.higher_is_better is None else _p_against_chance(metric) for metric in metrics])
+    p_values = [None if metric.higher_is_better is None else _p_against_chance(metric) for metric in metrics]
+    may_claim = claimed(p_values)
     return [_relation_to_chance(metric, is_claimed) for metric, is_claimed in zip(metrics, may_claim, strict=True)]
 
 

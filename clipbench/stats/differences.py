@@ -14,7 +14,7 @@ from clipbench.metrics.classification import recall_influence
 from clipbench.metrics.threads import in_threads
 from clipbench.results.record import Metric
 from clipbench.stats import intervals, significance
-from clipbench.stats.calibration import calibration_difference_interval, calibration_estimate
+from clipbench.stats.calibration import CalibrationEstimate, calibration_difference_interval, calibration_estimate
 from clipbench.stats.clusters import NEGLIGIBLE, Codes, Values, cluster_sums, snap_to_integers, standard_error
 from clipbench.stats.distances import distance_difference_interval
 from clipbench.stats.estimators import CHANGES, Estimator, Samples
@@ -120,16 +120,13 @@ def _paired_test(
             return _test_parts(estimator, value, (before, after), clusters, within)
         return _test_statistic(estimator, value, (before, after), clusters, within, rng)
     if base.column is not None and base.column in before:
-        credits, candidate_credits = (snap_to_integers(table[base.column]) for table in (before, after))
+        credits, candidate_credits = snap_to_integers(before[base.column]), snap_to_integers(after[base.column])
         return _test_means(credits, candidate_credits, clusters, within)
     rows = {name: after[name] - before[name] for name in before}
-    squares = [
-        None if metric.value is None or metric.chance is None else metric.value**2 - metric.chance**2
-        for metric in (base, candidate)
-    ]
-    if base.squared_influence in rows and squares[0] is not None and squares[1] is not None:
+    if base.squared_influence in rows and base.chance is not None and candidate.chance is not None:
         values = (base.value, candidate.value)
-        return _test_distances(values, (squares[0], squares[1]), rows[str(base.squared_influence)], clusters)
+        squares = (base.value**2 - base.chance**2, candidate.value**2 - candidate.chance**2)
+        return _test_distances(values, squares, rows[str(base.squared_influence)], clusters)
     return _test_influences(value, rows[str(base.influence)], clusters, within)
 
 
@@ -315,10 +312,12 @@ def _test_calibration(
 
     An exchange of the models' samples would test that they are alike in accuracy and confidence too.
     """
-    before, after = (
-        calibration_estimate(*(table[name] for name in estimator.columns), clusters=clusters, **estimator.parameters)
-        for table in samples
-    )
+
+    def estimate_of(table: Samples) -> CalibrationEstimate:
+        columns = [table[name] for name in estimator.columns]
+        return calibration_estimate(*columns, clusters=clusters, **estimator.parameters)
+
+    before, after = estimate_of(samples[0]), estimate_of(samples[1])
     n, rows = len(before.influence), after.influence - before.influence
     if before.n_units < 2:
         interval = intervals.too_few(clusters)

@@ -337,12 +337,10 @@ def _counts(
     """Yield how many samples of each group have each level, some groups at a time."""
     n_block = max(1, MOST_NUMBERS // (4 * n_levels))
     for start in range(0, len(grouping.members), n_block):
-        yield np.array(
-            [
-                np.bincount(codes[:, rows].ravel(), weights[:, rows].ravel(), n_levels)
-                for rows in grouping.members[start : start + n_block]
-            ]
-        )
+        counts = []
+        for rows in grouping.members[start : start + n_block]:
+            counts.append(np.bincount(codes[:, rows].ravel(), weights[:, rows].ravel(), n_levels))
+        yield np.array(counts)
 
 
 def _critical_size(drawn_sizes: Drawn, alpha: float) -> float:

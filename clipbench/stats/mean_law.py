@@ -68,11 +68,12 @@ class MeanLaws:
     def stack(cls, laws: Sequence["MeanLaws"]) -> "MeanLaws":
         """Return the laws of all means at once. Levels that a law does not have have a count of 0."""
         n_levels = max(law.levels.shape[1] for law in laws)
-        missing = [(0, 0), (0, n_levels)]
-        levels, counts = (
-            np.concatenate([np.pad(part, missing)[:, :n_levels] for part in parts])
-            for parts in ([law.levels for law in laws], [law.counts for law in laws])
-        )
+
+        def padded(part: np.ndarray) -> np.ndarray:
+            return np.pad(part, [(0, 0), (0, n_levels)])[:, :n_levels]
+
+        levels = np.concatenate([padded(law.levels) for law in laws])
+        counts = np.concatenate([padded(law.counts) for law in laws])
         lowest, highest = np.concatenate([np.stack([law.lowest, law.highest]) for law in laws], axis=1)
         return cls(levels, counts, lowest, highest)
 

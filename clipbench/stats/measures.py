@@ -287,9 +287,10 @@ class Within:
     measure: Measure
 
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
-        subset = {
-            name.removeprefix(self.prefix): column for name, column in samples.items() if name.startswith(self.prefix)
-        }
+        subset = {}
+        for name, column in samples.items():
+            if name.startswith(self.prefix):
+                subset[name.removeprefix(self.prefix)] = column
         metric = self.measure.metric({**samples, **subset}, rng)
 
         def prefixed(name: str | None) -> str | None:

@@ -121,10 +121,11 @@ def p_value_by_inversion(interval: Callable[[float], Interval]) -> float:
         return max(low, -high)
 
     is_excluded = distance(math.log(ALPHA)) > 0
-    ends = [math.log(bound) for bound in ((LEAST_P, ALPHA) if is_excluded else (ALPHA, 0.999))]
-    if (distance(ends[0]) > 0) == (distance(ends[1]) > 0):
+    low, high = (LEAST_P, ALPHA) if is_excluded else (ALPHA, 0.999)
+    log_low, log_high = math.log(low), math.log(high)
+    if (distance(log_low) > 0) == (distance(log_high) > 0):
         return LEAST_P if is_excluded else 1.0
-    p_value = math.exp(brentq(distance, ends[0], ends[1], xtol=1e-6))
+    p_value = math.exp(brentq(distance, log_low, log_high, xtol=1e-6))
     return min(p_value, ALPHA) if is_excluded else max(p_value, math.nextafter(ALPHA, 1))
 
 

@@ -111,7 +111,8 @@ def worst_slice(slices: Mapping[str, Slice], *, higher_is_better: bool = True) -
     """
     sign = 1 if higher_is_better else -1
     name = min(slices, key=lambda slice_name: sign * slices[slice_name].value)
-    certain, corrected = ([subset.bounds(tail) for subset in slices.values()] for tail in (TAIL, TAIL / len(slices)))
+    certain = [subset.bounds(TAIL) for subset in slices.values()]
+    corrected = [subset.bounds(TAIL / len(slices)) for subset in slices.values()]
     if higher_is_better:
         low, high = min(low for low, _ in certain), min(high for _, high in corrected)
     else:
@@ -129,9 +130,8 @@ def slice_range(slices: Mapping[str, Slice]) -> tuple[float, Interval]:
     """
     values = [subset.value for subset in slices.values()]
     value = max(values) - min(values)
-    certain, corrected = (
-        [subset.bounds(tail) for subset in slices.values()] for tail in (TAIL / 2, TAIL / 2 / len(slices))
-    )
+    certain = [subset.bounds(TAIL / 2) for subset in slices.values()]
+    corrected = [subset.bounds(TAIL / 2 / len(slices)) for subset in slices.values()]
     high = max(high for _, high in certain) - min(low for low, _ in certain)
     low = max(0.0, max(low for low, _ in corrected) - min(high for _, high in corrected))
     return value, _chosen_interval(value, low, high, len(slices))

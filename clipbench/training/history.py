@@ -94,10 +94,10 @@ def history_of_runs(runs: Sequence[Run]) -> History:
             )
         by_step[step] = run
     notes = _match_runs(list(by_step.values()))
-    points: list[tuple[float, Values]] = [
-        (step, {name: metric.value for name, metric in by_step[step].named_metrics.items() if not name.slice})
-        for step in sorted(by_step)
-    ]
+    points: list[tuple[float, Values]] = []
+    for step in sorted(by_step):
+        metrics = by_step[step].named_metrics
+        points.append((step, {name: metric.value for name, metric in metrics.items() if not name.slice}))
     # The folder that holds the checkpoints or, if they have several, that holds their runs.
     parents = {Path(str(run.result.model.get("ref", "")).rpartition(":")[2]).parent for run in runs}
     names = {(parent.parent if parent.name == "checkpoints" else parent).name for parent in parents}
@@ -186,9 +186,10 @@ def _match_runs(runs: Sequence[Run]) -> tuple[str, ...]:
 
 
 def _history(label: str, points: Sequence[tuple[float, Values]]) -> History:
-    names = dict.fromkeys(name for _, values in points for name in values)
-    return History(
-        label=label,
-        steps=[step for step, _ in points],
-        values={name: [values.get(name) for _, values in points] for name in names},
-    )
+    names: dict[str, None] = {}
+    for _, values in points:
+        names |= dict.fromkeys(values)
+    values_by_name = {}
+    for name in names:
+        values_by_name[name] = [values.get(name) for _, values in points]
+    return History(label=label, steps=[step for step, _ in points], values=values_by_name)

@@ -158,7 +158,8 @@ def logit_constants(model: object) -> Scalars:
 def unwrap(model: object) -> Any:
     """Return the module inside DistributedDataParallel. torch.compile's wrapper passes all attributes on."""
     inside = getattr(model, "module", None)
-    return model if inside is None or any(hasattr(model, name) for names in TOWERS for name in names) else inside
+    has_towers = any(hasattr(model, name) for names in TOWERS for name in names)
+    return model if inside is None or has_towers else inside
 
 
 def n_inputs(inputs: Any) -> int:
@@ -173,9 +174,11 @@ def equal_inputs(inputs: Any) -> list[int] | None:
     parts = list(inputs.values()) if isinstance(inputs, Mapping) else [inputs]
     arrays = [np.ascontiguousarray(as_array(part)) for part in parts]
     firsts: dict[bytes, int] = {}
-    return [
-        firsts.setdefault(b"".join(array[row].tobytes() for array in arrays), row) for row in range(n_inputs(inputs))
-    ]
+    numbers = []
+    for row in range(n_inputs(inputs)):
+        content = b"".join(array[row].tobytes() for array in arrays)
+        numbers.append(firsts.setdefault(content, row))
+    return numbers
 
 
 def as_array(values: Any) -> np.ndarray:

@@ -15,7 +15,6 @@ import numpy as np
 from jaxtyping import Float64, Shaped
 
 from clipbench.errors import ClipbenchError
-from clipbench.results.grouping import group_values
 from clipbench.results.metric_name import subset_of
 from clipbench.results.record import Curve, CurveRole, EvaluationRecord
 from clipbench.results.run import Run
@@ -91,9 +90,13 @@ class PlottedCurve(NamedTuple):
 
     def take(self, rows: Sequence[int]) -> "PlottedCurve":
         """Return some of the points."""
-        low, high, chance = (values and [values[row] for row in rows] for values in (self.low, self.high, self.chance))
-        x, y = ([values[row] for row in rows] for values in (self.x, self.y))
-        return self._replace(x=x, y=y, low=low, high=high, chance=chance)
+        return self._replace(
+            x=[self.x[row] for row in rows],
+            y=[self.y[row] for row in rows],
+            low=self.low and [self.low[row] for row in rows],
+            high=self.high and [self.high[row] for row in rows],
+            chance=self.chance and [self.chance[row] for row in rows],
+        )
 
 
 @dataclass(frozen=True)
@@ -140,7 +143,8 @@ class Evidence:
         Raises:
             MissingEvidence: the run kept no such column.
         """
-        return np.array([cell if isinstance(cell, str) else "" for cell in self.column(name)], object)
+        words = [cell if isinstance(cell, str) else "" for cell in self.column(name)]
+        return np.array(words, object)
 
     @property
     def columns(self) -> list[str]:
@@ -196,15 +200,12 @@ class Evidence:
         curve = self.evaluation.curves.get(name)
         if curve is None or not curve.x:
             raise MissingEvidence(f"the run kept no curve {quoted(name)}")
-        low, high, chance = (
-            None if values is None else _floats(values) for values in (curve.low, curve.high, curve.chance)
-        )
         return PlottedCurve(
             x=_floats(curve.x),
             y=_floats(curve.y),
-            low=low,
-            high=high,
-            chance=chance,
+            low=None if curve.low is None else _floats(curve.low),
+            high=None if curve.high is None else _floats(curve.high),
+            chance=None if curve.chance is None else _floats(curve.chance),
             x_label=curve.x_label or "x",
             y_label=curve.y_label or name,
             unit=curve.unit,
@@ -214,23 +215,25 @@ class Evidence:
 
     def curves_of(self, figure: str) -> list[PlottedCurve]:
         """Return the curves that a figure shows. A curve that names no figure is the figure of its own name."""
-        recorded = self.evaluation.curves.items()
-        return [self.curve(name) for name, curve in recorded if figure_of(name, curve) == figure and curve.x]
+        curves = []
+        for name, curve in self.evaluation.curves.items():
+            if figure_of(name, curve) == figure and curve.x:
+                curves.append(self.curve(name))
+        return curves
 
     @cached_property
     def neighbours(self) -> Mapping[str, Sequence[Neighbour]]:
         """The nearest items to each listed failure, by sample id, empty if the run kept none that can be read."""
+        neighbours: dict[str, list[Neighbour]] = {}
         try:
-            return group_values(
-                (
-                    str(row["sample_id"]),
-                    Neighbour(str(row["text"]), str(row["image"]), float(row["cosine"]), bool(row["is_right"])),
-                )
-                for row in self.run.neighbours(self.evaluation).to_dict("records")
-                if row.get("label_set", PLAIN) in (PLAIN, self.label_set)
-            )
+            for row in self.run.neighbours(self.evaluation).to_dict("records"):
+                if row.get("label_set", PLAIN) in (PLAIN, self.label_set):
+                    sample, text, image = str(row["sample_id"]), str(row["text"]), str(row["image"])
+                    neighbour = Neighbour(text, image, float(row["cosine"]), bool(row["is_right"]))
+                    neighbours.setdefault(sample, []).append(neighbour)
         except (ClipbenchError, KeyError, TypeError, ValueError):
             return {}
+        return neighbours
 
     @cached_property
     def _samples(self) -> Mapping[str, np.ndarray]:
@@ -315,7 +318,9 @@ def read_each(models: Models, read: Callable[[Evidence], Value]) -> ByModel[Valu
 
 def figure_of(name: str, curve: Curve) -> str:
     """Return the figure of a recorded curve, empty for a curve of a figure that does not show it."""
-    return name if not curve.figure else curve.figure if curve.series else ""
+    if not curve.figure:
+        return name
+    return curve.figure if curve.series else ""
 
 
 def _floats(values: Sequence[float | None]) -> list[float]:
@@ -346,14 +351,16 @@ def restrict_to_label_set(evaluation: EvaluationRecord, label_set: str) -> Evalu
             return without_prefix(parts, f"{label_set}/")
         return {name: value for name, value in parts.items() if subset_of(name) not in named_sets}
 
+    if label_set == PLAIN:
+        notes = shared_notes(evaluation)
+    else:
+        notes = [note.removeprefix(start) for note in evaluation.notes if note.startswith(start)]
     return replace(
         evaluation,
         metrics=select_parts(evaluation.metrics),
         curves=select_parts(evaluation.curves),
         baselines=select_parts(evaluation.baselines),
-        notes=shared_notes(evaluation)
-        if label_set == PLAIN
-        else [note.removeprefix(start) for note in evaluation.notes if note.startswith(start)],
+        notes=notes,
     )
 
 
@@ -369,4 +376,5 @@ def without_prefix(parts: Mapping[str, Value], prefix: str) -> dict[str, Value]:
 
 
 def _label_set_names(evaluation: EvaluationRecord) -> list[str]:
-    return [name for name in dict.fromkeys(subset_of(metric) for metric in evaluation.metrics) if name != PLAIN]
+    subsets = dict.fromkeys(subset_of(metric) for metric in evaluation.metrics)
+    return [subset for subset in subsets if subset != PLAIN]

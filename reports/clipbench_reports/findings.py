@@ -82,7 +82,12 @@ def headline_findings(evaluation: EvaluationRecord) -> list[Finding]:
 
 def defined(metrics: Mapping[str, Metric], *names: str) -> list[Metric | None]:
     """Return the metrics by name, in the order of ``names``, or None for one that is missing or undefined."""
-    return [metric if metric and metric.value is not None else None for metric in map(metrics.get, names)]
+    defined_metrics = []
+    for name in names:
+        metric = metrics.get(name)
+        is_defined = metric is not None and metric.value is not None
+        defined_metrics.append(metric if is_defined else None)
+    return defined_metrics
 
 
 def absence(evaluation: EvaluationRecord) -> tuple[str, str]:
@@ -145,11 +150,9 @@ def claim(
     if metric.chance is None:
         return Finding("plain", f"{text}.")
     outcome = against_chance(metric)[0]
-    below = (
-        "where chance"
-        if outcome != "worse"
-        else f"{'below' if metric.higher_is_better else 'worse than'} chance, which"
-    )
+    below = "where chance"
+    if outcome == "worse":
+        below = "below chance, which" if metric.higher_is_better else "worse than chance, which"
     mark: Mark = "plain" if outcome is None else SIGNS[outcome]
     return Finding(
         mark,
@@ -226,5 +229,7 @@ def skill(metric: Metric) -> float:
     if not (0 <= metric.value <= 1 and 0 <= metric.chance <= 1):
         return 0.0
     lead = metric.value - metric.chance
+    if not lead:
+        return 0.0
     span = 1 - metric.chance if lead > 0 else metric.chance
-    return (lead if metric.higher_is_better else -lead) / span if lead else 0.0
+    return (lead if metric.higher_is_better else -lead) / span

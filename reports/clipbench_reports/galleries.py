@@ -66,9 +66,14 @@ def address(run: Run, digest: str, *, is_small: bool = False) -> str:
     """
     if not re.fullmatch(r"[0-9a-f]{8,128}", digest):
         return ""
-    paths = (run.folder / "thumbs" / f"{digest}.webp", run.folder / "thumbs" / "small" / f"{digest}.webp")
-    addresses = (_embedded(path, run.folder) for path in (reversed(paths) if is_small else paths))
-    return next(filter(None, addresses), "")
+    thumbs = run.folder / "thumbs"
+    paths = [thumbs / f"{digest}.webp", thumbs / "small" / f"{digest}.webp"]
+    if is_small:
+        paths.reverse()
+    for path in paths:
+        if embedded := _embedded(path, run.folder):
+            return embedded
+    return ""
 
 
 def _embedded(path: Path, folder: Path) -> str:
@@ -231,22 +236,33 @@ def gallery(  # noqa: PLR0913  what sections say of failures differs in each
         raise MissingEvidence(f"{subject}: their images would make the page too large")
     room = budget.parent or budget  # few and small, neighbours may take the room from other galleries
     for rank, failure in enumerate(failures):
-        neighbours = [
-            near if rank < N_OPEN and room.take(near.address) else near._replace(address="") for near in failure.nearest
-        ]
+        neighbours = []
+        for near in failure.nearest:
+            is_shown = rank < N_OPEN and room.take(near.address)
+            neighbours.append(near if is_shown else near._replace(address=""))
         failures[rank] = replace(failure, nearest=neighbours)
+    notes = _gallery_notes(failures, n_wrong, note)
+    if not _has_small_copies(failures):
+        failures = [replace(failure, images=[]) for failure in failures]
+    return Gallery(title=title, note=" ".join(notes), failures=failures)
+
+
+def _gallery_notes(failures: Sequence[Failure], n_wrong: int, note: str) -> list[str]:
+    """Return sentences on a gallery: how many failures it shows, what its numbers are, and its section's own note."""
     n_shown, n_all = fmt.count(len(failures)), fmt.count(n_wrong)
     head = f"All {n_all}" if n_shown == n_all else f"The {n_shown} worst of {n_all}"
     notes = [f"{head}, the worst first."]
     if any(fact.score for failure in failures for fact in failure.facts):
         notes.append("Numbers are cosines.")
-    notes += [note] if note else []
-    if not any(image.address for failure in failures for image in failure.images):
-        notes += (
-            ["The run kept no small copies of their images."] if any(failure.images for failure in failures) else []
-        )
-        failures = [replace(failure, images=[]) for failure in failures]
-    return Gallery(title=title, note=" ".join(notes), failures=failures)
+    if note:
+        notes.append(note)
+    if any(failure.images for failure in failures) and not _has_small_copies(failures):
+        notes.append("The run kept no small copies of their images.")
+    return notes
+
+
+def _has_small_copies(failures: Sequence[Failure]) -> bool:
+    return any(image.address for failure in failures for image in failure.images)
 
 
 def _column_facts(evidence: Evidence, columns: Sequence[FactColumn], margin: str) -> Callable[[int], list[Fact]]:
@@ -277,15 +293,13 @@ def nearest(evidence: Evidence) -> Callable[[str], list[Near]]:
     """Return a function that lists the nearest items of a sample by its id, an empty list if the run kept none."""
 
     def near(name: str) -> list[Near]:
-        return [
-            Near(
-                words=shorten(neighbour.text, MAX_NEAR),
-                cosine=fmt.number(neighbour.cosine, "cosine") if np.isfinite(neighbour.cosine) else "",
-                is_right=neighbour.is_right,
-                address=address(evidence.run, neighbour.image, is_small=True),
-            )
-            for neighbour in evidence.neighbours.get(name, ())[:NEAREST]
-        ]
+        items = []
+        for neighbour in evidence.neighbours.get(name, ())[:NEAREST]:
+            text = shorten(neighbour.text, MAX_NEAR)
+            cosine = fmt.number(neighbour.cosine, "cosine") if np.isfinite(neighbour.cosine) else ""
+            image = address(evidence.run, neighbour.image, is_small=True)
+            items.append(Near(words=text, cosine=cosine, is_right=neighbour.is_right, address=image))
+        return items
 
     return near
 
@@ -324,11 +338,12 @@ def images(
     columns = [(role, optional_words(evidence, name)) for role, name in roles]
 
     def show(row: int) -> list[GalleryImage]:
-        return [
-            GalleryImage(address=address(evidence.run, digests[row]), alt=say(row, role), role=role)
-            for role, digests in columns
-            if digests and digests[row]
-        ]
+        row_images = []
+        for role, digests in columns:
+            if digests and digests[row]:
+                image = address(evidence.run, digests[row])
+                row_images.append(GalleryImage(address=image, alt=say(row, role), role=role))
+        return row_images
 
     return show
 
@@ -339,7 +354,8 @@ def words(evidence: Evidence, name: str) -> list[str]:
     Raises:
         MissingEvidence: the run kept no such column.
     """
-    return [text if len(text) <= MAX_WHOLE else shorten(text, MAX_WHOLE) for text in evidence.words(name).tolist()]
+    texts = evidence.words(name).tolist()
+    return [text if len(text) <= MAX_WHOLE else shorten(text, MAX_WHOLE) for text in texts]
 
 
 def credits_of(evidence: Evidence, name: str, *, of_subsets: bool = True) -> Float64[np.ndarray, " n"]:
@@ -410,16 +426,19 @@ def worst_samples(evidence: Evidence, budget: PageBudget) -> Gallery:
     if not (evidence.has_column("image") and evidence.has_column("margin")):
         raise NotAsked("image and margin")
     ids, margin = words(evidence, "sample_id"), evidence.numbers("margin")
-    words_by_column = {
-        name: column for name in evidence.columns if name not in NO_FACTS and (column := words(evidence, name))
-    }
-    shown_columns = [name for name, column in words_by_column.items() if any(column) and not name.endswith("_image")][
-        :MAX_FACTS
-    ]
+    shown_columns: dict[str, list[str]] = {}
+    for name in evidence.columns:
+        can_be_fact = name not in NO_FACTS and not name.endswith("_image")
+        if can_be_fact and len(shown_columns) < MAX_FACTS:
+            column = words(evidence, name)
+            if any(column):
+                shown_columns[name] = column
 
     def facts(row: int) -> list[Fact]:
-        column_facts = [Fact(readable(name), words_by_column[name][row]) for name in shown_columns]
-        return [*column_facts, Fact("Margin", "", fmt.number(float(margin[row]), "margin")), Fact("Sample", ids[row])]
+        row_facts = [Fact(readable(name), column[row]) for name, column in shown_columns.items()]
+        row_facts.append(Fact("Margin", "", fmt.number(float(margin[row]), "margin")))
+        row_facts.append(Fact("Sample", ids[row]))
+        return row_facts
 
     return gallery(
         evidence,

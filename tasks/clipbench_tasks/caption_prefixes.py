@@ -48,18 +48,23 @@ class HeldPrefixes:
 
     def lengths(self, tokens: Sequence[int], end: int) -> list[int]:
         """Return the lengths below the end that every caption has, whatever lengths are asked for."""
-        shared = {n for held in self._beginnings for n in held.tokens if n < end}
-        return [
-            n
-            for n in sorted(shared)
-            if all(n in texts or n >= length for texts, length in zip(self._text_at, self.n_tokens, strict=True))
-        ]
+        candidates: set[int] = set()
+        for beginnings in self._beginnings:
+            candidates.update(n for n in beginnings.tokens if n < end)
+        return [n for n in sorted(candidates) if self._have_all(n)]
+
+    def _have_all(self, n_tokens: int) -> bool:
+        """Return whether every caption has a beginning of that length, or is not longer."""
+        for texts, length in zip(self._text_at, self.n_tokens, strict=True):
+            if n_tokens not in texts and n_tokens < length:
+                return False
+        return True
 
     def undefined_length(self, lengths: Sequence[int]) -> str:
         """Return the reason why there is no effective length, empty if the captions share a length below the end."""
         if len(lengths) > 1:
             return ""
-        held = sorted({n for beginnings in self._beginnings for n in beginnings.tokens})
+        held = sorted(set().union(*(beginnings.tokens for beginnings in self._beginnings)))
         some = listed([str(n) for n in held[:4]]) + (", ..." if len(held) > 4 else "")
         return f"no length is held of every caption: items have {some} tokens, expected some lengths in all of them"
 
@@ -85,14 +90,15 @@ class Prefixes:
         self._ends = [[match.end() for match in re.finditer(r"\S+", text)] for text in self.texts]
         self._n_words = np.array([len(ends) for ends in self._ends], np.int64)
         words = [text.split() for text in self.texts]
-        distinct = sorted({word for words_of_one in words for word in words_of_one})
+        distinct = sorted(set().union(*words))
         start_and_end = int(count([""])[0])
-        tokens_of_word = dict(zip(distinct, (count(distinct) - start_and_end).tolist(), strict=True))
-        self._guesses = [
-            start_and_end + np.cumsum([tokens_of_word[word] for word in text_words], dtype=np.int64)
-            for text_words in words
-        ]
+        n_of_distinct = count(distinct) - start_and_end
+        tokens_of_word = dict(zip(distinct, n_of_distinct.tolist(), strict=True))
+        self._guesses: list[Rows] = []
         """Tokens of the first word of each text, the first two, ..., with words counted one by one."""
+        for text_words in words:
+            n_of_words = [tokens_of_word[word] for word in text_words]
+            self._guesses.append(start_and_end + np.cumsum(n_of_words, dtype=np.int64))
 
     def lengths(self, tokens: Sequence[int], end: int) -> list[int]:
         """Return the lengths that are asked for, below the end."""
@@ -107,7 +113,8 @@ class Prefixes:
 
         It is the empty text if the first word is already too long.
         """
-        n_kept = np.array([int(np.searchsorted(guess, n_tokens, side="right")) for guess in self._guesses], np.int64)
+        guessed = [int(np.searchsorted(guess, n_tokens, side="right")) for guess in self._guesses]
+        n_kept = np.array(guessed, np.int64)
         fits = self.n_tokens <= n_tokens
         over = rows = np.flatnonzero(~fits)
         while len(over := over[(n_kept[over] > 0) & (self._prefix_tokens(over, n_kept[over]) > n_tokens)]):
@@ -118,7 +125,8 @@ class Prefixes:
         return [text if fits[row] else self._prefix(row, int(n_kept[row])) for row, text in enumerate(self.texts)]
 
     def _prefix_tokens(self, rows: Rows, n_words: Rows) -> Rows:
-        return self._count([self._prefix(int(row), int(n)) for row, n in zip(rows, n_words, strict=True)])
+        prefixes = [self._prefix(int(row), int(n)) for row, n in zip(rows, n_words, strict=True)]
+        return self._count(prefixes)
 
     def _prefix(self, row: int, n_words: int) -> str:
         return self.texts[row][: self._ends[row][n_words - 1]] if n_words else ""

@@ -102,8 +102,10 @@ def decide(
         scores = contrast_scores(vectors.images, vectors.texts, images, text_rows)
         decided[:, rows] = np.stack(choices(scores, truth))
         by_chance[:, rows] = np.stack(chance_choices(truth))
-        brevity = -np.array([[length(text) for text in line] for line in captions], np.float32)
-        shorter_caption[rows] = choices(np.repeat(brevity[:, None, :], len(truth), axis=1), truth).text
+        lengths = np.array([[length(text) for text in line] for line in captions], np.float32)
+        # A model that likes every image best with the shorter caption.
+        brevity = np.repeat(-lengths[:, None, :], len(truth), axis=1)
+        shorter_caption[rows] = choices(brevity, truth).text
         for name, values in _nearest_choices(images, captions, scores, truth).items():
             nearest[name][rows] = values
     return Decisions(Choices(*decided), Choices(*by_chance), shorter_caption, nearest)

@@ -276,9 +276,11 @@ class Compression(Task):
         dims_by_kind = {"float16": [dim], "int8": [dim, *fewer], "binary": [dim, *fewer]}
         chains = []
         for kinds in KINDS:
-            forms = tuple(Format(kind, k) for kind in kinds for k in dims_by_kind.get(kind, fewer))
+            forms: list[Format] = []
+            for kind in kinds:
+                forms += [Format(kind, k) for k in dims_by_kind.get(kind, fewer)]
             if forms:
-                chains.append(forms)
+                chains.append(tuple(forms))
         return chains
 
     def _answers(self, question: CompressionQuestion, chains: Sequence[tuple[Format, ...]], dim: int) -> Evaluation:
@@ -427,7 +429,9 @@ def powers_of_two(dim: int) -> tuple[int, ...]:
         >>> powers_of_two(512), powers_of_two(8), powers_of_two(2)
         ((16, 32, 64, 128, 256), (2, 4), ())
     """
-    return tuple(2**power for power in range(1, 32) if min(SMALLEST_DIM, dim / 4) <= 2**power < dim)
+    smallest = min(SMALLEST_DIM, dim / 4)
+    powers = [2**exponent for exponent in range(1, 32)]
+    return tuple(power for power in powers if smallest <= power < dim)
 
 
 def definitions(points: float) -> Definitions:
@@ -461,13 +465,13 @@ def _curves(smallest: SmallestFormat, samples: Samples) -> Curves:
             by_kind.setdefault(form.kind, []).append(form)
     curves = {}
     for kind, forms_of_kind in by_kind.items():
-        columns = [question if form == float32_format else f"{form.name}/{question}" for form in forms_of_kind]
+        n_bytes, values = [], []
+        for form in forms_of_kind:
+            column = question if form == float32_format else f"{form.name}/{question}"
+            n_bytes.append(float(form.n_bytes))
+            values.append(defined_values(samples, column))
         curves[f"{kind}/{question}_by_bytes"] = curve_of_means(
-            [float(form.n_bytes) for form in forms_of_kind],
-            [defined_values(samples, name) for name in columns],
-            y_label=QUESTIONS[question][0],
-            series=SERIES[kind],
-            **axes,
+            n_bytes, values, y_label=QUESTIONS[question][0], series=SERIES[kind], **axes
         )
         tested = [form for form in forms_of_kind if form.name in verdict.most_lost]
         if tested:

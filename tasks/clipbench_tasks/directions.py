@@ -65,10 +65,13 @@ def sample_notes(sizes: Iterable[tuple[int, int, str]]) -> tuple[str, ...]:
         >>> sample_notes([(400, 400, "images")])
         ()
     """
-    samples = list(dict.fromkeys(f"{count(n)} of {count(n_all)} {noun}" for n, n_all, noun in sizes if n < n_all))
+    samples: dict[str, None] = {}
+    for n, n_all, noun in sizes:
+        if n < n_all:
+            samples[f"{count(n)} of {count(n_all)} {noun}"] = None
     if not samples:
         return ()
-    return (f"{listed(samples)}, drawn at random, search the whole gallery, and each is ranked exactly",)
+    return (f"{listed(list(samples))}, drawn at random, search the whole gallery, and each is ranked exactly",)
 
 
 class ListNames(NamedTuple):

@@ -236,7 +236,8 @@ def _parts(dataset: Dataset, items: JudgedItems, embedder: Embedder, role: Role)
     joint = None
     if is_joint:
         pair_rows = np.flatnonzero(is_pair).tolist()
-        joint = encode(JOINT, [(dataset.images[items.images[row]], items.texts[row]) for row in pair_rows])
+        pairs = [(dataset.images[items.images[row]], items.texts[row]) for row in pair_rows]
+        joint = encode(JOINT, pairs)
     return Parts(texts, images, joint)
 
 
@@ -513,23 +514,23 @@ def _curves(search: JudgedSearch, levels: relevance.Levels) -> Iterator[tuple[st
     """Yield nDCG and recall at several k, with their intervals."""
     relevant, n_documents = search.relevant, search.n_documents
     clusters = clusters_by_half_overlap(relevant.query, relevant.document, len(n_documents))
-    ks = [k for k in CURVE_KS if k <= n_documents.max() and (search.lists is None or search.lists.reaches(k))]
+    ks = [k for k in CURVE_KS if k <= n_documents.max()]
+    if search.lists is not None:
+        ks = [k for k in ks if search.lists.reaches(k)]
     for name, label, role, metric in (
         ("ndcg", "nDCG@k", "ink", relevance.ndcg_at_k),
         ("recall", "recall@k of relevant documents", "pair", relevance.relevant_recall_at_k),
     ):
-        yield (
-            name,
-            curve_of_means(
-                map(float, ks),
-                [(metric(levels, relevant, k), clusters) for k in ks],
-                x_label="k",
-                y_label="nDCG@k and recall@k",
-                figure="relevance",
-                series=label,
-                role=role,
-            ),
+        curve = curve_of_means(
+            [float(k) for k in ks],
+            [(metric(levels, relevant, k), clusters) for k in ks],
+            x_label="k",
+            y_label="nDCG@k and recall@k",
+            figure="relevance",
+            series=label,
+            role=role,
         )
+        yield name, curve
 
 
 def _notes(
@@ -564,7 +565,8 @@ def _notes_on_likeness(search: JudgedSearch) -> Iterator[str]:
     queries, documents, relevant = search.queries, search.documents, search.relevant
     relevant_pairs = set(zip(relevant.query.tolist(), relevant.document.tolist(), strict=True))
     query_rows = np.flatnonzero(queries.has_text & ~queries.has_both).tolist()
-    query_texts, query_ids = ({side[query] for query in query_rows} for side in (queries.texts, queries.ids))
+    query_texts = {queries.texts[query] for query in query_rows}
+    query_ids = {queries.ids[query] for query in query_rows}
     rows_of_text: dict[str, list[int]] = {}
     for row, text in enumerate(documents.texts):
         if text in query_texts and documents.images[row] == NO_IMAGE:

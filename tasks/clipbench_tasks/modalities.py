@@ -265,9 +265,8 @@ def _queries(pair: Pair, sides: Mapping[str, Sides]) -> tuple[Query, Query]:
 
 
 def _recall(query: Query, data: Modalities) -> tuple[Table, Measures, Measures]:
-    """Return one row per query, recall@1 of a direction, and its tie rate."""
+    """Return a table with one row per query, recall@1 of a direction, and its tie rate."""
     answers, n_gallery = query.answers, len(query.gallery)
-    hit, tied = recall_at_k(answers.ranks, 1), answers.ranks.tied > 0
     column = f"{query.name}/recall@1"
     table = {
         **_rows(query.name, query.source, query.rows, data),
@@ -276,11 +275,14 @@ def _recall(query: Query, data: Modalities) -> tuple[Table, Measures, Measures]:
         "chosen": _item_names(data, query.target, query.gallery[answers.first]),
         **cosine_columns(answers, "margin"),
     }
-    chance = chance_recall_at_k(query.n_positives, n_gallery, 1)
     if n_gallery < 2:
         return table, {column: undefined(ALONE, higher_is_better=True)}, {}
+    hit = recall_at_k(answers.ranks, 1)
+    chance = chance_recall_at_k(query.n_positives, n_gallery, 1)
     table |= {column: hit, "recall@1": hit, "chance": np.full(len(hit), chance)}
-    return table, {column: Mean(column=column, chance=chance)}, {f"{query.name}/tie_rate": tie_rate(tied)}
+    recall: Measures = {column: Mean(column=column, chance=chance)}
+    ties: Measures = {f"{query.name}/tie_rate": tie_rate(answers.ranks.tied > 0)}
+    return table, recall, ties
 
 
 def _item_names(data: Modalities, modality: str, rows: Rows) -> np.ndarray:

@@ -63,18 +63,17 @@ class Threshold(Definition):
         """Return the threshold. Neither direction is better."""
         low, high, method = self.interval
         is_bounded = low is not None
-        return self.define(
-            Metric(
-                value=self.value,
-                low=low,
-                high=high,
-                confidence=CONFIDENCE,
-                n=self.n,
-                unit="cosine",
-                method=method if is_bounded else None,
-                reason=None if is_bounded else f"no interval: {method}",
-            )
+        threshold = Metric(
+            value=self.value,
+            low=low,
+            high=high,
+            confidence=CONFIDENCE,
+            n=self.n,
+            unit="cosine",
+            method=method if is_bounded else None,
+            reason=None if is_bounded else f"no interval: {method}",
         )
+        return self.define(threshold)
 
 
 @dataclass(frozen=True)

@@ -413,7 +413,10 @@ def _rule_leads(direction: Direction, ks: Cutoffs) -> Column | None:
 
 def _measured_ks(direction: Direction, ks: Cutoffs) -> list[int]:
     """Return the k at which some query may miss, and that the lists reach."""
-    return [k for k in ks if k < direction.n_gallery and (direction.lists is None or direction.lists.reaches(k))]
+    measured_ks = [k for k in ks if k < direction.n_gallery]
+    if direction.lists is not None:
+        measured_ks = [k for k in measured_ks if direction.lists.reaches(k)]
+    return measured_ks
 
 
 def _strict(direction: Direction, ks: Cutoffs) -> Columns:

@@ -198,11 +198,12 @@ class SeveralClasses(Truth):
 
     @property
     def label_columns(self) -> Table:
-        names = [[self.names[row] for row in classes if row >= 0] for classes in self.right.tolist()]
-        return {
-            "label": text_column(SHOWN_SEPARATOR.join(of_image) for of_image in names),
-            SEVERAL: text_column(json.dumps(of_image, ensure_ascii=False) for of_image in names),
-        }
+        shown_labels, json_labels = [], []
+        for classes in self.right.tolist():
+            names = [self.names[row] for row in classes if row >= 0]
+            shown_labels.append(SHOWN_SEPARATOR.join(names))
+            json_labels.append(json.dumps(names, ensure_ascii=False))
+        return {"label": text_column(shown_labels), SEVERAL: text_column(json_labels)}
 
     @property
     def class_columns(self) -> Table:

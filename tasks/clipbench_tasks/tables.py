@@ -3,6 +3,7 @@ tasks have.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from math import isnan
 from typing import Any, NamedTuple, TypeVar
 
@@ -135,8 +136,8 @@ def join_evaluations(parts: Sequence[Evaluation]) -> Evaluation:
         baselines=_merged(part.baselines for part in parts),
         curves=_merged(part.curves for part in parts),
         neighbours=stack_tables(*(part.neighbours for part in parts)),
-        lists={side: lists for part in parts for side, lists in part.lists.items()},
-        notes=tuple(note for part in parts for note in part.notes),
+        lists=_merged(part.lists for part in parts),
+        notes=tuple(chain.from_iterable(part.notes for part in parts)),
         inputs=_merged(part.inputs for part in parts),
     )
 

@@ -8,6 +8,7 @@ image, the score is the mean average precision over classes instead.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -186,7 +187,8 @@ class ZeroShot(Task):
 
 def prompt_vectors(texts: Sequence[Sequence[str]], embedder: Embedder, role: Role = "document") -> list[Vectors]:
     """Return the raw vectors of each class's prompts, encoded in one call."""
-    vectors = embedder.encode(TEXT, [text for prompts in texts for text in prompts], role)
+    all_prompts = list(chain.from_iterable(texts))
+    vectors = embedder.encode(TEXT, all_prompts, role)
     return np.split(vectors, np.cumsum([len(prompts) for prompts in texts])[:-1])
 
 
@@ -233,30 +235,33 @@ def _join_label_sets(by_set: Mapping[str, Evaluation]) -> Evaluation:
     """Return the evaluations of several sets of labels as one, with names prefixed by the set, as in ``kind/acc1``."""
 
     def prefixed(part: str) -> dict[str, Any]:
-        return {
-            f"{label_set}/{name}": Within(prefix=f"{label_set}/", measure=value) if part in MEASURED else value
-            for label_set, evaluation in by_set.items()
-            for name, value in getattr(evaluation, part).items()
-        }
+        values: dict[str, Any] = {}
+        for label_set, evaluation in by_set.items():
+            prefix = f"{label_set}/"
+            for name, value in getattr(evaluation, part).items():
+                values[f"{prefix}{name}"] = Within(prefix=prefix, measure=value) if part in MEASURED else value
+        return values
 
     first = next(iter(by_set.values())).samples
-    samples = {name: column for name, column in prefixed("samples").items() if base_name(name) not in SHARED}
+    shared_columns = {name: first[name] for name in SHARED}
+    columns_of_sets = {name: column for name, column in prefixed("samples").items() if base_name(name) not in SHARED}
     worst = np.min([evaluation.samples["margin"] for evaluation in by_set.values()], axis=0)
+    neighbours: list[Table] = []
+    notes: list[str] = []
+    for label_set, evaluation in by_set.items():
+        notes += [f"{label_set}: {note}" for note in evaluation.notes]
+        if evaluation.neighbours:
+            n_rows = len(evaluation.neighbours["sample_id"])
+            neighbours.append({**evaluation.neighbours, "label_set": np.full(n_rows, label_set, object)})
     return Evaluation(
-        samples={**{name: first[name] for name in SHARED}, "margin": worst, **samples},
+        samples={**shared_columns, "margin": worst, **columns_of_sets},
         measures=prefixed("measures"),
         baselines=prefixed("baselines"),
         curves=prefixed("curves"),
         inputs=prefixed("inputs"),
         arrays=prefixed("arrays"),
-        neighbours=stack_tables(
-            *(
-                {**evaluation.neighbours, "label_set": np.full(len(evaluation.neighbours["sample_id"]), name, object)}
-                for name, evaluation in by_set.items()
-                if evaluation.neighbours
-            )
-        ),
-        notes=tuple(f"{label_set}: {note}" for label_set, evaluation in by_set.items() for note in evaluation.notes),
+        neighbours=stack_tables(*neighbours),
+        notes=tuple(notes),
     )
 
 
@@ -323,15 +328,11 @@ def _evaluate_predictions(dataset: Dataset, predictions: Predictions) -> Evaluat
     choices = _Choices(predictions, credit, truth.first_places(predictions.predicted))
     acc5 = undefined("it needs five classes per image, and the file has one", higher_is_better=True)
     no_confidence = "it needs confidences, and the file has none"
-    return replace(
-        _evaluate_choices(dataset, truth, choices, acc5=acc5, no_confidence=no_confidence),
-        question="Is the predicted class of an image the true one?",
-        scoring=(
-            "An image counts as right when its predicted class is one of its labels."
-            if isinstance(truth, SeveralClasses)
-            else "An image counts as right when its predicted class is its label."
-        ),
-    )
+    scoring = "An image counts as right when its predicted class is its label."
+    if isinstance(truth, SeveralClasses):
+        scoring = "An image counts as right when its predicted class is one of its labels."
+    evaluation = _evaluate_choices(dataset, truth, choices, acc5=acc5, no_confidence=no_confidence)
+    return replace(evaluation, question="Is the predicted class of an image the true one?", scoring=scoring)
 
 
 def _definitions(truth: Truth) -> Mapping[str, Definition]:

@@ -38,7 +38,7 @@ def call(capfd: pytest.CaptureFixture[str]) -> Call:
 
     def call(*arguments: str | Path) -> Done:
         with pytest.raises(SystemExit) as end:
-            main([str(each) for each in arguments])
+            main([str(argument) for argument in arguments])
         return Done(int(end.value.code or 0), *capfd.readouterr())
 
     return call

@@ -75,8 +75,8 @@ def session_of(out: Path, **options: Any) -> Session:
 def test_data_for_all_tasks_make_each_evaluation_once(suite: Path) -> None:
     table = '[[evaluation]]\ntask = "retrieval"\ndata = "{}"\n{}\n'
     rest = ('main = "image_retrieval_recall@1"', 'main = "text_retrieval_recall@1"', "params = {ks = [1]}")
-    (suite / "mine.toml").write_text("".join(table.format(*each) for each in zip("abc", rest, strict=True)))
+    (suite / "mine.toml").write_text("".join(table.format(*evaluation) for evaluation in zip("abc", rest, strict=True)))
     for _ in range(2):  # the second finds the first one's
         (run,) = session_of(suite / "own", data="data.csv").run_all()
         assert run.result.average is None
-        assert [list(each.params["ks"]) for each in run.result.evaluations] == [[1, 5, 10], [1]]
+        assert [list(evaluation.params["ks"]) for evaluation in run.result.evaluations] == [[1, 5, 10], [1]]

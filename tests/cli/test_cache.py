@@ -44,8 +44,8 @@ def keep_copies(store: Path, *ages: float) -> list[Path]:
 def test_small_copies_of_images_are_shown_and_the_old_ones_removed(store: Path, call: Call) -> None:
     old, new = keep_copies(store, 40, 2)
     assert call("cache").out.splitlines()[-1] == "also stored: 2 small copies of images for reports, 8 B"
-    asked = call("cache", "prune", "--older-than", "50d")
-    assert "nothing to remove" in asked.out
+    answer = call("cache", "prune", "--older-than", "50d")
+    assert "nothing to remove" in answer.out
     call("cache", "prune", "--model", "tiny", "--older-than", "30d", "--yes")
     assert old.exists()
     done = call("cache", "prune", "--older-than", "30d", "--yes")
@@ -57,8 +57,8 @@ def test_vectors_of_a_clock_that_was_ahead_are_shown_and_kept(store: Path, call:
     later = time.time() + 400 * DAY
     for path in (store / "new0new0new").rglob("*"):
         os.utime(path, times=(later, later))
-    shown = call("cache")
-    assert shown.status == 0 and time.strftime("%Y-%m-%d", time.localtime(later)) in shown.out
+    answer = call("cache")
+    assert answer.status == 0 and time.strftime("%Y-%m-%d", time.localtime(later)) in answer.out
     assert call("cache", "prune", "--older-than", "30d", "--yes").status == 0
     assert models(store) == {"new0new0new", "unnamed"}
 
@@ -79,13 +79,13 @@ def models(store: Path) -> set[str]:
     ],
 )
 def test_prune_removes_what_it_is_told_to(arguments: list[str], left: set[str], store: Path, call: Call) -> None:
-    asked = call("cache", "prune", *arguments)
+    answer = call("cache", "prune", *arguments)
     assert models(store) == {"0ld0ld0ld", "new0new0new", "unnamed"}
-    assert asked.status == (2 if len(left) < 3 else 0)
-    assert ("not a terminal, so pass --yes to confirm" in asked.err) == (len(left) < 3)
+    assert answer.status == (2 if len(left) < 3 else 0)
+    assert ("not a terminal, so pass --yes to confirm" in answer.err) == (len(left) < 3)
     done = call("cache", "prune", *arguments, "--yes")
     assert (done.status, models(store)) == (0, left)
-    assert asked.out and done.out.startswith(asked.out) and ("\nremoved " in done.out) == (len(left) < 3)
+    assert answer.out and done.out.startswith(answer.out) and ("\nremoved " in done.out) == (len(left) < 3)
 
 
 @pytest.mark.parametrize(("answer", "is_removed"), [(True, True), (False, False)])

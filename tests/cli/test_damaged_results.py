@@ -46,8 +46,8 @@ def damage(how: Callable[[dict[str, Any]], None]) -> None:
 
 def acc1(data: dict[str, Any]) -> dict[str, Any]:
     """Return the first metric of a result."""
-    found: dict[str, Any] = data["evaluations"][0]["metrics"]["acc1"]
-    return found
+    result: dict[str, Any] = data["evaluations"][0]["metrics"]["acc1"]
+    return result
 
 
 def refused(done: Done, message: str) -> bool:
@@ -170,15 +170,15 @@ def test_no_pair_of_runs_passes_of_which_one_is_damaged(
             result["evaluations"].pop()  # its tests take time
             (good / "result.json").write_text(json.dumps(result))
         record = result["evaluations"][0]
-        known = {
+        columns = {
             name: metric["column"] or metric["statistic"]["columns"][0]
             for name, metric in record["metrics"].items()
             if metric["value"] is not None and (metric["column"] or metric["statistic"])
         }
-        name = list(known)[which % len(known)]
+        name = list(columns)[which % len(columns)]
         if what in OF_TABLES:
             path = damaged / record["files"]["samples"]
-            OF_TABLES[what](pandas.read_parquet(path), known[name], row).to_parquet(path, index=False)
+            OF_TABLES[what](pandas.read_parquet(path), columns[name], row).to_parquet(path, index=False)
         else:
             {**OF_RECORDS, **OF_CANDIDATES}[what](result, record, name)
         (damaged / "result.json").write_text(json.dumps(result))

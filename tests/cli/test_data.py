@@ -54,9 +54,9 @@ def test_ctrl_c_ends_a_download_at_once_and_the_same_command_continues(tmp_path:
             assert running.poll() is None, running.communicate()
             time.sleep(0.05)
         running.send_signal(signal.SIGINT)
-        _, said = running.communicate(timeout=300)  # the server holds its answer for longer
+        _, output = running.communicate(timeout=300)  # the server holds its answer for longer
         assert running.returncode == 130
-        assert said.splitlines()[-1].startswith("clipbench: interrupted: complete files are kept")
+        assert output.splitlines()[-1].startswith("clipbench: interrupted: complete files are kept")
         assert not (tmp_path / "mnist").exists()
         again = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
         assert again.returncode == 0 and (tmp_path / "mnist/test/0.tar").read_bytes() == b"x"

@@ -60,8 +60,8 @@ def ended(*arguments: str) -> subprocess.CompletedProcess[str]:
 def numbers(run: str) -> list[Any]:
     """Return what a run has measured, without times."""
     evaluations = json.loads(Path(run, "result.json").read_text())["evaluations"]
-    assert {each["status"] for each in evaluations} == {"ok"}
-    return [{name: value for name, value in each.items() if name != "seconds"} for each in evaluations]
+    assert {evaluation["status"] for evaluation in evaluations} == {"ok"}
+    return [{name: value for name, value in evaluation.items() if name != "seconds"} for evaluation in evaluations]
 
 
 @pytest.mark.slow
@@ -82,7 +82,7 @@ def test_two_processes_make_the_run_of_one_to_the_last_bit() -> None:
     assert numbers("one") == numbers("devices") == numbers("torchrun")
     for file in ("samples/retrieval@scenes.parquet", "arrays/retrieval@scenes.npz", "samples/zero-shot@scenes.parquet"):
         assert len({Path(name, file).read_bytes() for name in ways}) == 1, file
-    assert [each["encoded"]["images"] for each in numbers("devices")] == [120, 120]
+    assert [number["encoded"]["images"] for number in numbers("devices")] == [120, 120]
 
 
 def started(launcher: list[str], *more: str) -> tuple["subprocess.Popen[str]", dict[int, int]]:
@@ -90,8 +90,8 @@ def started(launcher: list[str], *more: str) -> tuple["subprocess.Popen[str]", d
     command = subprocess.Popen(
         [sys.executable, *launcher, *COMMAND, *LONG, "--out", "run", *more], stderr=subprocess.PIPE, text=True
     )
-    until, known = time.monotonic() + 120, n_chunks()
-    while n_chunks() < known + 2:
+    until, deadline = time.monotonic() + 120, n_chunks()
+    while n_chunks() < deadline + 2:
         assert time.monotonic() < until, "nothing was stored by both"
         assert command.poll() is None, command.communicate()
         time.sleep(0.05)
@@ -105,12 +105,12 @@ def n_chunks() -> int:
 
 
 def children(pid: int) -> list[int]:
-    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return [int(part) for part in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def rank_of(pid: int) -> int | None:
     variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    return next((int(each[5:]) for each in variables if each.startswith(b"RANK=")), None)
+    return next((int(variable[5:]) for variable in variables if variable.startswith(b"RANK=")), None)
 
 
 def assert_gone(pids: list[int]) -> None:
@@ -206,14 +206,14 @@ def test_an_error_of_another_process_is_that_of_a_single_one() -> None:
     Path("data.csv").write_text("\n".join(lines))
     for number in (12, 18):  # the second is of process 0
         Path(f"{number}.png").write_bytes(b"no image %d" % number)
-    found = []
+    result = []
     for device in ("cpu", "cpu,cpu"):
         arguments = ["--tasks", "retrieval@data.csv", "--batch-size", "8", "--out", f"run-{len(device)}"]
         done = ended("-m", "clipbench", *COMMAND, *TINY, *arguments, "--device", device)
         errors = json.loads(Path(arguments[-1], "result.json").read_text())["evaluations"][0]["reason"]
-        found.append((done.returncode, done.stderr, errors))
-    assert found[0] == found[1]
-    assert found[0][0] == 2 and "12.png" in found[0][2]
+        result.append((done.returncode, done.stderr, errors))
+    assert result[0] == result[1]
+    assert result[0][0] == 2 and "12.png" in result[0][2]
 
 
 @pytest.mark.parametrize(

@@ -38,9 +38,9 @@ def doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Call) -> Call:
 def test_nothing_is_broken_that_is_to_be_copied() -> None:
     option, path = "--allow-partial", "/data/" + "long-folder-name/" * 6
     fix = f"correct the data, or score only the valid samples with {option} in {path}"
-    found = CheckFinding(check="loading", status="fault", seen="it lacks images", why="", fix=fix)
+    finding = CheckFinding(check="loading", status="fault", seen="it lacks images", why="", fix=fix)
     for width in range(54, 90):
-        assert {option, path} <= set(" ".join(finding_lines(found, width)).split())
+        assert {option, path} <= set(" ".join(finding_lines(finding, width)).split())
 
 
 def test_malformed_data_are_a_fault_and_the_rest_is_examined(doctor: Call) -> None:
@@ -54,8 +54,8 @@ def test_malformed_data_are_a_fault_and_the_rest_is_examined(doctor: Call) -> No
 def test_a_run_warns_in_terminal_result_and_report(doctor: Call, tmp_path: Path) -> None:
     done = doctor("--model", "embeddings:shifted.npz", "--tasks", "retrieval", "--out", "run", command="run")
     assert done.status == 0
-    kept = read_run(tmp_path / "run").result.preflight
-    assert kept is not None and [each.check for each in kept] == ["pairs"]
+    preflight = read_run(tmp_path / "run").result.preflight
+    assert preflight is not None and [finding.check for finding in preflight] == ["pairs"]
     assert "Checks before the run" in (tmp_path / "run/report.html").read_text(encoding="utf-8")
     assert "warning: pairs: true pairs" in doctor("run", command="show").out
 

@@ -48,11 +48,11 @@ def test_other_vectors_end_with_status_1_json_and_a_page(doctor: Call, tmp_path:
     has_page = "against" in plugins.names(plugins.REPORTS)
     done = doctor(*arguments, *(["-o", "page.html"] if has_page else []))
     assert done.status == 1
-    found = json.loads(done.out)
-    assert found["verdict"] == "same space, other inputs" and found["share_index"] is None
-    assert [cause["stage"] for cause in found["causes"]] == ["pixels"]
-    assert {*found["causes"][0]} == {"stage", "tower", "evidence"}
-    assert {"cosine_min", "cosine_median", "worst"} <= {*found["image"]} and found["text"]["worst"] == []
+    content = json.loads(done.out)
+    assert content["verdict"] == "same space, other inputs" and content["share_index"] is None
+    assert [cause["stage"] for cause in content["causes"]] == ["pixels"]
+    assert {*content["causes"][0]} == {"stage", "tower", "evidence"}
+    assert {"cosine_min", "cosine_median", "worst"} <= {*content["image"]} and content["text"]["worst"] == []
     if not has_page:
         pytest.fail("the entry point of the page is not installed: run `make install`")
     page = (tmp_path / "page.html").read_text(encoding="utf-8")

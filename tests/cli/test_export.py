@@ -25,8 +25,8 @@ ANY_DATA = [name for name in plugins.names(plugins.EXPORTS) if name not in SPECI
 
 
 def result(ref: str = "tiny", **metric: object) -> Result:
-    given = {"value": 0.5, "low": 0.25, "high": 0.75, "n": 7, "chance": 0.1, "higher_is_better": True, **metric}
-    acc1 = Metric(**given)  # type: ignore[arg-type]
+    fields = {"value": 0.5, "low": 0.25, "high": 0.75, "n": 7, "chance": 0.1, "higher_is_better": True, **metric}
+    acc1 = Metric(**fields)  # type: ignore[arg-type]
     evaluation = record_of(
         data=DatasetRecord(id="imagenet", n_samples=7),
         task_version=2,

@@ -65,10 +65,10 @@ def test_one_command_leads_from_nothing_to_a_report_with_all_tasks(world: Any, r
     done = run("--yes", "--out", "out")
     assert done.status == 0, done.err
     assert done.out.splitlines()[-1] == "out/report.html" and Path("out/report.html").is_file()
-    status = {each.name: each.status for each in read_run(Path("out")).result.evaluations}
+    status = {evaluation.name: evaluation.status for evaluation in read_run(Path("out")).result.evaluations}
     missing = {"retrieval@flickr30k", "composition@winoground", "text-in-image@rta-100"}
-    assert {name for name, each in status.items() if each != "ok"} == missing
-    assert {name.partition("@")[0] for name, each in status.items() if each == "ok"} == set(ASKED)
+    assert {name for name, evaluation in status.items() if evaluation != "ok"} == missing
+    assert {name.partition("@")[0] for name, evaluation in status.items() if evaluation == "ok"} == set(ASKED)
     assert sorted(path.name for path in Path("data").iterdir()) == sorted(FETCHED)
     offer, _, rest = done.err.partition("fetching cifar-10")
     assert re.search(r"^To fetch into data \([\d.]+ GB free\):$", offer, re.MULTILINE)
@@ -124,16 +124,16 @@ def test_without_leave_nothing_is_fetched_and_one_command_is_named(world: Any, r
 def test_on_a_terminal_there_is_one_question_for_all(
     world: Any, run: Call, monkeypatch: pytest.MonkeyPatch, answer: bool
 ) -> None:
-    asked: list[str] = []
+    questions: list[str] = []
 
     def confirm(question: str, **options: Any) -> bool:
-        asked.append(question)
+        questions.append(question)
         return answer
 
     monkeypatch.setattr("clipbench.cli.printer.is_interactive", lambda: True)
     monkeypatch.setattr("click.confirm", confirm)
     done = run("--out", "out", "--no-report", tasks="zero-shot,long-caption")
-    assert len(asked) == 1 and re.fullmatch(r"Fetch 2 data sets, \d+ kB\?", asked[0])
+    assert len(questions) == 1 and re.fullmatch(r"Fetch 2 data sets, \d+ kB\?", questions[0])
     assert done.status == (0 if answer else 3)
     assert Path("data/urban-1k").exists() == answer
 
@@ -157,13 +157,17 @@ def test_a_network_that_goes_away_costs_what_is_left_and_the_same_command_goes_o
         done = run("--yes", "--out", "out", "--no-report", tasks=tasks)
     assert done.status == 3
     assert {path.name for path in Path("data").iterdir()} == {"cifar-10", ".scam.part"}
-    said = " ".join(done.err.split())
-    assert "(1) cannot get data set scam" in said and "the connection broke" in said and "(2) no connection" in said
-    assert "to fetch: clipbench data get scam urban-1k --data-root data" in said
-    assert [each.status for each in read_run(Path("out")).result.evaluations] == ["ok", "unavailable", "unavailable"]
+    text = " ".join(done.err.split())
+    assert "(1) cannot get data set scam" in text and "the connection broke" in text and "(2) no connection" in text
+    assert "to fetch: clipbench data get scam urban-1k --data-root data" in text
+    assert [evaluation.status for evaluation in read_run(Path("out")).result.evaluations] == [
+        "ok",
+        "unavailable",
+        "unavailable",
+    ]
     world.faults, world.requests = [], []
     assert run("--yes", "--out", "again", "--no-report", tasks=tasks).status == 0
-    assert [asked for method, path, asked in world.requests if method == "GET" and path.endswith(shard)] == [
+    assert [requests for method, path, requests in world.requests if method == "GET" and path.endswith(shard)] == [
         "bytes=700-"
     ]
     assert not any("cifar10" in path for path in bodies(world))
@@ -193,10 +197,10 @@ def test_whatever_the_servers_do_it_is_in_one_table_and_got_over(
     tasks = "zero-shot,zero-shot@mnist,retrieval@coco,composition,text-in-image@scam,long-caption"
     done = run("--yes", "--out", "out", "--no-report", tasks=tasks)
     assert (done.status, "Traceback" in done.err) == (3, False)
-    ok = {each.name for each in read_run(Path("out")).result.evaluations if each.status == "ok"}
+    ok = {evaluation.name for evaluation in read_run(Path("out")).result.evaluations if evaluation.status == "ok"}
     assert ok == {"zero-shot@cifar-10", "retrieval@coco"}
     table = done.err[done.err.index("Not in data:") :]
-    said = " ".join(table.split())
+    text = " ".join(table.split())
     for name, reason in {
         "mnist": "the connection broke. Fix: once the Hub can be reached, repeat the command, which resumes where it ended",
         "sugarcrepe": "the server answered 500. Fix: repeat the command, which resumes where it ended",
@@ -205,10 +209,10 @@ def test_whatever_the_servers_do_it_is_in_one_table_and_got_over(
         "urban-1k": "the Hub has no such repository, or it is private: check the name",
     }.items():
         number = re.search(rf"^  {name} \((\d)\) ", table, re.MULTILINE)
-        assert number is not None and re.search(rf"\({number[1]}\) [^(]*(\([^)]*\))?[^(]*{re.escape(reason)}", said), (
+        assert number is not None and re.search(rf"\({number[1]}\) [^(]*(\([^)]*\))?[^(]*{re.escape(reason)}", text), (
             name
         )
-    assert said.endswith("to fetch: clipbench data get mnist sugarcrepe scam urban-1k --data-root data")
+    assert text.endswith("to fetch: clipbench data get mnist sugarcrepe scam urban-1k --data-root data")
     assert len(table.splitlines()) <= 30
     world.faults, world.requests = [], []
     monkeypatch.setenv("HF_TOKEN", hub_server.LET_IN)

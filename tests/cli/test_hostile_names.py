@@ -85,13 +85,15 @@ def check(text: str) -> None:
         ["show", "{0}", "--" + NAME.replace("\ud800", "")],
         ["report", "{0}/" + NAME.replace("\ud800", ""), "-o", "{0}/page.html", "--traceback"],
     ],
-    ids=lambda arguments: " ".join(each for each in arguments if each.isascii() and each.isprintable()) or "none",
+    ids=lambda arguments: (
+        " ".join(argument for argument in arguments if argument.isascii() and argument.isprintable()) or "none"
+    ),
 )
 def test_no_name_in_a_result_steers_what_shows_it(runs: list[Path], call: Call, arguments: list[str]) -> None:
-    shown = call(*(each.replace("{0}", str(runs[0])).replace("{1}", str(runs[1])) for each in arguments))
-    assert "green" in shown.out + shown.err or arguments[-1].startswith("{0}/page") or "nothing" in arguments
-    check(shown.out)
-    check(shown.err)
+    answer = call(*(argument.replace("{0}", str(runs[0])).replace("{1}", str(runs[1])) for argument in arguments))
+    assert "green" in answer.out + answer.err or arguments[-1].startswith("{0}/page") or "nothing" in arguments
+    check(answer.out)
+    check(answer.err)
 
 
 def test_json_on_a_terminal_is_harmless_and_still_says_the_same() -> None:
@@ -134,11 +136,11 @@ def test_what_a_run_prints_as_it_goes_on_is_harmless(
     reference = f"embeddings:{name}.npz"
     for arguments in ([], ["--json"]):
         out = tmp_path / f"out{len(arguments)}"
-        shown = call("run", "--model", reference, "--tasks", "retrieval", "--no-report", "--out", out, *arguments)
-        check(shown.out)
-        check(shown.err)
+        answer = call("run", "--model", reference, "--tasks", "retrieval", "--no-report", "--out", out, *arguments)
+        check(answer.out)
+        check(answer.err)
         if "--json" in arguments:
-            assert json.loads(shown.out) == json.loads((out / "result.json").read_text())
+            assert json.loads(answer.out) == json.loads((out / "result.json").read_text())
     assert read_run(tmp_path / "out0").result.model["ref"] == reference
 
 
@@ -150,9 +152,9 @@ def test_the_error_of_a_library_is_harmless(call: Call, monkeypatch: pytest.Monk
 
         monkeypatch.setattr("clipbench.results.run.read_run", fail)
         for arguments in ([], ["--traceback"]):
-            shown = call("show", "run", *arguments)
-            assert shown.status == 2 and "red\N{REPLACEMENT CHARACTER}" in shown.err
-            check(shown.err)
+            answer = call("show", "run", *arguments)
+            assert answer.status == 2 and "red\N{REPLACEMENT CHARACTER}" in answer.err
+            check(answer.err)
 
 
 def test_a_line_is_shown_as_it_is_where_it_is_harmless() -> None:

@@ -48,8 +48,8 @@ def test_a_run_whose_vectors_are_stored_loads_no_model(
     monkeypatch.setattr(loading, "load_with_probes", load)
     watched: list[object] = []
 
-    def watch(each: object) -> None:
-        watched.append(each)
+    def watch(value: object) -> None:
+        watched.append(value)
 
     monkeypatch.setattr(embedder.StoreEmbedder, "watch_memory", watch)
     model, run = save(tmp_path / "model", 0), ("run", "--no-report", *TASKS[2:], "--tasks", "long-caption", "--model")

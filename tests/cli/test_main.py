@@ -21,7 +21,7 @@ def every_command() -> Iterator[tuple[str, click.Command]]:
         assert command is not None, name
         yield name, command
         if isinstance(command, click.Group):
-            yield from ((f"{name} {below}", each) for below, each in command.commands.items())
+            yield from ((f"{name} {below}", subcommand) for below, subcommand in command.commands.items())
 
 
 def clipbench(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -100,8 +100,8 @@ def test_a_variable_belongs_to_one_option_of_all_commands() -> None:
     assert options["CLIPBENCH_DEVICE"] == {"--device"}
     assert options["CLIPBENCH_DATA_ROOT"] == {"--data-root"}
     assert {variable: names for variable, names in options.items() if len(names) > 1} == {}
-    others = {"CACHE", "CATALOGUE", "MAX_PIXELS", "API_KEY", "DATA"}
-    assert not {f"CLIPBENCH_{name}" for name in others} & options.keys()
+    other_variables = {"CACHE", "CATALOGUE", "MAX_PIXELS", "API_KEY", "DATA"}
+    assert not {f"CLIPBENCH_{name}" for name in other_variables} & options.keys()
 
 
 def _ending(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> object:

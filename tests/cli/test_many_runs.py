@@ -53,9 +53,9 @@ def test_each_command_takes_the_names_that_a_table_shows(call: Call, pair: Path,
 
 
 def test_what_a_table_shows_is_what_commands_take(call: Call, pair: Path) -> None:
-    shown = [line.split()[0] for line in call("show", str(pair)).out.splitlines() if line.startswith("step-")]
-    assert sorted(shown) == ["step-00", "step-01", "step-02"]
-    for name in shown:
+    names = [line.split()[0] for line in call("show", str(pair)).out.splitlines() if line.startswith("step-")]
+    assert sorted(names) == ["step-00", "step-01", "step-02"]
+    for name in names:
         assert run_folder(pair / name) == pair / f"{STEP}-{name[-2:]}"
         assert cb.read_run(pair / name).folder == pair / f"{STEP}-{name[-2:]}"
     assert run_folder(pair / "models/base/step-01") == run_folder(pair / "base/step-01") == pair / f"{STEP}-01"
@@ -92,8 +92,8 @@ def test_show_and_compare_of_many_have_a_line_per_run_and_at_most_forty_more(
     call: Call, tmp_path: Path, n_models: int
 ) -> None:
     runs = write_many_runs(tmp_path / "runs", n_models, tasks=("zero-shot", "retrieval", "few-shot"))
-    base, *others = [str(run.folder) for run in runs]
-    for arguments in (["show", str(tmp_path / "runs")], ["compare", base, *others]):
+    base, *folders = [str(run.folder) for run in runs]
+    for arguments in (["show", str(tmp_path / "runs")], ["compare", base, *folders]):
         done = call(*arguments)
         assert done.status == 0
         lines = done.out.splitlines()
@@ -102,7 +102,7 @@ def test_show_and_compare_of_many_have_a_line_per_run_and_at_most_forty_more(
             for number in range(n_models):
                 assert sum(line.startswith(f"step-{number:02}") for line in lines) == 1
     assert lines[-1].startswith("verdict: ")
-    assert len(call("compare", base, *others, "-v").out.splitlines()) > len(lines)
+    assert len(call("compare", base, *folders, "-v").out.splitlines()) > len(lines)
 
 
 @pytest.mark.parametrize("n_models", [3, 11, 40])
@@ -169,9 +169,9 @@ def test_only_terminals_have_colours(call: Call, pair: Path, monkeypatch: pytest
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    shown = call(*arguments).out
-    assert "verdict: \x1b[31m\x1b[1mworse\x1b[0m" in shown
-    assert re.sub(r"\x1b\[\d+m", "", shown) == plain
+    output = call(*arguments).out
+    assert "verdict: \x1b[31m\x1b[1mworse\x1b[0m" in output
+    assert re.sub(r"\x1b\[\d+m", "", output) == plain
     for name, value in (("NO_COLOR", "1"), ("TERM", "dumb")):
         with monkeypatch.context() as patch:
             patch.setenv(name, value)

@@ -119,8 +119,10 @@ def test_a_full_disk_ends_the_run_and_not_only_a_model(world: Path, run: Call, m
 def test_a_report_that_cannot_be_written_costs_no_run(world: Path, run: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("clipbench.evaluation.session.report_writer", lambda: lambda runs, path: 1 / 0)
     done = run("toy", "--model", "python:mishaps:other")
-    why = "report.html: ZeroDivisionError: division by zero (a bug in a section of the report: --traceback shows where)"
-    assert done.status == 3 and done.err.count(why) == 3, done.err
+    text = (
+        "report.html: ZeroDivisionError: division by zero (a bug in a section of the report: --traceback shows where)"
+    )
+    assert done.status == 3 and done.err.count(text) == 3, done.err
     assert len(list((world / "out").glob("*/result.json"))) == 2 and "results in out\n" in done.out
     assert run("toy", "--traceback", out="shown").status == 2
 
@@ -131,8 +133,8 @@ def test_an_evaluation_that_cannot_be_recorded_fails_alone(
     endless, fraction = Fixed(value=1.0, reason="", n=2**70), Fixed(value=1.0, reason="")
     evaluation = Evaluation(samples={"sample_id": np.array(["a"])}, measures={"m": endless})
     monkeypatch.setattr("clipbench_tasks.retrieval.Retrieval.evaluate", lambda *_: evaluation)
-    own = {"modality-gap": [SimpleNamespace(name="k")]}
-    monkeypatch.setattr("clipbench.evaluation.measure.fields", lambda task: own.get(task.name, []))
+    parameters = {"modality-gap": [SimpleNamespace(name="k")]}
+    monkeypatch.setattr("clipbench.evaluation.measure.fields", lambda task: parameters.get(task.name, []))
     monkeypatch.setattr("clipbench_tasks.modality_gap.task.ModalityGap.k", np.inf, raising=False)
     again = replace(evaluation, measures={"m": fraction})
     monkeypatch.setattr("clipbench_tasks.zero_shot.ZeroShot.evaluate", lambda *_: again)

@@ -53,7 +53,8 @@ def test_runs_with_the_same_queries_are_paired_whatever_the_order_and_others_end
     assert run(2, "queries = 20", "reversed", "--no-report", is_reversed=True).status == 0
     assert call("compare", "one", "two").status == 0
     straight, reordered = (
-        {each.name: each for each in compare("one", other).differences} for other in ("two", "reversed")
+        {difference.name: difference for difference in compare("one", other).differences}
+        for other in ("two", "reversed")
     )
     name = "image_retrieval_recall@5"
     assert straight[name].value not in (None, 0) and straight[name].p_value is not None

@@ -86,12 +86,12 @@ def test_a_run_writes_its_folder(world: Path, run: Call) -> None:
     for name in ("image_retrieval_recall@1", "text_retrieval_recall@5", "text_text_recall@1", "image_image_recall@1"):
         assert retrieval.metrics[name].value == pytest.approx(table[name].mean())
     assert made.result.command[:2] == ["clipbench", "run"] and made.result.seed == 0
-    kept = {path.stem for path in (world / "out/thumbs").iterdir()}
-    assert set(table["image"]) == kept
+    stems = {path.stem for path in (world / "out/thumbs").iterdir()}
+    assert set(table["image"]) == stems
     of_captions = table[table["direction"] == "image_retrieval"]
-    assert set(of_captions["predicted_image"]) <= kept and set(of_captions["target_image"]) == {""}
+    assert set(of_captions["predicted_image"]) <= stems and set(of_captions["target_image"]) == {""}
     near, misses = made.neighbours(retrieval), table[table["target_cosine"] < table["predicted_cosine"]]
-    assert set(near["sample_id"]) == set(misses["sample_id"]) and set(near["image"]) <= {*kept, ""}
+    assert set(near["sample_id"]) == set(misses["sample_id"]) and set(near["image"]) <= {*stems, ""}
     first = near[near["rank"] == 1].set_index("sample_id")["cosine"]
     assert first.equals(misses.set_index("sample_id").loc[first.index, "predicted_cosine"].rename("cosine"))
     assert made.neighbours("modality-gap").empty
@@ -102,15 +102,15 @@ def test_a_run_writes_its_folder(world: Path, run: Call) -> None:
 
 
 def test_what_the_data_lack_is_said_once_and_before_a_model_is_loaded(world: Path, run: Call) -> None:
-    said = "clipbench: modalities@all.jsonl cannot be measured: the task needs modalities"
+    text = "clipbench: modalities@all.jsonl cannot be measured: the task needs modalities"
     done = run("--tasks", "modalities@all.jsonl", "--out", "out", model="python:nowhere:model")
-    assert (done.status, done.out) == (2, "") and done.err.startswith(said)
+    assert (done.status, done.out) == (2, "") and done.err.startswith(text)
     assert holds_only_a_reason(world / "out")
     done = run("--tasks", "zero-shot@all.jsonl,modalities@all.jsonl", "--out", "out", "--no-report")
     first, second, *_ = done.err.splitlines()
-    assert first.startswith(said) and second.startswith("measuring") and done.err.count("needs modalities") == 1
+    assert first.startswith(text) and second.startswith("measuring") and done.err.count("needs modalities") == 1
     assert done.status == 3 and done.out.endswith("results in out\n")
-    assert [each.status for each in read_run(world / "out").result.evaluations] == ["ok", "failed"]
+    assert [evaluation.status for evaluation in read_run(world / "out").result.evaluations] == ["ok", "failed"]
 
 
 def test_a_sign_that_the_terminal_lacks_is_written_as_an_escape(world: Path, run: Call) -> None:
@@ -177,10 +177,10 @@ def test_a_price_is_recorded_and_shown_and_vectors_have_none(
     retrieval = ("--tasks", "retrieval@all.jsonl")
     assert run(*retrieval, "--price", "--out", "out").status == 0
     assert read_run(world / "out").result.price == price
-    shown = (
+    text = (
         "12.5\N{NO-BREAK SPACE}ms\N{NO-BREAK SPACE}per\N{NO-BREAK SPACE}text\N{NO-BREAK SPACE}on\N{NO-BREAK SPACE}H100"
     )
-    assert shown in (world / "out/report.html").read_text(encoding="utf-8")
+    assert text in (world / "out/report.html").read_text(encoding="utf-8")
     assert "Price of one query" in call("show", "out", "--all").out
     assert run(*retrieval, "--no-report", "--out", "plain").status == 0
     assert read_run(world / "plain").result.price is None

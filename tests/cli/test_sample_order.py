@@ -52,11 +52,14 @@ def test_the_same_samples_in_another_order_are_paired_by_id_and_a_note_says_so(c
         assert command("run", "--model", f"embeddings:{name}.npz", *TASKS, "--out", name, "--no-report").status == 0
     done = command("compare", "base", "same", "-v")
     assert done.status == 0 and f"zero-shot@embeddings: {OTHER_ORDER}" in done.out, done
-    same = {f"{each.evaluation}/{each.name}": each for each in compare("base", "same").differences}
+    same = {
+        f"{difference.evaluation}/{difference.name}": difference for difference in compare("base", "same").differences
+    }
     assert same["zero-shot@embeddings/acc1"].value == same["retrieval@embeddings/image_retrieval_recall@5"].value == 0
-    assert all(each.flips is None or each.flips == Flips((), ()) for each in same.values())
+    assert all(difference.flips is None or difference.flips == Flips((), ()) for difference in same.values())
     reordered, straight = (
-        {each.name: each for each in compare("base", name).differences} for name in ("other", "straight")
+        {difference.name: difference for difference in compare("base", name).differences}
+        for name in ("other", "straight")
     )
     for name in ("acc1", "image_retrieval_recall@5", "image_retrieval_median_rank"):
         assert reordered[name].p_value == straight[name].p_value, name

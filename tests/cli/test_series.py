@@ -77,12 +77,12 @@ def test_images_are_read_and_decoded_once_for_all_checkpoints_with_the_numbers_o
 
     monkeypatch.setattr(images.FileImage, "examine", examine_counted)
     monkeypatch.setattr(images.FileImage, "open_unchanged", open_counted)
-    given = ("--no-report", "--thumbnails", "0", "--workers", "0", "--batch-size", "2")
-    assert run("--out", "out", *given).status == 0
+    options = ("--no-report", "--thumbnails", "0", "--workers", "0", "--batch-size", "2")
+    assert run("--out", "out", *options).status == 0
     assert (len(read), len(opened)) == (9, 9)
     monkeypatch.setenv("CLIPBENCH_CACHE", "another")
     for step in (0, 2, 10):
-        assert run("--out", f"single-{step}", *given, model=f"train/step-{step}").status == 0
+        assert run("--out", f"single-{step}", *options, model=f"train/step-{step}").status == 0
         of_series, single = (
             read_run(folder).result.evaluations[0] for folder in (world / f"out/step-{step}", world / f"single-{step}")
         )

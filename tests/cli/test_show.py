@@ -12,7 +12,7 @@ def test_subsets_have_their_titles_and_a_group_is_called_worst_only_if_tests_tel
         return Metric(value=hits / 100, low=low, high=high, n=100, is_headline=True, higher_is_better=True)
 
     def lines(**hits: float) -> str:
-        groups = {group: {"kind/acc1": share(each)} for group, each in hits.items()}
+        groups = {group: {"kind/acc1": share(hit)} for group, hit in hits.items()}
         worst = min(hits, key=lambda group: hits[group])
         summaries = {name: {"kind/acc1": share(50.0)} for name in ("mean", "distance")}
         slices = SlicesRecord(

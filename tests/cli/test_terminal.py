@@ -32,14 +32,14 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
         reads, writes = os.openpty()
         fcntl.ioctl(writes, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
         with ThreadPoolExecutor(1) as reader, open(writes, "w") as stream:
-            shown = reader.submit(_read, reads)
+            reading = reader.submit(_read, reads)
             with monkeypatch.context() as patch, pytest.raises(SystemExit):
                 patch.setattr("sys.stdout", stream)
                 patch.setattr("sys.stderr", stream)
                 main(list(arguments))
             stream.write(END)
             stream.flush()
-            return shown.result().replace("\r\n", "\n")
+            return reading.result().replace("\r\n", "\n")
 
     return terminal
 
@@ -83,14 +83,17 @@ def test_no_line_is_wider_than_the_terminal_and_no_word_or_number_is_broken(
 ) -> None:
     monkeypatch.chdir(runs)
     piped = call(*command.split()).out
-    shown = terminal(width, *command.split())
-    assert "\x1b" not in shown
+    screen = terminal(width, *command.split())
+    assert "\x1b" not in screen
     long_words = [word for word in words(piped) if len(word) > width - 8]  # what is to be copied is not broken either
-    too_wide = [line for line in shown.splitlines() if len(line) > width]
+    too_wide = [line for line in screen.splitlines() if len(line) > width]
     assert all(any(word in line for word in long_words) for line in too_wide), too_wide
-    if not any(re.search(r"^(task|name) |^ +metric", text, re.MULTILINE) for text in (piped, shown)):
-        assert words(shown) == words(piped)
-    assert set(words(piped)) - {word.removesuffix(":") for word in words(shown)} - set(words(shown)) <= {"task", "name"}
+    if not any(re.search(r"^(task|name) |^ +metric", text, re.MULTILINE) for text in (piped, screen)):
+        assert words(screen) == words(piped)
+    assert set(words(piped)) - {word.removesuffix(":") for word in words(screen)} - set(words(screen)) <= {
+        "task",
+        "name",
+    }
 
 
 @pytest.mark.parametrize("width", (80, 120))
@@ -99,20 +102,20 @@ def test_a_comparison_fits_and_says_what_it_leaves_out(
 ) -> None:
     monkeypatch.chdir(runs)
     piped = call("compare", "base", "candidate", "-v").out
-    shown = terminal(width, "compare", "base", "candidate", "-v")
-    assert max(map(len, shown.splitlines())) <= width
-    assert (f"left out in {width} columns: p and detectable" in " ".join(shown.split())) == (width < 100)
+    screen = terminal(width, "compare", "base", "candidate", "-v")
+    assert max(map(len, screen.splitlines())) <= width
+    assert (f"left out in {width} columns: p and detectable" in " ".join(screen.split())) == (width < 100)
     assert "left out" not in piped and max(map(len, piped.splitlines())) > 100
     assert max(map(len, call("compare", "base", "candidate").out.splitlines())) <= 100
     for name, value in re.findall(r"^  (\w+(?:@\d+)?) .*?(\[[-+\d.]+, [-+\d.]+\])", piped, re.MULTILINE):
-        assert name in shown and value in shown
+        assert name in screen and value in screen
 
 
 @pytest.mark.parametrize("width", (40, 80))
 def test_help_fits(width: int, terminal: Terminal) -> None:
     for command in ("", *COMMANDS):
-        shown = terminal(width, *command.split(), "--help")
-        assert max(map(len, shown.splitlines())) <= width, command
+        screen = terminal(width, *command.split(), "--help")
+        assert max(map(len, screen.splitlines())) <= width, command
 
 
 def test_an_error_wraps_on_a_terminal_and_is_one_line_in_a_pipe(
@@ -121,6 +124,6 @@ def test_an_error_wraps_on_a_terminal_and_is_one_line_in_a_pipe(
     monkeypatch.chdir(runs)
     command = ("run", "--model", "embeddings:base.npz", "--tasks", "zero-shoot", "--suite", "a-suite-that-is-nowhere")
     piped = call(*command).err
-    shown = terminal(60, *command).rstrip("\n").split("\n")
-    assert piped.count("\n") == 1 and len(shown) > 1 and max(map(len, shown)) <= 60
-    assert words("\n".join(shown)) == words(piped) and all(line.startswith("    ") for line in shown[1:])
+    parts = terminal(60, *command).rstrip("\n").split("\n")
+    assert piped.count("\n") == 1 and len(parts) > 1 and max(map(len, parts)) <= 60
+    assert words("\n".join(parts)) == words(piped) and all(line.startswith("    ") for line in parts[1:])

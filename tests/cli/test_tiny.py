@@ -31,7 +31,9 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Met
     environment = {**os.environ, "CLIPBENCH_CACHE": str(folder / "cache")}
     subprocess.run([sys.executable, "-c", code], check=True, cwd=folder, env=environment)
     evaluations = read_run(folder / "run").result.evaluations
-    return {(each.name, name): metric for each in evaluations for name, metric in each.metrics.items()}
+    return {
+        (evaluation.name, name): metric for evaluation in evaluations for name, metric in evaluation.metrics.items()
+    }
 
 
 @pytest.mark.slow
@@ -47,11 +49,11 @@ def test_it_knows_the_world_that_it_was_trained_on(found: dict[tuple[str, str], 
 @pytest.mark.slow
 def test_its_card_says_what_it_scores(found: dict[tuple[str, str], Metric]) -> None:
     rows = re.findall(r"^\| (\S+@scenes) \| (\S+) \| ([-\d.]+) \|", (TINY / "README.md").read_text(), re.MULTILINE)
-    said = {(evaluation, name): float(value) for evaluation, name, value in rows}
-    assert said.keys() == {key for key, metric in found.items() if metric.value is not None}
+    scores = {(evaluation, name): float(value) for evaluation, name, value in rows}
+    assert scores.keys() == {key for key, metric in found.items() if metric.value is not None}
     for key in FLOORS:  # processors round differently, and a few of a thousand images are close calls
-        assert said[key] == pytest.approx(found[key].value, abs=0.005), key
-    for key, value in said.items():  # the others have fewer samples, of which five may be close calls
+        assert scores[key] == pytest.approx(found[key].value, abs=0.005), key
+    for key, value in scores.items():  # the others have fewer samples, of which five may be close calls
         assert value == pytest.approx(found[key].value, rel=0.01, abs=5 / found[key].n), key
 
 

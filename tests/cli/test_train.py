@@ -101,10 +101,10 @@ def test_two_processes_train_as_one_does_and_one_that_is_killed_ends_the_other(d
     losses = [json.loads(Path(name, "step-2", "train.json").read_text())["losses"] for name in ways]
     np.testing.assert_allclose([losses[0], losses[0]], losses[1:], rtol=1e-5)
     expected, *others = (load_file(Path(name, "step-2", "model.safetensors")) for name in ways)
-    for found in others:
+    for result in others:
         for name, value in expected.items():
             # Adam's first step is the learning rate in the direction of each gradient's sign, even where that is rounding.
-            assert torch.allclose(found[name], value, atol=2e-3), name
+            assert torch.allclose(result[name], value, atol=2e-3), name
     (line,) = _killed_in_training()
     assert line.startswith("clipbench: process 1 of 2 was killed (SIGKILL), as systems do that run out of memory: ")
     assert line.endswith("the same command with --resume continues from the last checkpoint")
@@ -122,8 +122,10 @@ def _killed_in_training() -> list[str]:
     while not _has_steps(Path("killed/log.jsonl")) and time.monotonic() < deadline:
         time.sleep(0.05)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    others = [int(each) for each in children if b"RANK=1" in Path(f"/proc/{each}/environ").read_bytes().split(b"\0")]
-    os.kill(others[0], signal.SIGKILL)
+    workers = [
+        int(child) for child in children if b"RANK=1" in Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
+    ]
+    os.kill(workers[0], signal.SIGKILL)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 2, errors
     return errors.splitlines()

@@ -105,8 +105,8 @@ def test_a_tracker_gets_all_checkpoints_as_one_run_at_their_steps(
     opened, logged = [], []
 
     class Noted:
-        def __init__(self, _: object, place: trackers.TrackerTarget) -> None:
-            opened.append(place.name)
+        def __init__(self, _: object, position: trackers.TrackerTarget) -> None:
+            opened.append(position.name)
 
         def __getattr__(self, name: str) -> Callable[..., None]:
             return lambda what=(), step=None: logged.append(
@@ -155,10 +155,10 @@ def test_a_damaged_checkpoint_is_told_once_and_tried_again_when_it_changes(
 ) -> None:
     target = save(world / "train/step-1", 1) / "model.safetensors"
     save(world / "train/step-2", 2)
-    whole = target.read_bytes()
-    target.write_bytes(whole[:500])
+    content = target.read_bytes()
+    target.write_bytes(content[:500])
     # standing still by the second look, tried in it, and let be in the third
-    done = watch_while([nothing, nothing, lambda: target.write_bytes(whole)], "--idle", "3")
+    done = watch_while([nothing, nothing, lambda: target.write_bytes(content)], "--idle", "3")
     assert done.status == 0 and done.err.count("clipbench: step-1: ") == 1
     assert re.search("step-1: .*not a complete safetensors file.*tried again when it changes", done.err)
     assert measured(world) == {"step-1", "step-2"}

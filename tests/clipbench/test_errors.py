@@ -81,35 +81,39 @@ def test_every_option_that_a_message_names_is_one_of_the_command_line_and_of_pyt
     keywords = {name for function in FUNCTIONS for name in signature(function).parameters}
     commands = [command for name in COMMANDS if (command := cli.get_command(Context(cli), name))]
     flags = {flag for command in commands for parameter in command.params for flag in parameter.opts}
-    named: set[str] = set()
+    option_names: set[str] = set()
     written = []
-    for folder in (Path(each.__path__[0]) for each in (clipbench, clipbench_tasks, clipbench_reports)):
+    for folder in (Path(metric.__path__[0]) for metric in (clipbench, clipbench_tasks, clipbench_reports)):
         for path in sorted(folder.rglob("*.py")):
             tree = ast.parse(path.read_text(encoding="utf-8"))
             calls = [
-                each for each in ast.walk(tree) if isinstance(each, ast.Call) and ast.unparse(each.func) == "option"
+                metric
+                for metric in ast.walk(tree)
+                if isinstance(metric, ast.Call) and ast.unparse(metric.func) == "option"
             ]
-            named |= {str(each.args[0].value) for each in calls if isinstance(each.args[0], ast.Constant)}
+            option_names |= {str(metric.args[0].value) for metric in calls if isinstance(metric.args[0], ast.Constant)}
             if path.relative_to(folder).as_posix().startswith(OF_COMMANDS):
                 continue
-            skipped = {id(each.value) for each in ast.walk(tree) if isinstance(each, ast.Expr)}  # docstrings
-            skipped |= {id(part) for each in ast.walk(tree) if isinstance(each, ast.JoinedStr) for part in each.values}
-            apart = [
-                each
-                for each in ast.walk(tree)
-                if isinstance(each, ast.Call) and ast.unparse(each.func) == "on_command_line"
+            skipped = {id(metric.value) for metric in ast.walk(tree) if isinstance(metric, ast.Expr)}  # docstrings
+            skipped |= {
+                id(part) for metric in ast.walk(tree) if isinstance(metric, ast.JoinedStr) for part in metric.values
+            }
+            nodes = [
+                metric
+                for metric in ast.walk(tree)
+                if isinstance(metric, ast.Call) and ast.unparse(metric.func) == "on_command_line"
             ]
-            skipped |= {id(words) for each in apart for words in each.args}
-            compared = [each.comparators for each in ast.walk(tree) if isinstance(each, ast.Compare)]
+            skipped |= {id(words) for metric in nodes for words in metric.args}
+            compared = [metric.comparators for metric in ast.walk(tree) if isinstance(metric, ast.Compare)]
             skipped |= {id(words) for sides in compared for words in sides}  # a flag of a recorded command
-            for each in ast.walk(tree):
-                text = ast.unparse(each) if isinstance(each, ast.JoinedStr) else getattr(each, "value", None)
-                if isinstance(text, str) and id(each) not in skipped:
-                    found = re.findall(r"(?<![\w-])--([a-z][a-z-]*)", re.sub("`[^`]*(`|$)", "", text))
-                    names = {flag.replace("-option", "-options").replace("-", "_") for flag in found}
-                    written += [f"{path.name}:{getattr(each, 'lineno', '')}: {name}" for name in names & keywords]
-    assert len(named) > 20 and not named - keywords
-    assert not {f"--{name.replace('_', '-')}" for name in named} - flags
+            for metric in ast.walk(tree):
+                text = ast.unparse(metric) if isinstance(metric, ast.JoinedStr) else getattr(metric, "value", None)
+                if isinstance(text, str) and id(metric) not in skipped:
+                    matches = re.findall(r"(?<![\w-])--([a-z][a-z-]*)", re.sub("`[^`]*(`|$)", "", text))
+                    names = {flag.replace("-option", "-options").replace("-", "_") for flag in matches}
+                    written += [f"{path.name}:{getattr(metric, 'lineno', '')}: {name}" for name in names & keywords]
+    assert len(option_names) > 20 and not option_names - keywords
+    assert not {f"--{name.replace('_', '-')}" for name in option_names} - flags
     assert not written, "flags that a reader in Python would see"
 
 

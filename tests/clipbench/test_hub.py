@@ -60,11 +60,11 @@ def test_what_is_cached_is_not_asked_for() -> None:
 
 
 def test_the_hub_is_out_of_reach_while_the_cache_is_looked_at() -> None:
-    seen = []
+    states = []
 
-    cached_first(lambda: seen.append(huggingface_hub.is_offline_mode()), WANTED)
+    cached_first(lambda: states.append(huggingface_hub.is_offline_mode()), WANTED)
 
-    assert seen == [True] and not huggingface_hub.is_offline_mode()
+    assert states == [True] and not huggingface_hub.is_offline_mode()
 
 
 def test_an_error_that_is_not_the_network_s_passes_through() -> None:

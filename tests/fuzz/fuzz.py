@@ -84,8 +84,8 @@ def check(target: Any, data: bytes, folder: Path, seconds: float | None = SECOND
 def place(error: BaseException) -> str:
     """Return kind and place of an escape: the innermost line of this project."""
     frames = traceback.extract_tb(error.__traceback__)
-    own = [each for each in frames if "/clipbench" in each.filename and "/tests/" not in each.filename]
-    last = own[-1] if own else frames[-1]
+    own_frames = [frame for frame in frames if "/clipbench" in frame.filename and "/tests/" not in frame.filename]
+    last = own_frames[-1] if own_frames else frames[-1]
     return f"{type(error).__name__} at {Path(last.filename).name}:{last.lineno}"
 
 
@@ -131,8 +131,12 @@ def _odd(value: Any, rng: Any) -> Any:
     keys = list(value) if isinstance(value, dict) else list(range(len(value)))
     key, action = rng.choice(keys), rng.random()
     if action < 0.1:
-        kept = [each for each in keys if each != key]
-        return {each: value[each] for each in kept} if isinstance(value, dict) else [value[each] for each in kept]
+        other_keys = [other_key for other_key in keys if other_key != key]
+        return (
+            {other_key: value[other_key] for other_key in other_keys}
+            if isinstance(value, dict)
+            else [value[other_key] for other_key in other_keys]
+        )
     if action < 0.17:
         return {**value, str(rng.choice(ODD)): value[key]} if isinstance(value, dict) else [*value, value[key]]
     changed = value.copy()
@@ -147,8 +151,8 @@ def by_hypothesis(target: Any, tally: Tally, seconds: float, folder: Path) -> No
     from hypothesis import strategies as st
 
     end = time.monotonic() + seconds
-    known = [*target.seeds, *(data for data in tally.escapes.values() if len(data) < 100_000)]
-    inputs = st.builds(mutated, st.sampled_from(known), st.randoms(use_true_random=True)) | st.builds(
+    examples = [*target.seeds, *(data for data in tally.escapes.values() if len(data) < 100_000)]
+    inputs = st.builds(mutated, st.sampled_from(examples), st.randoms(use_true_random=True)) | st.builds(
         lambda head, content: head + b"\n" + content,
         st.sampled_from([name.encode() for name in target.reads]),
         st.binary(max_size=400) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "surrogatepass")),
@@ -179,7 +183,7 @@ def main() -> int:
     parser.add_argument("targets", nargs="*", help="targets to feed; all by default")
     parser.add_argument("--minutes", type=float, default=5.0, help="time for all targets together")
     parser.add_argument("--found", type=Path, help="folder for inputs that escape")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     os.environ.update(HF_ENDPOINT="http://127.0.0.1:9", HF_HUB_OFFLINE="1", CLIPBENCH_CACHE=tempfile.mkdtemp())
     os.environ.setdefault("HF_HOME", tempfile.mkdtemp())
     sys.path.insert(0, str(HERE))
@@ -187,26 +191,26 @@ def main() -> int:
 
     warnings.simplefilter("ignore")  # numpy says more than once what it thinks of damaged arrays
     n_escapes = 0
-    for name in given.targets or list(TARGETS):
+    for name in arguments.targets or list(TARGETS):
         target, tally = with_seeds(name), Tally()
         with tempfile.TemporaryDirectory() as folder:
             target.furnish(Path(folder))
             for data in target.seeds:  # without limits: what they import has a time and a size of its own
                 one(target, tally, data, Path(folder), seconds=None)
-            by_hypothesis(target, tally, 60 * given.minutes / len(given.targets or TARGETS), Path(folder))
+            by_hypothesis(target, tally, 60 * arguments.minutes / len(arguments.targets or TARGETS), Path(folder))
         n_escapes += len(tally.escapes)
-        told(name, tally, given.found)
+        told(name, tally, arguments.found)
     return 1 if n_escapes else 0
 
 
-def told(name: str, tally: Tally, found: Path | None) -> None:
+def told(name: str, tally: Tally, path: Path | None) -> None:
     """Print what became of a target's inputs, and write those that escaped."""
     print(f"{name:12} {tally.inputs:9,} inputs  {len(tally.escapes):3} escapes", flush=True)
-    for number, (what, data) in enumerate(tally.escapes.items()):
-        print(f"    {what}: {data[:100]!r}", flush=True)
-        if found is not None:
-            (found / name).mkdir(parents=True, exist_ok=True)
-            (found / name / f"{number}-{what.split()[0]}").write_bytes(data)
+    for number, (text, data) in enumerate(tally.escapes.items()):
+        print(f"    {text}: {data[:100]!r}", flush=True)
+        if path is not None:
+            (path / name).mkdir(parents=True, exist_ok=True)
+            (path / name / f"{number}-{text.split()[0]}").write_bytes(data)
 
 
 if __name__ == "__main__":

@@ -364,9 +364,9 @@ def read_result(path: Path) -> None:
         history_of_runs([run])
     for base, candidate in ((run, run), (run, read_run(run_of_vectors())), (read_run(run_of_vectors()), run)):
         with suppress(ClipbenchError):
-            found = compare(base, candidate)
-            in_all_formats(found)
-            found.frame(), found.similarity_frame()
+            comparison = compare(base, candidate)
+            in_all_formats(comparison)
+            comparison.frame(), comparison.similarity_frame()
     with suppress(ClipbenchError):
         run.report(path.parent / "report.html")
 
@@ -393,9 +393,9 @@ def read_values(path: Path) -> None:
     from clipbench.comparison.compare_runs import compare
     from clipbench.results.other_tools import open_results
 
-    found = open_results(path)
-    json.dumps({name: asdict(metric) for name, metric in found.metrics.items()}, allow_nan=False)
-    in_all_formats(compare(found, found))
+    results = open_results(path)
+    json.dumps({name: asdict(metric) for name, metric in results.metrics.items()}, allow_nan=False)
+    in_all_formats(compare(results, results))
 
 
 FOREIGN = Target(
@@ -504,16 +504,16 @@ def read_failure(path: Path) -> None:
     from clipbench.evaluation.targets import find_targets
     from clipbench.results.run import read_run
 
-    whole, before = str(run_of_vectors()), path.read_bytes()
+    content, before = str(run_of_vectors()), path.read_bytes()
     for arguments in (
         ["show", str(path.parent)],
-        ["compare", whole, str(path.parent)],
+        ["compare", content, str(path.parent)],
         ["export", str(path.parent), "--to", "csv"],
     ):
         with answer():
             CliRunner().invoke(cli, arguments, standalone_mode=False, catch_exceptions=False)
     with answer():
-        clipbench.board(whole, path.parent)
+        clipbench.board(content, path.parent)
     with answer():
         find_targets([str(path.parent)], None)
     assert path.read_bytes() == before and [file.name for file in path.parent.iterdir()] == [path.name]
@@ -881,12 +881,12 @@ def with_seeds(name: str) -> Target:
     target = TARGETS[name]
     folders = {"bundled": bundled_folder, "open_clip": open_clip_folder, "hf": hf_folder}
     if name in folders:
-        files = [folders[name]() / each for each in target.reads]
+        files = [folders[name]() / array for array in target.reads]
         return replace(target, seeds=tuple(seed(file.name, file.read_bytes()) for file in files if file.exists()))
     if name == "fixed_inputs":
         arrays = [fixed_vectors(), fixed_vectors(0.5)]
-        described = [seed("x.json", {key: value.tolist() for key, value in each.items()}) for each in arrays]
-        return replace(target, seeds=(*described, *(seed("x.npz", npz(**each)) for each in arrays)))
+        described = [seed("x.json", {key: value.tolist() for key, value in array.items()}) for array in arrays]
+        return replace(target, seeds=(*described, *(seed("x.npz", npz(**array)) for array in arrays)))
     if name == "result":
         content = result_content()
         short = {**content, "evaluations": content["evaluations"][1:]}

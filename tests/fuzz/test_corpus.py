@@ -55,8 +55,8 @@ def test_a_target_starts(name: str, tmp_path: Path) -> None:
         ) from error
     rng = random.Random(0)
     for seed in rng.choices(target.seeds, k=3):
-        found = escape(target, module("fuzz").mutated(seed, rng), tmp_path)
-        assert not found, f"the fuzzer's target {name}: {found}"
+        text = escape(target, module("fuzz").mutated(seed, rng), tmp_path)
+        assert not text, f"the fuzzer's target {name}: {text}"
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -44,6 +44,12 @@ VOLATILE = (
     (r".*\d%\|.*\|.*", "PROGRESS"),
 )
 """Text that differs from run to run, or in the last digits from machine to machine, and what is written instead."""
+LONGEST = 120
+"""Characters of a line of a transcript. A longer one is written as one line per fact."""
+CONTINUED = "  ⤷ "
+"""How the lines of a transcript begin that were one line with the line above."""
+FACT_ENDS = r"(?<=[.;!?]) (?=\S)|(?<=[.!?]\]) (?=\S)|(?<=\S) (?=\| )|(?<=,) (?=[{\"])"
+"""Spaces between sentences, clauses, cells of a table and fields of JSON."""
 INLINE = frozenset(
     ["a", "b", "bdi", "code", "em", "input", "kbd", "label", "small", "span", "strong", "sub", "sup", "time", "wbr"]
 )
@@ -61,15 +67,15 @@ class Step(NamedTuple):
 
 def sections() -> dict[str, list[Step]]:
     """Return the commands of each section of ``commands.txt``."""
-    found: dict[str, list[Step]] = {}
+    result: dict[str, list[Step]] = {}
     for line in (HERE / "commands.txt").read_text(encoding="utf-8").splitlines():
         if line.startswith("["):
-            found[line.strip("[]")] = steps = []
+            result[line.strip("[]")] = steps = []
         elif line and not line.startswith("#"):
             status, command = line.split(maxsplit=1)
             command, _, target = command.partition(" > ")
             steps.append(Step(int(status), command, target or None))
-    return found
+    return result
 
 
 class Player:
@@ -105,9 +111,9 @@ def _move_to(folder: Path, patch: pytest.MonkeyPatch) -> None:
     patch.syspath_prepend(str(HERE))
     patch.setattr(sys, "stdin", io.StringIO())
     facts = measure.environment_of
-    named = ("device", "precision")
+    machine_facts = ("device", "precision")
     patch.setattr(
-        measure, "environment_of", lambda info: {k: v if k in named else "FACT" for k, v in facts(info).items()}
+        measure, "environment_of", lambda info: {k: v if k in machine_facts else "FACT" for k, v in facts(info).items()}
     )
 
 
@@ -124,24 +130,48 @@ def _end_world(world: Path) -> None:
 
 
 def _play(section: str, capture: Any) -> dict[str, str]:
-    transcript, others, wrong = list[str](), dict[str, str](), list[str]()
+    transcript, other_files, wrong = list[str](), dict[str, str](), list[str]()
     for status, command, target in sections()[section]:
         shutil.rmtree("out", ignore_errors=True)
-        found, out, err = _page(command) if command.startswith("GET ") else _call(command, capture)
-        if found != status:
-            wrong.append(f"{found}, expected {status}: {command}\n{out}{err}")
+        result, out, err = _page(command) if command.startswith("GET ") else _call(command, capture)
+        if result != status:
+            wrong.append(f"{result}, expected {status}: {command}\n{out}{err}")
         if target is not None:
             file = re.search(r" -o (\S+)", command)
-            others[target] = _normal(Path(file[1]).read_text(encoding="utf-8") if file else out)
+            other_files[target] = _normal(Path(file[1]).read_text(encoding="utf-8") if file else out)
+            if target.endswith(".txt"):  # files of other kinds are what other tools read
+                other_files[target] = one_fact_per_line(other_files[target])
             out = out if file else f"(in {target})\n"
-        said = _normal(out) + "".join(f"! {line}\n".replace("! \n", "!\n") for line in _normal(err).splitlines())
+        text = _normal(out) + "".join(f"! {line}\n".replace("! \n", "!\n") for line in _normal(err).splitlines())
         if command.startswith(("clipbench list data", "clipbench data list --data-root")):
-            said = _few_data_sets(said)
+            text = _few_data_sets(text)
         if "MASKED=1" in command:
-            said = re.sub(r"\b\d+\.\d+\b", "N", said)
-        transcript.append(f"$ {command}\n{said}[{found}]\n")
+            text = re.sub(r"\b\d+\.\d+\b", "N", text)
+        transcript.append(f"$ {command}\n{text}[{result}]\n")
     assert not wrong, f"commands of [{section}] end with another status:\n" + "\n".join(wrong)
-    return {f"{section}.txt": "\n".join(transcript), **others}
+    return {f"{section}.txt": one_fact_per_line("\n".join(transcript)), **other_files}
+
+
+def one_fact_per_line(text: str) -> str:
+    """Return a text with its long lines cut where a fact ends and, within long facts, between words."""
+    lines: list[str] = []
+    for line in text.splitlines():
+        parts = [line]
+        if len(line) > LONGEST:
+            parts = [part for fact in re.split(FACT_ENDS, line) for part in _cut_between_words(fact)]
+        lines += [parts[0], *(f"{CONTINUED}{part}" for part in parts[1:])]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _cut_between_words(fact: str) -> list[str]:
+    parts = [""]
+    for word in re.split(r"(?<=\S) (?=\S)", fact):  # not at several spaces, which align columns
+        longer = f"{parts[-1]} {word}" if parts[-1] else word
+        if len(longer) <= LONGEST or not parts[-1]:
+            parts[-1] = longer
+        else:
+            parts.append(word)
+    return parts
 
 
 def _few_data_sets(said: str) -> str:
@@ -150,8 +180,8 @@ def _few_data_sets(said: str) -> str:
     """
     lines = []
     for line in said.splitlines(keepends=True):
-        place = list(catalogue()).index(name) if (name := line.split(" ")[0]) in catalogue() else None
-        if place is None or place < 3:
+        index = list(catalogue()).index(name) if (name := line.split(" ")[0]) in catalogue() else None
+        if index is None or index < 3:
             lines.append(re.sub(r"(?<=\S) {2,}(?=\S)", "  ", line))
     return "".join(lines)
 
@@ -160,7 +190,7 @@ def _call(command: str, capture: Any) -> tuple[int, str, str]:
     """Give clipbench a command; words such as TERMINAL=1 and NO=wandb before it say where it runs."""
     before, _, arguments = command.partition("clipbench")
     with pytest.MonkeyPatch.context() as patch:
-        for name, _, value in (each.partition("=") for each in before.split()):
+        for name, _, value in (part.partition("=") for part in before.split()):
             if name == "NO":
                 patch.setitem(sys.modules, value, None)
             elif name == "TERMINAL":
@@ -183,13 +213,13 @@ def _page(command: str) -> tuple[int, str, str]:
     query = query.format(**{row.relative_path: row.id for row in runs.Runs(Path("runs")).rows()})
     headers = [(b"host", b"localhost:1"), (b"cookie", b"clipbench-1=token")]
     scope = {"type": "http", "method": "GET", "path": path, "query_string": query.encode(), "headers": headers}
-    said: list[Any] = []
+    messages: list[Any] = []
 
     async def receive() -> dict[str, object]:
         return {"type": "http.request", "body": b"", "more_body": False}
 
     async def send(message: object) -> None:
-        said.append(message)
+        messages.append(message)
 
     async def ask() -> None:
         await site.guarded(pages.Pages(runs.Runs(Path("runs"))), "token", 1, "clipbench view")(scope, receive, send)
@@ -197,7 +227,7 @@ def _page(command: str) -> tuple[int, str, str]:
     # as the command serves it; in a thread, since a browser that was used before leaves a loop in this one
     with for_command_line(), ThreadPoolExecutor(1) as thread:
         thread.submit(asyncio.run, ask()).result()
-    return said[0]["status"], b"".join(each.get("body", b"") for each in said).decode(), ""
+    return messages[0]["status"], b"".join(each.get("body", b"") for each in messages).decode(), ""
 
 
 def _normal(text: str) -> str:
@@ -227,8 +257,8 @@ class _Reader(HTMLParser):
         elif tag not in INLINE:
             self._part()
         self.n_rows += tag in ("tr", "svg")
-        named = dict(attrs).get("alt") or (dict(attrs).get("aria-label") if tag == "svg" else None)
-        self.lines[-1] += f"[{named}] " if named else ""
+        label = dict(attrs).get("alt") or (dict(attrs).get("aria-label") if tag == "svg" else None)
+        self.lines[-1] += f"[{label}] " if label else ""
 
     def handle_endtag(self, tag: str) -> None:
         self.n_silent -= tag in SILENT
@@ -254,8 +284,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture
 def golden_files() -> set[str]:
     """The names of all files that sections write."""
-    named = {step.target for steps in sections().values() for step in steps if step.target is not None}
-    return named | {f"{name}.txt" for name in sections()}
+    targets = {step.target for steps in sections().values() for step in steps if step.target is not None}
+    return targets | {f"{name}.txt" for name in sections()}
 
 
 @pytest.fixture(scope="module")
@@ -282,8 +312,8 @@ def agree(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
         if text != before:
             names = (f"tests/golden/{name}", "now")
             lines = list(difflib.unified_diff(before.splitlines(), text.splitlines(), *names, lineterm=""))
-            more = [f"... and {len(lines) - MOST_LINES} more lines"] if len(lines) > MOST_LINES else []
+            remainder = [f"... and {len(lines) - MOST_LINES} more lines"] if len(lines) > MOST_LINES else []
             accept = f"to accept this: pytest '{request.node.nodeid}' --update-golden"
-            pytest.fail("\n".join([*lines[:MOST_LINES], *more, "", accept]), pytrace=False)
+            pytest.fail("\n".join([*lines[:MOST_LINES], *remainder, "", accept]), pytrace=False)
 
     return agree

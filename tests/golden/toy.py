@@ -57,8 +57,8 @@ class Toy:
 
     def _text(self, text: str) -> np.ndarray:
         words = re.findall("[a-z]+", text.lower())[: self.context_length - 2]
-        named = sum((direction(word) * (6 if word in COLOURS else 1) for word in words), -3 * direction("an image"))
-        return named + self.noise * direction(" ".join(words))
+        total = sum((direction(word) * (6 if word in COLOURS else 1) for word in words), -3 * direction("an image"))
+        return total + self.noise * direction(" ".join(words))
 
 
 class Dull(Toy):
@@ -173,10 +173,12 @@ def write_pools(folder: Path) -> None:
     captions = [json.loads(line)["captions"][0] for line in (folder / "photos.jsonl").read_text().splitlines()]
     lines = [{"query": "q1", "skip": True, "judge": "ben", "time": "t"}]
     for query, images in pool.candidates.items():
-        for place, image in enumerate(images if query != "q1" else ()):
+        for index, image in enumerate(images if query != "q1" else ()):
             grade = 2 * captions[int(pool.images[image].stem)].startswith(pool.queries[query])
-            own = {"anna": grade, "ben": grade + (query == "q2" and place == 0)}
-            lines += [{"query": query, "image": image, "grade": own[name], "judge": name, "time": "t"} for name in own]
+            grades = {"anna": grade, "ben": grade + (query == "q2" and index == 0)}
+            lines += [
+                {"query": query, "image": image, "grade": grades[name], "judge": name, "time": "t"} for name in grades
+            ]
     log = "".join(f"{json.dumps(line)}\n" for line in lines)
     edited = log.replace('"grade": 0', '"grade": "no"', 1)
     for name, text in (("edited", edited), ("torn", log[:300]), ("judged", log)):
@@ -199,8 +201,8 @@ def _write_vectors(folder: Path) -> None:
     }
 
     def noisy(kind: str, noise: int) -> np.ndarray:
-        own = np.array([direction(f"{kind} {name}") for name in names])
-        return np.asarray(2 * shared + noise * own + 2 * direction(kind), np.float32)
+        values = np.array([direction(f"{kind} {name}") for name in names])
+        return np.asarray(2 * shared + noise * values + 2 * direction(kind), np.float32)
 
     def write(name: str, **changes: np.ndarray | None) -> None:
         arrays = {"images": noisy("an image", 2), "texts": noisy("a text", 1), **given, **changes}

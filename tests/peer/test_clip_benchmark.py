@@ -56,18 +56,18 @@ def retrieval(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Distinct images with distinct captions, one to three each: nothing is tied by being the same."""
     root = tmp_path_factory.mktemp("data") / "captions"
     members: list[tuple[str, bytes]] = []
-    seen: set[str] = set()
+    names: set[str] = set()
     images: set[bytes] = set()
     for line in (DATA / "captions/manifest.jsonl").read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
         caption = row["captions"][0]
         image = (DATA / "captions" / row["image"]).read_bytes()
-        if caption.lower() in seen or image in images or not row["image"].endswith("jpg"):
+        if caption.lower() in names or image in images or not row["image"].endswith("jpg"):
             continue
-        seen.add(caption.lower())
+        names.add(caption.lower())
         images.add(image)
         key = f"s{len(members) // 2:07d}"
-        captions = [caption, f"a drawing of {caption}", f"{caption}, in colour"][: 1 + len(seen) % 3]
+        captions = [caption, f"a drawing of {caption}", f"{caption}, in colour"][: 1 + len(names) % 3]
         members += [
             (f"{key}.jpg", image),
             (f"{key}.txt", "\n".join(captions).encode()),
@@ -113,10 +113,10 @@ def test_both_give_the_same_numbers(
     tmp_path: Path,
 ) -> None:
     data: Path = request.getfixturevalue(kind)
-    found = ours(vit_b_32_checkpoint, data, our_task, tmp_path / "ours")
+    result = ours(vit_b_32_checkpoint, data, our_task, tmp_path / "ours")
     expected = theirs(vit_b_32_checkpoint, data, their_task, tmp_path / "theirs.json")
     print("\nmetric, CLIP_benchmark, clipbench")
     for name, value in expected.items():
-        print(f"{name}, {value:.6f}, {found[name]:.6f}")
+        print(f"{name}, {value:.6f}, {result[name]:.6f}")
     assert len(expected) >= 3
-    assert {name: found[name] for name in expected} == pytest.approx(expected, abs=1e-4)
+    assert {name: result[name] for name in expected} == pytest.approx(expected, abs=1e-4)

@@ -91,9 +91,9 @@ def axe_faults() -> Faults:
     def find(page: "Page") -> list[tuple[str, str, str]]:
         unfold(page)
         page.evaluate(AXE.read_text(encoding="utf-8"))
-        found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
-        assert found["passes"]
-        return [(fault["id"], fault["help"], fault["nodes"][0]["html"]) for fault in found["violations"]]
+        page_state = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+        assert page_state["passes"]
+        return [(fault["id"], fault["help"], fault["nodes"][0]["html"]) for fault in page_state["violations"]]
 
     return find
 
@@ -107,9 +107,9 @@ def payload(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> list[Chart]:
     """Return the list that each figure is added to in place of being written: its table and caption are."""
-    found: list[Chart] = []
-    monkeypatch.setattr("clipbench_reports.drawing.paper.save", lambda figure, path, **options: found.append(figure))
-    return found
+    result: list[Chart] = []
+    monkeypatch.setattr("clipbench_reports.drawing.paper.save", lambda figure, path, **options: result.append(figure))
+    return result
 
 
 @pytest.fixture
@@ -166,8 +166,8 @@ def write_run(folder: Path, evaluations: Mapping[str, dict[str, Any]], **changes
 def write_thumbnails(folder: Path, digests: Iterable[str], *, side: int = 8) -> None:
     """Write small images, as a run keeps them."""
     (folder / "thumbs").mkdir(exist_ok=True)
-    for place, digest in enumerate(digests):
-        colour = (40 * place % 256, 80, 160)
+    for index, digest in enumerate(digests):
+        colour = (40 * index % 256, 80, 160)
         PIL.Image.new("RGB", (side, side), colour).save(folder / "thumbs" / f"{digest}.webp")
 
 
@@ -259,13 +259,13 @@ def zero_shot(
 
 def side_by_side(by_set: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     """Return the zero-shot parts of several label sets of the same images as one, named by set."""
-    found: dict[str, Any] = {part: {} for part in ("samples", "metrics", "curves", "arrays", "baselines")}
+    result: dict[str, Any] = {part: {} for part in ("samples", "metrics", "curves", "arrays", "baselines")}
     for label_set, parts in by_set.items():
-        for part, named in found.items():
-            named.update({f"{label_set}/{name}": value for name, value in parts[part].items()})
+        for part, run_items in result.items():
+            run_items.update({f"{label_set}/{name}": value for name, value in parts[part].items()})
     shared = {name: next(iter(by_set.values()))["samples"][name] for name in ("sample_id", "image")}
     notes = [f"{label_set}: {note}" for label_set, parts in by_set.items() for note in parts["notes"]]
-    return found | {"samples": {**shared, **found["samples"]}, "notes": ["drawn by a rule", *notes]}
+    return result | {"samples": {**shared, **result["samples"]}, "notes": ["drawn by a rule", *notes]}
 
 
 def retrieval(rng: np.random.Generator, *, n: int = 500, skill: float = 1.0) -> dict[str, Any]:
@@ -276,9 +276,9 @@ def retrieval(rng: np.random.Generator, *, n: int = 500, skill: float = 1.0) -> 
         "text": 1 + (scores > np.diag(scores)[:, None]).sum(axis=1),
         "image": 1 + (scores > np.diag(scores)[None, :]).sum(axis=0),
     }
-    own, none = np.diag(scores), np.full(n, np.nan)
-    others = np.where(np.eye(n, dtype=bool), -1, scores)
-    first = {"text": others.max(axis=1), "image": others.max(axis=0)}
+    true_cosines, none = np.diag(scores), np.full(n, np.nan)
+    values = np.where(np.eye(n, dtype=bool), -1, scores)
+    first = {"text": values.max(axis=1), "image": values.max(axis=0)}
     ks = range(1, min(100, n) + 1)
     metrics, curves = dict[str, Metric](), dict[str, Curve]()
     for way, rank in ranks.items():
@@ -300,10 +300,10 @@ def retrieval(rng: np.random.Generator, *, n: int = 500, skill: float = 1.0) -> 
             "margin": 1.5 - np.concatenate(list(ranks.values())),
             "text_retrieval_rank": np.concatenate([ranks["text"], none]),
             "image_retrieval_rank": np.concatenate([none, ranks["image"]]),
-            "text_retrieval_cosine_margin": np.concatenate([own - first["text"], none]),
-            "image_retrieval_cosine_margin": np.concatenate([none, own - first["image"]]),
-            "target_cosine": np.concatenate([own, own]),
-            "predicted_cosine": np.concatenate([np.maximum(own, first[way]) for way in ranks]),
+            "text_retrieval_cosine_margin": np.concatenate([true_cosines - first["text"], none]),
+            "image_retrieval_cosine_margin": np.concatenate([none, true_cosines - first["image"]]),
+            "target_cosine": np.concatenate([true_cosines, true_cosines]),
+            "predicted_cosine": np.concatenate([np.maximum(true_cosines, first[way]) for way in ranks]),
         },
         "metrics": metrics,
         "curves": curves,
@@ -343,13 +343,13 @@ def cosine_curves(images: np.ndarray, texts: np.ndarray) -> dict[str, Curve]:
         "cross": (images @ texts.T)[apart],
         "pair": (images * texts).sum(axis=1),
     }
-    found = {}
+    result = {}
     for name, values in cosines.items():
         shares, edges = np.histogram(values, 200, (-1, 1))
         used = slice(np.flatnonzero(shares)[0], np.flatnonzero(shares)[-1] + 1)
         middles, parts = (edges[:-1] + edges[1:])[used] / 2, shares[used] / shares.sum()
-        found[f"cosines_{name}"] = Curve(x=middles.tolist(), y=parts.tolist(), x_label="cosine")
-    return found
+        result[f"cosines_{name}"] = Curve(x=middles.tolist(), y=parts.tolist(), x_label="cosine")
+    return result
 
 
 def gap_curves(images: np.ndarray, texts: np.ndarray) -> dict[str, Curve]:
@@ -372,18 +372,18 @@ def moved_curves() -> dict[str, Curve]:
     """Return made-up curves of gap, loss and recall as vectors are shifted and corrected."""
     distances = {way: np.array([-1, -0.5, 0, 0.5, 0.8514, 1]) for way in ("shift_both", "shift_image", "shift_text")}
     strengths = {way: np.linspace(0, 1, 5) for way in ("centring", "standardising", "collapse")}
-    found = dict[str, Curve]()
-    for place, (way, x) in enumerate({**distances, **strengths}.items()):
+    result = dict[str, Curve]()
+    for index, (way, x) in enumerate({**distances, **strengths}.items()):
         heights = {
             "gap": np.abs(0.8514 - x),
-            "loss": 3 + (x - 0.1 * place) ** 2,
+            "loss": 3 + (x - 0.1 * index) ** 2,
             "image_retrieval_recall@1": 0.5 - 0.1 * x**2,
             "text_retrieval_recall@1": 0.45 - 0.1 * x**2,
         }
         if way in strengths:
-            heights["gap_chance"] = 0.04 + 0.01 * x + 0.001 * place
-        found |= {f"{name}_by_{way}": Curve(x=x.tolist(), y=y.tolist()) for name, y in heights.items()}
-    return found
+            heights["gap_chance"] = 0.04 + 0.01 * x + 0.001 * index
+        result |= {f"{name}_by_{way}": Curve(x=x.tolist(), y=y.tolist()) for name, y in heights.items()}
+    return result
 
 
 def match_curves() -> dict[str, Curve]:
@@ -399,12 +399,12 @@ def match_curves() -> dict[str, Curve]:
 def vectors(rng: np.random.Generator, n: int, *, dim: int = 48, skill: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
     """Return unit vectors of pairs in two cones."""
     shared = rng.normal(size=(n, dim)) * skill
-    found = []
+    result = []
     for axis in (0, 1):
-        own = shared + 0.9 * rng.normal(size=(n, dim))
-        own[:, axis] += 9.0
-        found.append((own / np.linalg.norm(own, axis=1, keepdims=True)).astype(np.float32))
-    return found[0], found[1]
+        own_part = shared + 0.9 * rng.normal(size=(n, dim))
+        own_part[:, axis] += 9.0
+        result.append((own_part / np.linalg.norm(own_part, axis=1, keepdims=True)).astype(np.float32))
+    return result[0], result[1]
 
 
 def fraction(value: float, n: int, *, chance: float | None = None, higher_is_better: bool | None = True) -> Metric:

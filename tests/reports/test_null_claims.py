@@ -77,9 +77,9 @@ class Guesser(StubEmbedder):
         names = [image.name for image in images]
         if self.kind == "class":
             names = [name.partition("|")[2] for name in names]
-        own = self._vectors([f"image {name}" for name in names])
+        vectors = self._vectors([f"image {name}" for name in names])
         said = self._vectors([name.partition("|")[2] for name in names])  # what the image shows, in words
-        return (1 - self.skill) * own + self.skill * said
+        return (1 - self.skill) * vectors + self.skill * said
 
     def texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:
         if self.kind == "true texts":
@@ -88,14 +88,14 @@ class Guesser(StubEmbedder):
 
     def _vectors(self, names: Sequence[str]) -> Float32[np.ndarray, "n dim"]:
         new = [name for name in dict.fromkeys(names) if name not in self._known]
-        drawn = self._rng.standard_normal((len(new), self.info.embed_dim), np.float32)
+        vectors = self._rng.standard_normal((len(new), self.info.embed_dim), np.float32)
         if self.kind == "constant":
-            drawn = np.ones_like(drawn)
+            vectors = np.ones_like(vectors)
         elif self.kind == "hubs":
-            drawn += np.where(self._rng.random((len(new), 1)) < 0.1, 5, 0.5).astype(np.float32)
+            vectors += np.where(self._rng.random((len(new), 1)) < 0.1, 5, 0.5).astype(np.float32)
         elif self.kind == "spread":
-            drawn *= self._scale * np.exp(self._rng.standard_normal((len(new), 1), np.float32))
-        self._known |= dict(zip(new, drawn, strict=True))
+            vectors *= self._scale * np.exp(self._rng.standard_normal((len(new), 1), np.float32))
+        self._known |= dict(zip(new, vectors, strict=True))
         return np.array([self._known[name] for name in names])
 
 
@@ -126,10 +126,10 @@ TASKS = (
 )  # fmt: skip
 
 
-def _dataset(shown: Sequence[str], **parts: Any) -> Dataset:
+def _dataset(texts: Sequence[str], **parts: Any) -> Dataset:
     """Return data of images that show what is said."""
-    images = [NamedImage(f"{k}|{text}") for k, text in enumerate(shown)]
-    return Dataset(id="guessed", images=images, image_ids=[f"i{k}" for k in range(len(shown))], **parts)
+    images = [NamedImage(f"{k}|{text}") for k, text in enumerate(texts)]
+    return Dataset(id="guessed", images=images, image_ids=[f"i{k}" for k in range(len(texts))], **parts)
 
 
 def _labelled(n: int) -> Dataset:
@@ -155,16 +155,18 @@ def _captioned(n: int) -> Dataset:
 def _sounds(n: int) -> Dataset:
     """Return images, texts and sounds; the latter are read as if they were texts."""
     captions, sounds = [f"caption {k}" for k in range(n)], [f"sound {k}" for k in range(n)]
-    shown = _dataset(captions)
-    items = {"image": shown.images, "text": captions, "audio": sounds}
+    dataset = _dataset(captions)
+    items = {"image": dataset.images, "text": captions, "audio": sounds}
     ids = {name: [f"{name} {k}" for k in range(n)] for name in items}
     pairs = {pair: np.arange(n) for pair in (("audio", "image"), ("audio", "text"), ("image", "text"))}
-    return replace(shown, modalities=Modalities(items, ids, pairs))
+    return replace(dataset, modalities=Modalities(items, ids, pairs))
 
 
 def _contrasts(n: int) -> Dataset:
-    names, own = ("swap_att", "swap_obj", "relation", "count"), ((True, False), (False, True))
-    items = [Contrast(f"c{k}", names[k % 4], (2 * k, 2 * k + 1), (f"first {k}", f"second {k}"), own) for k in range(n)]
+    names, kinds = ("swap_att", "swap_obj", "relation", "count"), ((True, False), (False, True))
+    items = [
+        Contrast(f"c{k}", names[k % 4], (2 * k, 2 * k + 1), (f"first {k}", f"second {k}"), kinds) for k in range(n)
+    ]
     return _dataset([text for item in items for text in item.captions], contrasts=items)
 
 
@@ -173,34 +175,34 @@ def _attacks(n: int) -> Dataset:
     words = [(k + 1 + k // 10 % 9) % 10 for k in range(n)]  # never the class itself, which is k % 10
     styles = ("", "height=0.1", "height=0.2", "height=0.3")
     attacks = [
-        Attack(f"a{k}{style}", k % 10, words[k], 7 * k + place, 7 * k + 4, 7 * k + 5, 7 * k + 6, style, f"object {k}")
+        Attack(f"a{k}{style}", k % 10, words[k], 7 * k + index, 7 * k + 4, 7 * k + 5, 7 * k + 6, style, f"object {k}")
         for k in range(n)
-        for place, style in enumerate(styles)
+        for index, style in enumerate(styles)
     ]
-    shown = [CLASSES[word] for k in range(n) for word in [*[words[k]] * 4, *[k % 10] * 3]]
+    shown_words = [CLASSES[word] for k in range(n) for word in [*[words[k]] * 4, *[k % 10] * 3]]
     options = [tuple(f"the word {(k + j) % 10}" for j in range(10)) for k in range(n)]
     contrasts = [
         Contrast(f"w{k}", ("alone", "on object")[k % 2], (7 * n + k,), options[k], ((True, *[False] * 9),))
         for k in range(n)
     ]
-    shown += [texts[0] for texts in options]
-    return _dataset(shown, class_names=CLASSES, attacks=attacks, contrasts=contrasts, templates=("{c}",))
+    shown_words += [texts[0] for texts in options]
+    return _dataset(shown_words, class_names=CLASSES, attacks=attacks, contrasts=contrasts, templates=("{c}",))
 
 
 def _paragraphs(n: int) -> Dataset:
     """Return captions of 40 words, and for a quarter of as many images facts at four places of such a caption."""
     captions = [" ".join(f"w{k}.{j}" for j in range(40)) for k in range(n)]
 
-    def stated(k: int, place: str, end: str) -> str:
-        return " ".join(f"p{k}.{j}{end if j == PLACES[place] else ''}" for j in range(40))
+    def stated(k: int, text: str, end: str) -> str:
+        return " ".join(f"p{k}.{j}{end if j == PLACES[text] else ''}" for j in range(40))
 
     contrasts = [
-        Contrast(f"p{k}{place}", place, (n + k,), (stated(k, place, "t"), stated(k, place, "f")), ((True, False),))
+        Contrast(f"p{k}{text}", text, (n + k,), (stated(k, text, "t"), stated(k, text, "f")), ((True, False),))
         for k in range(n // 4)
-        for place in PLACES
+        for text in PLACES
     ]
-    shown = [*captions, *(stated(k, "early", "t") for k in range(n // 4))]
-    return _dataset(shown, captions=captions, caption_image=np.arange(n), contrasts=contrasts)
+    paragraphs = [*captions, *(stated(k, "early", "t") for k in range(n // 4))]
+    return _dataset(paragraphs, captions=captions, caption_image=np.arange(n), contrasts=contrasts)
 
 
 class _Given(Datasets):
@@ -220,11 +222,11 @@ def measured(model: Guesser, data: Mapping[str, Dataset], folder: Path, seed: in
         measure(Request(task=task, data="guessed"), model, _Given(dataset), folder, stem=task, options=options)
         for task, dataset in data.items()
     ]
-    unmeasured = [f"{each.task}: {each.reason}" for each in evaluations if each.status != "ok"]
+    unmeasured = [f"{evaluation.task}: {evaluation.reason}" for evaluation in evaluations if evaluation.status != "ok"]
     assert model.kind == "constant" or not unmeasured, unmeasured  # one vector for all has no gap to measure
-    known = {name: getattr(model.info, name) for name in ("ref", "id", "fingerprint", "context_length", "logit_scale")}
+    facts = {name: getattr(model.info, name) for name in ("ref", "id", "fingerprint", "context_length", "logit_scale")}
     step = int(model.info.ref.rpartition("-")[2])
-    return Run(folder, result_of(*evaluations, model={**known, "step": step}))
+    return Run(folder, result_of(*evaluations, model={**facts, "step": step}))
 
 
 # ----- what a page says
@@ -301,10 +303,12 @@ def _parts_of(part: object, where: str) -> Iterator[tuple[str, object]]:
     """Yield what a record, a mapping or a list holds, each with the place that its texts stand in."""
     name = type(part).__name__
     if is_dataclass(part) or hasattr(part, "_fields"):
-        names = part._fields if hasattr(part, "_fields") else [each.name for each in fields(part)]  # type: ignore[arg-type]
+        names = part._fields if hasattr(part, "_fields") else [part_field.name for part_field in fields(part)]  # type: ignore[arg-type]
         values = {field: getattr(part, field) for field in names}
-        shown = {field: value for field, value in values.items() if not (isinstance(value, str) and name in NAMES)}
-        yield from ((f"{name}.{field}", value) for field, value in shown.items())
+        shown_fields = {
+            field: value for field, value in values.items() if not (isinstance(value, str) and name in NAMES)
+        }
+        yield from ((f"{name}.{field}", value) for field, value in shown_fields.items())
     elif isinstance(part, Mapping):
         yield from ((where or str(key), value) for key, value in part.items())
     elif isinstance(part, list | tuple):
@@ -329,13 +333,15 @@ def of_report(*runs: Run) -> Iterator[tuple[str, str]]:
 
 def of_comparison(base: Run, candidate: Run) -> Iterator[tuple[str, str]]:
     """Yield what a comparison says, on its page, in the terminal, in a comment and to a workflow."""
-    found = compare(base, candidate, gate=Gate.from_options("0pp"))
+    comparison = compare(base, candidate, gate=Gate.from_options("0pp"))
     yield from (
-        ("verdict", f"{each.name} {each.verdict}") for each in found.differences if each.verdict != "not tested"
+        ("verdict", f"{difference.name} {difference.verdict}")
+        for difference in comparison.differences
+        if difference.verdict != "not tested"
     )
-    yield from said(compare_page._context([found], [base, candidate]))
+    yield from said(compare_page._context([comparison], [base, candidate]))
     for write in (formats.terminal, formats.markdown, formats.github):
-        yield from ((write.__name__, line) for line in write([found]).splitlines())
+        yield from ((write.__name__, line) for line in write([comparison]).splitlines())
 
 
 def of_two(base: Run, candidate: Run) -> Iterator[tuple[str, str]]:
@@ -363,17 +369,19 @@ def simulate(
 ) -> Pages:  # fmt: skip
     """Return the claims of pages of models that guess, the last of them with some skill, if any is given."""
     data = {task: data_of(task, n) for task in tasks}
-    found, n_claiming = Counter[str](), 0
+    result, n_claiming = Counter[str](), 0
     for page in range(n_pages):
         rng = np.random.default_rng([seed, n, page, KINDS.index(kind)])
         models = [Guesser(rng, step=k, skill=skill * (k == n_models - 1), kind=kind) for k in range(n_models)]
-        drawn = int(rng.integers(1 << 30))  # of all models: with other seeds they would be asked with other labels
-        runs = [measured(model, data, folder / str(k), drawn) for k, model in enumerate(models)]
-        own = {claim for where, text in read(*runs) for claim in claims_in(where, text)}
-        own = {claim for claim in own if kind not in TRUE_CLAIM or not TRUE_CLAIM[kind].search(claim)}
-        found.update(own)
-        n_claiming += bool(own)
-    return Pages(n_pages, n_claiming, found)
+        rows = int(rng.integers(1 << 30))  # of all models: with other seeds they would be asked with other labels
+        runs = [measured(model, data, folder / str(k), rows) for k, model in enumerate(models)]
+        claims_of_run = {claim for where, text in read(*runs) for claim in claims_in(where, text)}
+        claims_of_run = {
+            claim for claim in claims_of_run if kind not in TRUE_CLAIM or not TRUE_CLAIM[kind].search(claim)
+        }
+        result.update(claims_of_run)
+        n_claiming += bool(claims_of_run)
+    return Pages(n_pages, n_claiming, result)
 
 
 # ----- tests
@@ -406,8 +414,8 @@ def few_exchanges(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("few_exchanges")
 def test_pages_of_models_that_guess_claim_nothing(tmp_path: Path) -> None:
-    alone = simulate(2, 30, tmp_path, tasks=FAST)
-    assert not [claim for claim, n in alone.claims.items() if n > 1]
+    outcomes = simulate(2, 30, tmp_path, tasks=FAST)
+    assert not [claim for claim, n in outcomes.claims.items() if n > 1]
     together = simulate(1, 30, tmp_path, of_two, n_models=2, tasks=("composition",))
     assert not together.claims
 
@@ -424,11 +432,11 @@ def test_a_title_that_ranks_without_a_test_is_caught(tmp_path: Path, monkeypatch
 
 @pytest.mark.usefixtures("few_exchanges")
 def test_what_a_model_knows_is_claimed(tmp_path: Path) -> None:
-    alone = simulate(1, 60, tmp_path, tasks=("composition", "text-in-image"), skill=0.7)
+    outcomes = simulate(1, 60, tmp_path, tasks=("composition", "text-in-image"), skill=0.7)
     together = simulate(1, 60, tmp_path, of_two, n_models=2, tasks=("zero-shot",), skill=0.7)
     for pages, words in (
-        (alone, "Finding.mark: good is better: Puts the captions that are true of an image above"),
-        (alone, "Finding.text: Fooled by an overlay in"),
+        (outcomes, "Finding.mark: good is better: Puts the captions that are true of an image above"),
+        (outcomes, "Finding.text: Fooled by an overlay in"),
         (together, "Finding.text: Zero-shot: top# accuracy (kind of object) rose from"),
         (together, "verdict: kind/acc# better"),
         (together, "parts: headline metrics: # better"),
@@ -472,14 +480,14 @@ def doctored(rng: np.random.Generator, n: int, kind: str) -> str:
     """Return the status of the check of pairs of a model that guesses."""
     model, captions = Guesser(rng, kind=kind), [f"caption {k}" for k in range(n)]
     shown = model.images([NamedImage(f"{k}|{text}") for k, text in enumerate(captions)])
-    given = vectors(images=shown, texts=model.texts(captions), logit_scale=100.0)
-    return next(each for each in examine(given) if each.check == "pairs").status
+    result = vectors(images=shown, texts=model.texts(captions), logit_scale=100.0)
+    return next(finding for finding in examine(result) if finding.check == "pairs").status
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "constant"])
 def test_pairs_of_a_model_that_guesses_are_not_said_to_be_well(kind: str) -> None:
-    found = Counter(doctored(np.random.default_rng([seed, 1]), 64, kind) for seed in range(40))
-    assert found["ok"] <= scipy.stats.binom.ppf(0.99, 40, 0.025) and not found["warning"]
+    counts = Counter(doctored(np.random.default_rng([seed, 1]), 64, kind) for seed in range(40))
+    assert counts["ok"] <= scipy.stats.binom.ppf(0.99, 40, 0.025) and not counts["warning"]
 
 
 @pytest.mark.slow
@@ -532,7 +540,7 @@ def test_what_a_report_claims_of_a_model_with_some_skill_is_true(kind: str, skil
     n_claims = 0
     for seed in (100, 101):
         run = run_of(seed)
-        good = [each.text for each in findings_of(report._corrected_context([run])) if each.mark == "good"]
+        good = [finding.text for finding in findings_of(report._corrected_context([run])) if finding.mark == "good"]
         for record in run.result.evaluations:
             for name, metric in record.metrics.items():
                 if metric.value is None or metric.chance is None:

@@ -16,15 +16,15 @@ from tests.made import data_of, evaluate_task
 
 
 def evaluate(
-    captions: Sequence[str], owner: Sequence[int], shown: Sequence[str], queries: int | None = None
+    captions: Sequence[str], owner: Sequence[int], texts: Sequence[str], queries: int | None = None
 ) -> tuple[tuple[str, ...], dict[str, Metric]]:
     """Return the notes and metrics of a model for which an image is what it shows, and so is a caption."""
-    names = sorted({*captions, *shown})
+    names = sorted({*captions, *texts})
     vectors = {name: np.eye(len(names))[row].tolist() for row, name in enumerate(names)}
-    ids = [f"i{row}" for row in range(len(shown))]
-    data = data_of(shown, image_ids=ids, captions=list(captions), caption_image=np.array(owner))
-    found, metrics = evaluate_task(Retrieval(ks=(1, 2), queries=queries), data, FixedEmbedder(vectors, vectors))
-    return found.notes, metrics
+    ids = [f"i{row}" for row in range(len(texts))]
+    data = data_of(texts, image_ids=ids, captions=list(captions), caption_image=np.array(owner))
+    evaluation, metrics = evaluate_task(Retrieval(ks=(1, 2), queries=queries), data, FixedEmbedder(vectors, vectors))
+    return evaluation.notes, metrics
 
 
 def test_a_model_that_knows_everything_reaches_the_limit_and_no_more() -> None:

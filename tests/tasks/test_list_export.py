@@ -111,8 +111,8 @@ def test_a_sample_of_queries_has_the_metrics_of_the_vectors(tmp_path: Path) -> N
     judged = write_judged(tmp_path / "data", seed=6)
     suite = tmp_path / "sample.toml"
     suite.write_text(f'[[evaluation]]\ntask = "retrieval"\ndata = "{judged.folder}"\nparams = {{queries = 9}}\n')
-    whole = kept_run(TextVectors(), judged.folder, tmp_path / "whole")
-    exported(whole, tmp_path / "lists.jsonl", "rankings")
+    full_run = kept_run(TextVectors(), judged.folder, tmp_path / "whole")
+    exported(full_run, tmp_path / "lists.jsonl", "rankings")
     base = cb.run(TextVectors(), suite=str(suite), tasks="retrieval", keep_lists=DEPTH, out=tmp_path / "base")
     options = {"depth": str(DEPTH)}
     lists = f"rankings:{tmp_path / 'lists.jsonl'}"

@@ -37,7 +37,7 @@ def evaluate(vectors: Embeddings, task: Task | None = None) -> tuple[Evaluation,
 
 
 def values(metrics: dict[str, Metric]) -> dict[str, tuple[float | None, float | None, float | None]]:
-    return {name: (each.value, each.low, each.high) for name, each in metrics.items()}
+    return {name: (metric.value, metric.low, metric.high) for name, metric in metrics.items()}
 
 
 def test_images_and_texts_have_the_numbers_of_modality_gap_and_retrieval() -> None:
@@ -45,12 +45,12 @@ def test_images_and_texts_have_the_numbers_of_modality_gap_and_retrieval() -> No
     owner = np.repeat(np.arange(30), 2)
     vectors = cb.vectors(images=of["image"][:30], texts=of["text"], audio=of["audio"][:30], text_to_image=owner)
     mine = values(evaluate(vectors)[1])
-    gap, found = (values(evaluate(vectors, task)[1]) for task in (ModalityGap(rescored_sample=3), Retrieval()))
+    gap, result = (values(evaluate(vectors, task)[1]) for task in (ModalityGap(rescored_sample=3), Retrieval()))
     pair = {name: mine[f"image-text/{name}"] for name in ("gap", "pair_cosine", "cross_cosine")}
     assert pair == {name: gap[name] for name in pair}
     assert mine["image/cone"][0] == pytest.approx(gap["image_cone"][0])
-    assert mine["text-to-image/recall@1"] == found["image_retrieval_recall@1"]
-    assert mine["image-to-text/recall@1"] == found["text_retrieval_recall@1"]
+    assert mine["text-to-image/recall@1"] == result["image_retrieval_recall@1"]
+    assert mine["image-to-text/recall@1"] == result["text_retrieval_recall@1"]
 
 
 def test_a_pair_has_the_same_numbers_whatever_other_modalities_there_are() -> None:
@@ -62,15 +62,15 @@ def test_a_pair_has_the_same_numbers_whatever_other_modalities_there_are() -> No
 
 
 def test_every_two_modalities_have_all_measures_in_alphabetical_order() -> None:
-    found, metrics = evaluate(cb.vectors(**noisy(video=1.0, text=0.5, audio=0.8)))
+    evaluation, metrics = evaluate(cb.vectors(**noisy(video=1.0, text=0.5, audio=0.8)))
     pairs = ("audio-text", "audio-video", "text-video")
     directions = [f"{one}-to-{other}" for one, other in permutations(("audio", "text", "video"), 2)]
     expected = {f"{pair}/{kind}" for pair in pairs for kind in ("gap", "pair_cosine", "cross_cosine", "separability")}
     expected |= {f"{name}/cone" for name in ("audio", "text", "video")}
     expected |= {f"{direction}/recall@1" for direction in directions}
-    assert set(found.measures) == expected | {"mean_recall@1"}
-    assert set(found.subsets) == {name.rpartition("/")[0] for name in expected}
-    assert found.subsets["audio-to-text"] == "Audio to text"
+    assert set(evaluation.measures) == expected | {"mean_recall@1"}
+    assert set(evaluation.subsets) == {name.rpartition("/")[0] for name in expected}
+    assert evaluation.subsets["audio-to-text"] == "Audio to text"
     mean = metrics["mean_recall@1"]
     recalls = [metrics[f"{direction}/recall@1"].value for direction in directions]
     assert mean.value == pytest.approx(np.mean(np.array(recalls, float)))
@@ -80,13 +80,13 @@ def test_every_two_modalities_have_all_measures_in_alphabetical_order() -> None:
 
 def test_several_items_may_have_one_partner_and_those_without_any_are_left_out() -> None:
     audio, text = np.eye(4)[[0, 0, 1]], np.eye(4)
-    found, metrics = evaluate(cb.vectors(audio=audio, text=text, audio_to_text=[0, 0, 1]))
+    evaluation, metrics = evaluate(cb.vectors(audio=audio, text=text, audio_to_text=[0, 0, 1]))
     assert metrics["audio-to-text/recall@1"].value == 1 and metrics["audio-to-text/recall@1"].chance == 0.5
     assert metrics["text-to-audio/recall@1"].n == 2 and metrics["text-to-audio/recall@1"].value == 1
     assert metrics["audio-text/gap"].n == 2 and metrics["audio-text/gap"].value == 0
     assert metrics["text/cone"].n == 4  # a cone is of all items
-    assert any("2 of text have no partner" in note for note in found.notes)
-    assert found.vectors["audio"].shape == (2, 4) and found.vectors["group_id"].tolist() == ["0", "2"]
+    assert any("2 of text have no partner" in note for note in evaluation.notes)
+    assert evaluation.vectors["audio"].shape == (2, 4) and evaluation.vectors["group_id"].tolist() == ["0", "2"]
 
 
 def test_images_and_texts_alone_are_sent_to_the_modality_gap() -> None:
@@ -95,8 +95,8 @@ def test_images_and_texts_alone_are_sent_to_the_modality_gap() -> None:
 
 
 def test_modalities_without_pairs_are_undefined_with_what_would_say_it() -> None:
-    found, metrics = evaluate(cb.vectors(audio=np.eye(3), text=np.eye(3), video=np.eye(3)[:2]))
-    assert "mean_recall@1 leaves out directions without pairs: audio and video, text and video" in found.notes
+    evaluation, metrics = evaluate(cb.vectors(audio=np.eye(3), text=np.eye(3), video=np.eye(3)[:2]))
+    assert "mean_recall@1 leaves out directions without pairs: audio and video, text and video" in evaluation.notes
     assert metrics["audio-text/gap"].value == 0
     reason = "no pairs of audio and video: give audio_to_video (needed because there are 3 of audio and 2 of video)"
     undefined = [name for name, metric in metrics.items() if metric.reason == reason]
@@ -128,11 +128,14 @@ def test_all_asks_it_of_data_that_have_other_modalities_and_of_no_others() -> No
     for names in (("image", "text"), ("audio", "text"), ("image", "text", "audio")):
         data = cb.vectors(**{name: of[name] for name in names}).dataset
         asked[names] = [request.task for request in drop_unsupported(requests, data)]
-    others = asked["image", "text"]
-    assert "modalities" not in others and {"retrieval", "modality-gap"} <= set(others)
-    assert asked["audio", "text"] == ["modalities"] and asked["image", "text", "audio"] == [*others, "modalities"]
+    usual_requests = asked["image", "text"]
+    assert "modalities" not in usual_requests and {"retrieval", "modality-gap"} <= set(usual_requests)
+    assert asked["audio", "text"] == ["modalities"] and asked["image", "text", "audio"] == [
+        *usual_requests,
+        "modalities",
+    ]
     run = cb.run(cb.vectors(audio=of["audio"], text=of["text"]))
-    assert [each.task for each in run.result.evaluations] == ["modalities"] and not run.result.left_out
+    assert [evaluation.task for evaluation in run.result.evaluations] == ["modalities"] and not run.result.left_out
     with pytest.raises(MissingPart, match="needs modalities"):
         evaluate(cb.vectors(image=of["image"], text=of["text"]))
     with pytest.raises(ClipbenchError, match=r"lacks images"):

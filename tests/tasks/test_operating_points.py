@@ -50,7 +50,7 @@ def evaluate(
 
 
 def test_both_questions_are_asked_of_data_with_captions_and_labels() -> None:
-    found, values = evaluate(*world(0.1))
+    evaluation, values = evaluate(*world(0.1))
     parts = product(("pairs", "answers"), ("threshold", "recall"), ("p90", "p95", "p99"))
     assert set(values) == {f"{part}/{metric}@{precision}" for part, metric, precision in parts}
     assert {name for name, metric in values.items() if metric.is_headline} == {
@@ -61,10 +61,10 @@ def test_both_questions_are_asked_of_data_with_captions_and_labels() -> None:
     assert point.low <= point.value <= point.high and point.n == N and point.higher_is_better is None
     recall = values["pairs/recall@p90"]
     assert recall.value is not None and recall.value > 0.8 and recall.influence == "pairs/recall@p90_influence"
-    precision, curve = found.curves["pairs/precision_by_cosine"], found.curves["pairs/recall_by_cosine"]
+    precision, curve = evaluation.curves["pairs/precision_by_cosine"], evaluation.curves["pairs/recall_by_cosine"]
     assert precision.x == curve.x and precision.x[0] == -1 and precision.y[0] == pytest.approx(0.5)
-    assert len(found.samples["sample_id"]) == 2 * N
-    assert "pairs: 60 true and 3,540 false ones, weighted as if 50 % were true" in found.notes
+    assert len(evaluation.samples["sample_id"]) == 2 * N
+    assert "pairs: 60 true and 3,540 false ones, weighted as if 50 % were true" in evaluation.notes
 
 
 def test_what_has_no_threshold_says_why() -> None:
@@ -85,7 +85,7 @@ def test_faults_are_named() -> None:
 
 def test_a_search_takes_a_higher_threshold_than_an_even_stream() -> None:
     even, rare = (evaluate(*world(0.3), prevalence=prevalence)[1] for prevalence in (0.5, 0.05))
-    at, higher = (each["pairs/threshold@p90"].value for each in (even, rare))
+    at, higher = (stream["pairs/threshold@p90"].value for stream in (even, rare))
     assert at is not None and higher is not None and at < higher
     assert "5 % of all should be accepted" in str(rare["pairs/threshold@p90"].description)
 
@@ -107,8 +107,8 @@ def test_intervals_of_answers_cover() -> None:
     top, other, right = draw(50_000)
     at = np.linspace(0, 0.5, 501)
     recall = np.array([(right * (top >= each)).mean() for each in at])
-    given = np.array([(top >= each).mean() + (other >= each).mean() for each in at])
-    first = int(np.argmax(recall / given >= 0.9))
+    array = np.array([(top >= each).mean() + (other >= each).mean() for each in at])
+    first = int(np.argmax(recall / array >= 0.9))
     covered = []
     for _ in range(30):
         judged = judged_answers(*draw(100))
@@ -140,8 +140,8 @@ def test_intervals_of_pairs_cover_the_threshold_of_their_law(prevalence: float, 
     rng, dim = np.random.default_rng(7), 16
 
     def draw(n: int) -> tuple[np.ndarray, np.ndarray]:
-        shown = rng.standard_normal((n, dim))
-        images, texts = (unit((shown + 0.6 * rng.standard_normal((n, dim))).astype(np.float32)) for _ in range(2))
+        vectors = rng.standard_normal((n, dim))
+        images, texts = (unit((vectors + 0.6 * rng.standard_normal((n, dim))).astype(np.float32)) for _ in range(2))
         return images, texts
 
     true = np.sort(np.einsum("nd,nd->n", *draw(200_000)))

@@ -39,7 +39,7 @@ class Coarse(StubEmbedder):
         draws = np.random.default_rng(seed)
         images = draws.integers(-2, 3, (N_IMAGES, DIM)) + 0.25
         texts = images[OWNER] + draws.integers(-1, 2, (N_TEXTS, DIM)) + 0.125
-        self._sides = [each.astype(np.float32) for each in (images, texts)]
+        self._sides = [array.astype(np.float32) for array in (images, texts)]
 
     def images(self, images: object) -> np.ndarray:
         return self._sides[0]
@@ -61,22 +61,22 @@ def evaluate(queries: int | None, model: Coarse | None = None) -> Evaluation:
     return Retrieval(ks=(1, 5), queries=queries).evaluate(pairs(), model or Coarse(), np.random.default_rng(1))
 
 
-def of_direction(found: Evaluation, name: str) -> dict[str, np.ndarray]:
+def of_direction(evaluation: Evaluation, name: str) -> dict[str, np.ndarray]:
     """Return the rows of a direction."""
-    is_own = found.samples["direction"] == name
-    return {key: column[is_own] for key, column in found.samples.items()}
+    is_own = evaluation.samples["direction"] == name
+    return {key: column[is_own] for key, column in evaluation.samples.items()}
 
 
-def assert_some_of(some: Mapping[str, np.ndarray], whole: Mapping[str, np.ndarray], but: Collection[str] = ()) -> None:
+def assert_some_of(some: Mapping[str, np.ndarray], values: Mapping[str, np.ndarray], but: Collection[str] = ()) -> None:
     """Assert that all columns of some samples are as in the table of all."""
-    row_of = {sample: row for row, sample in enumerate(whole["sample_id"].tolist())}
+    row_of = {sample: row for row, sample in enumerate(values["sample_id"].tolist())}
     rows = [row_of[sample] for sample in some["sample_id"].tolist()]
     for name in some.keys() - set(but):
-        np.testing.assert_array_equal(some[name], whole[name][rows], name)
+        np.testing.assert_array_equal(some[name], values[name][rows], name)
 
 
-def record_of(found: Evaluation, params: dict[str, Any] | None = None) -> EvaluationRecord:
-    return with_numbers(made_record("retrieval", params=params or {}), found, 0)
+def record_of(evaluation: Evaluation, params: dict[str, Any] | None = None) -> EvaluationRecord:
+    return with_numbers(made_record("retrieval", params=params or {}), evaluation, 0)
 
 
 @pytest.mark.parametrize("name", DIRECTIONS)
@@ -89,15 +89,15 @@ def test_each_query_has_the_row_that_it_has_where_all_search(name: str) -> None:
 
 
 def test_numbers_and_notes_are_of_the_sample() -> None:
-    record, found = record_of(evaluate(40)), evaluate(40)
+    record, result = record_of(evaluate(40)), evaluate(40)
     assert {record.metrics[f"{name}_recall@1"].n for name in DIRECTIONS} == {40}
-    assert found.notes == (
+    assert result.notes == (
         "40 of 150 captions and 40 of 60 images, drawn at random, search the whole gallery, and each is ranked exactly",
     )
-    whole = record_of(evaluate(None))
+    full_record = record_of(evaluate(None))
     for name in ("image_retrieval", "image_image"):  # of one size, so that the chance of each query is that of all
         assert record.metrics[f"{name}_recall@1"].chance == pytest.approx(
-            whole.metrics[f"{name}_recall@1"].chance, abs=0.01
+            full_record.metrics[f"{name}_recall@1"].chance, abs=0.01
         )
     metric = record.metrics["image_retrieval_recall@1"]
     assert "clusters" in (metric.method or "")
@@ -154,7 +154,7 @@ def test_the_interval_of_a_sample_holds_for_all_queries(noise: float, n: int) ->
     shown, spread = draws.standard_normal((400, 16)), noise * draws.uniform(0.2, 1.8, 400)[:, None]
     drawn_images = shown + spread * draws.standard_normal((400, 16))
     drawn_texts = shown[owner] + spread[owner] * draws.standard_normal((2_000, 16))
-    images, texts = (unit(each.astype(np.float32)) for each in (drawn_images, drawn_texts))
+    images, texts = (unit(array.astype(np.float32)) for array in (drawn_images, drawn_texts))
     _, by_text = cross_answers(images, texts, owner)
     hits, ids = recall_at_k(by_text.ranks, 1), [str(row) for row in range(2_000)]
     samples = [draw_queries(ids, n, np.random.default_rng(seed)) for seed in range(200)]

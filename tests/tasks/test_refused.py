@@ -26,7 +26,7 @@ ASCENDING = "expected ascending numbers from 2 up"
 
 
 @pytest.mark.parametrize(
-    ("task", "parameters", "said"),
+    ("task", "parameters", "message"),
     [
         *((Retrieval, {"ks": ks}, "task retrieval: ks = ") for ks in ((), (0, 1))),
         *(
@@ -57,8 +57,8 @@ ASCENDING = "expected ascending numbers from 2 up"
         (Perturbation, {"score": "acc"}, "task perturbation: score = 'acc', expected 'retrieval' or 'zero-shot'"),
     ],
 )  # fmt: skip
-def test_parameters_that_mean_nothing_are_refused(task: type[Task], parameters: dict[str, Any], said: str) -> None:
-    with pytest.raises(UsageError, match=said):
+def test_parameters_that_mean_nothing_are_refused(task: type[Task], parameters: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
         task(**parameters)
 
 
@@ -92,7 +92,7 @@ def test_parameters_that_mean_nothing_are_refused(task: type[Task], parameters: 
     ],
 )
 def test_a_part_that_data_lack_is_named(task: Callable[[], Task], parts: dict[str, Any], needs: str) -> None:
-    given = {name: np.array(part) if name == "labels" else part for name, part in parts.items()}
-    data = data_of("abc", **given)
+    fields = {name: np.array(part) if name == "labels" else part for name, part in parts.items()}
+    data = data_of("abc", **fields)
     with pytest.raises(MissingPart, match=f"the task needs {needs}"):
         task().check(data)

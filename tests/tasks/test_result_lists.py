@@ -111,7 +111,7 @@ def test_values_are_those_of_trec_eval(tmp_path: Path, seed: int, form: str) -> 
     metrics = measured(file, judged.folder).result.evaluations[0].metrics
 
     names = {"ndcg_cut.1,5,10", "recall.1,5,10", "success.1,5,10", "recip_rank", "Rprec"}
-    run = {query: {name: -float(rank) for rank, name in enumerate(found)} for query, found in lists.items()}
+    run = {query: {name: -float(rank) for rank, name in enumerate(result)} for query, result in lists.items()}
     per_query = trec.RelevanceEvaluator(judged.grades, names).evaluate(run)
     pairs = {"mrr": "recip_rank", "r_precision": "Rprec"}
     for k in (1, 5, 10):
@@ -240,9 +240,9 @@ def test_both_directions_of_captions_equal_the_vectors(captions: Path, tmp_path:
 def test_a_loss_in_lists_fails_the_gate(captions: Path, tmp_path: Path) -> None:
     texts = [f"caption {row} {number}" for row in range(12) for number in range(2)]
     owner = {text: f"{text.split()[1]:0>2}.png" for text in texts}
-    others = {text: [name for name in sorted({*owner.values()}) if name != owner[text]] for text in texts}
-    good = write_json(tmp_path / "good.jsonl", {text: [owner[text], *others[text][:4]] for text in texts})
-    bad = write_json(tmp_path / "bad.jsonl", {text: others[text][:5] for text in texts})
+    other_names = {text: [name for name in sorted({*owner.values()}) if name != owner[text]] for text in texts}
+    good = write_json(tmp_path / "good.jsonl", {text: [owner[text], *other_names[text][:4]] for text in texts})
+    bad = write_json(tmp_path / "bad.jsonl", {text: other_names[text][:5] for text in texts})
     runs = [measured(file, captions) for file in (good, bad)]
     metrics = runs[1].result.evaluations[0].metrics
     assert metrics["image_retrieval_recall@1"].value == 0 == metrics["image_retrieval_recall@5"].value

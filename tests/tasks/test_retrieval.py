@@ -45,9 +45,9 @@ def test_captions_find_images_and_images_find_any_of_their_captions() -> None:
 
 
 def test_recall_by_chance_is_known_for_each_k_of_the_curve() -> None:
-    found, metrics = evaluate(dataset(), ks=(1, 2))
+    evaluation, metrics = evaluate(dataset(), ks=(1, 2))
     for name in ("image_retrieval_recall", "text_retrieval_recall"):
-        curve, chance = found.curves[name], found.curves[f"{name}_chance"]
+        curve, chance = evaluation.curves[name], evaluation.curves[f"{name}_chance"]
         assert chance.x == curve.x
         assert chance.y[:2] == pytest.approx([metrics[f"{name}@{k}"].chance for k in (1, 2)])
         assert chance.y[-1] == (1.0 if name.startswith("image") else pytest.approx(1.0))
@@ -73,16 +73,16 @@ def test_the_papers_recall_is_given_beside_ours_where_a_tie_decides() -> None:
 def test_distractors_are_searched_by_captions_alone() -> None:
     vectors = {**IMAGES, "far": [-1.0, 0.0, 0.0], "more trees": [0.7, 0.6, 0.0], "copy of the sea": IMAGES["sea"]}
     added = data_of(["far", "more trees", "copy of the sea"])
-    found, of_all = evaluate_task(Retrieval(ks=(1, 2)), dataset(distractors=added), FixedEmbedder(vectors, TEXTS))
+    evaluation, of_all = evaluate_task(Retrieval(ks=(1, 2)), dataset(distractors=added), FixedEmbedder(vectors, TEXTS))
     plain, metrics = evaluate(dataset(), ks=(1, 2))
     # waves and a beach tie with the copy; trees has two before the wood; leaves and a slope are right
     assert of_all["image_retrieval_recall@1"].value == pytest.approx((1 / 2 + 1 / 2 + 0 + 1 + 1) / 5)
     assert of_all["image_retrieval_recall@1"].chance == pytest.approx(1 / 6)
     assert of_all["text_retrieval_recall@1"] == metrics["text_retrieval_recall@1"]
-    columns = {name: found.samples[name][:5].tolist() for name in ("distractors_above", "distractors_tied")}
+    columns = {name: evaluation.samples[name][:5].tolist() for name in ("distractors_above", "distractors_tied")}
     assert columns == {"distractors_above": [0, 0, 2, 0, 0], "distractors_tied": [1, 1, 0, 0, 0]}
-    assert found.samples["predicted_image"][:5].tolist() == [0, 0, 4, 1, 2]
-    curve = found.curves["image_retrieval_recall@1/by_gallery"]
+    assert evaluation.samples["predicted_image"][:5].tolist() == [0, 0, 4, 1, 2]
+    curve = evaluation.curves["image_retrieval_recall@1/by_gallery"]
     assert curve.x == [3, 4, 5, 6] and curve.low is not None
     # one of three added: the copy, a coin for two captions, in a third of the cases; "trees" misses as it is
     assert curve.y == pytest.approx([4 / 5, (2 * (1 - 1 / 6) + 2) / 5, (2 * (1 - 2 / 6) + 2) / 5, 3 / 5])
@@ -90,13 +90,13 @@ def test_distractors_are_searched_by_captions_alone() -> None:
 
 
 def test_captions_find_captions_of_the_same_image() -> None:
-    found, metrics = evaluate(dataset(), ks=(1,))
+    evaluation, metrics = evaluate(dataset(), ks=(1,))
     # cosines: waves-beach .97, waves-trees .82; trees-beach .73, trees-leaves .65, trees-waves .82 (first)
     assert metrics["text_text_recall@1"].value == pytest.approx(3 / 4)
     assert metrics["text_text_recall@1"].n == 4  # "a slope" has no other caption
     assert "image_image_recall@1" not in metrics
-    rows = found.samples["direction"] == "text_text"
-    assert np.isnan(found.samples["image_retrieval_recall@1"][rows]).all()
+    rows = evaluation.samples["direction"] == "text_text"
+    assert np.isnan(evaluation.samples["image_retrieval_recall@1"][rows]).all()
 
 
 def test_images_find_images_of_the_same_label() -> None:
@@ -110,37 +110,37 @@ def cosine(one: list[float], other: list[float]) -> float:
     return float(np.dot(one, other) / np.linalg.norm(one) / np.linalg.norm(other))
 
 
-def told(found: Evaluation, direction: str, *columns: str) -> list[tuple[object, ...]]:
-    rows = found.samples["direction"] == direction
-    return list(zip(*(found.samples[column][rows].tolist() for column in columns), strict=True))
+def told(evaluation: Evaluation, direction: str, *columns: str) -> list[tuple[object, ...]]:
+    rows = evaluation.samples["direction"] == direction
+    return list(zip(*(evaluation.samples[column][rows].tolist() for column in columns), strict=True))
 
 
 def test_each_query_says_what_came_first_and_both_cosines() -> None:
-    found, _ = evaluate(dataset(labels=np.array([0, 1, 0]), class_names=("wet", "dry")))
+    evaluation, _ = evaluate(dataset(labels=np.array([0, 1, 0]), class_names=("wet", "dry")))
     text = [list(vector) for vector in TEXTS.values()]
-    assert told(found, "image_retrieval", "caption", "image", "predicted_image") == [
+    assert told(evaluation, "image_retrieval", "caption", "image", "predicted_image") == [
         ("waves", 0, 0), ("a beach", 0, 0), ("trees", 1, 0), ("leaves", 1, 1), ("a slope", 2, 2)
     ]  # fmt: skip
-    assert told(found, "text_retrieval", "image", "caption", "predicted_caption", "predicted_image") == [
+    assert told(evaluation, "text_retrieval", "image", "caption", "predicted_caption", "predicted_image") == [
         (0, "waves", "waves", -1), (1, "leaves", "leaves", -1), (2, "a slope", "a slope", -1)
     ]  # fmt: skip
-    assert told(found, "text_text", "caption", "target_caption", "predicted_caption") == [
+    assert told(evaluation, "text_text", "caption", "target_caption", "predicted_caption") == [
         ("waves", "a beach", "a beach"), ("a beach", "waves", "waves"), ("trees", "leaves", "waves"),
         ("leaves", "trees", "trees"),
     ]  # fmt: skip
     # All three images are orthogonal: of those that tie, the first of the data is named.
-    assert told(found, "image_image", "image", "target_image", "predicted_image", "label", "predicted_label") == [
+    assert told(evaluation, "image_image", "image", "target_image", "predicted_image", "label", "predicted_label") == [
         (0, 2, 1, "wet", "dry"), (2, 0, 0, "wet", "wet")
     ]  # fmt: skip
     right_and_chosen = {"image_retrieval": (IMAGES["wood"], IMAGES["sea"]), "text_text": (text[3], text[0])}
     for direction, vectors in right_and_chosen.items():
-        rows = {row[0]: row[1:] for row in told(found, direction, "caption", "target_cosine", "predicted_cosine")}
+        rows = {row[0]: row[1:] for row in told(evaluation, direction, "caption", "target_cosine", "predicted_cosine")}
         assert rows["trees"] == pytest.approx([cosine(text[2], vector) for vector in vectors], abs=1e-7)
 
 
 def test_what_was_nearest_to_a_failure_is_kept_and_nothing_of_a_success() -> None:
-    found, _ = evaluate(dataset(labels=np.array([0, 1, 0]), class_names=("wet", "dry")))
-    near = {name: column.tolist() for name, column in found.neighbours.items()}
+    evaluation, _ = evaluate(dataset(labels=np.array([0, 1, 0]), class_names=("wet", "dry")))
+    near = {name: column.tolist() for name, column in evaluation.neighbours.items()}
     rows = list(zip(*(near[name] for name in ("sample_id", "rank", "text", "image", "is_right")), strict=True))
     trees = next(name for name in near["sample_id"] if name.startswith("image_retrieval"))
     assert [row for row in rows if row[0] == trees] == [
@@ -151,10 +151,10 @@ def test_what_was_nearest_to_a_failure_is_kept_and_nothing_of_a_success() -> Non
         (1, "waves", -1, False), (2, "a beach", -1, False), (3, "leaves", -1, True), (4, "a slope", -1, False)
     ]  # fmt: skip
     assert not any(row[0].startswith("text_retrieval") for row in rows)  # each image found a caption of its own
-    table = dict(zip(found.samples["sample_id"], found.samples["predicted_cosine"], strict=True))
+    table = dict(zip(evaluation.samples["sample_id"], evaluation.samples["predicted_cosine"], strict=True))
     assert all(near["cosine"][k] == table[row[0]] for k, row in enumerate(rows) if row[1] == 1)
     image = [row for row in rows if row[0].startswith("image_image")]
-    assert {row[0] for row in image} <= set(found.samples["sample_id"]) and image[0][2:] == ("trees", 1, False)
+    assert {row[0] for row in image} <= set(evaluation.samples["sample_id"]) and image[0][2:] == ("trees", 1, False)
 
 
 def test_a_k_that_every_query_meets_is_undefined() -> None:
@@ -180,8 +180,8 @@ def test_images_with_each_other_as_best_right_answer_are_one_cluster_and_ties_ha
     angles = {"a": 0, "b": 10, "c": 25, "d": 90, "e": 95, "f": 180}  # right answers: a b, b a, e b; c d, d c, f d
     vectors = {name: [np.cos(np.radians(angle)), np.sin(np.radians(angle))] for name, angle in angles.items()}
     data = data_of(vectors, labels=np.array([0, 0, 1, 1, 0, 1]), class_names=("n", "s"))
-    found, metrics = evaluate_task(Retrieval(ks=(1,)), data, FixedEmbedder(vectors, {}))
-    assert found.samples["cluster"].tolist() == ["a", "a", "c", "c", "a", "c"]
+    evaluation, metrics = evaluate_task(Retrieval(ks=(1,)), data, FixedEmbedder(vectors, {}))
+    assert evaluation.samples["cluster"].tolist() == ["a", "a", "c", "c", "a", "c"]
     recall, ties = metrics["image_image_recall@1"], metrics["image_image_tie_rate"]
     assert recall.method is not None and recall.method.endswith("over 2 clusters")
     assert ties.value == 1 / 6 and ties.n == 6 and ties.low is None and "tie together" in (ties.reason or "")
@@ -191,15 +191,15 @@ def test_vectors_beyond_memory_give_the_same_rows(monkeypatch: pytest.MonkeyPatc
     expected, _ = evaluate(dataset(labels=np.array([0, 0, 1]), class_names=("a", "b")))
     monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path))
     monkeypatch.setattr(large_arrays, "IN_MEMORY", 0)
-    made: list[np.ndarray] = []
+    results: list[np.ndarray] = []
     make = large_arrays.large_array
 
     def noted(shape: tuple[int, int], folder: Path) -> np.ndarray:
-        made.append(make(shape, folder))
-        return made[-1]
+        results.append(make(shape, folder))
+        return results[-1]
 
     monkeypatch.setattr(protocol, "large_array", noted)
-    found, _ = evaluate(dataset(labels=np.array([0, 0, 1]), class_names=("a", "b")))
-    assert len(made) == 2 and all(isinstance(each, np.memmap) for each in made)
+    evaluation, _ = evaluate(dataset(labels=np.array([0, 0, 1]), class_names=("a", "b")))
+    assert len(results) == 2 and all(isinstance(result, np.memmap) for result in results)
     for name, column in expected.samples.items():
-        np.testing.assert_array_equal(found.samples[name], column, err_msg=name)
+        np.testing.assert_array_equal(evaluation.samples[name], column, err_msg=name)

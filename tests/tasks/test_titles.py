@@ -66,12 +66,12 @@ def evaluated(task: str) -> Evaluation:
 @cache
 def measured(task: str) -> tuple[dict[str, Metric], dict[str, Metric], dict[str, str]]:
     """Return metrics, baselines and titles of subsets of a task on a few scenes."""
-    found, rng = evaluated(task), np.random.default_rng(0)
+    result, rng = evaluated(task), np.random.default_rng(0)
     metrics, baselines = (
-        {name: measure.metric(found.samples, rng) for name, measure in part.items()}
-        for part in (found.measures, found.baselines)
+        {name: measure.metric(result.samples, rng) for name, measure in part.items()}
+        for part in (result.measures, result.baselines)
     )
-    return metrics, baselines, dict(found.subsets)
+    return metrics, baselines, dict(result.subsets)
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -83,8 +83,8 @@ def test_every_metric_baseline_and_subset_is_written_out_and_so_is_the_task(task
     titles = [(name.rpartition("/")[0], metric.title) for name, metric in metrics.items()]
     assert len(set(titles)) == len(titles), "two metrics of a subset share a title"
     of_attacks = ("height=", "contrast=", "offset=")
-    named = {name.rpartition("/")[0] for name in metrics} - {""}
-    assert {name for name in named if not name.startswith(of_attacks)} <= set(subsets)
+    named_subsets = {name.rpartition("/")[0] for name in metrics} - {""}
+    assert {name for name in named_subsets if not name.startswith(of_attacks)} <= set(subsets)
     assert all(text.endswith((".", "?")) for text in (TASKS[task].question, TASKS[task].scoring))
 
 

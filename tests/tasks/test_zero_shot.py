@@ -29,18 +29,18 @@ def evaluate(
 
 def test_the_nearest_class_is_the_answer() -> None:
     texts = {"a photo of a cat.": [2.0, 0.0], "a photo of a dog.": [0.0, 3.0]}
-    found, values = evaluate(dataset([0, 1, 1]), texts)
-    assert found.samples["predicted"].tolist() == ["cat", "cat", "dog"]
-    assert found.samples["acc1"].tolist() == [1.0, 0.0, 1.0]
+    evaluation, values = evaluate(dataset([0, 1, 1]), texts)
+    assert evaluation.samples["predicted"].tolist() == ["cat", "cat", "dog"]
+    assert evaluation.samples["acc1"].tolist() == [1.0, 0.0, 1.0]
     lengths = np.sqrt([1.01, 1.09, 1.04])
-    assert found.samples["target_cosine"] == pytest.approx(np.array([1.0, 0.3, 1.0]) / lengths, abs=1e-7)
-    assert found.samples["predicted_cosine"] == pytest.approx(np.ones(3) / lengths, abs=1e-7)
+    assert evaluation.samples["target_cosine"] == pytest.approx(np.array([1.0, 0.3, 1.0]) / lengths, abs=1e-7)
+    assert evaluation.samples["predicted_cosine"] == pytest.approx(np.ones(3) / lengths, abs=1e-7)
     assert values["acc1"].value == pytest.approx(2 / 3) and values["acc1"].chance == 0.5
     assert values["mean_per_class_recall"].value == pytest.approx((1 + 1 / 2) / 2)
     assert values["mean_per_class_recall"].influence == "mean_per_class_recall_influence"
     # cat's one sample against dog's recall, dog's two against it
     expected = [3 / 2 * (1 - 1 / 2), -3 / 2 / np.sqrt(2) / 2, 3 / 2 / np.sqrt(2) / 2]
-    assert found.samples["mean_per_class_recall_influence"] == pytest.approx(np.array(expected))
+    assert evaluation.samples["mean_per_class_recall_influence"] == pytest.approx(np.array(expected))
     assert values["acc5"].value is None and values["acc5"].reason == "five of only 2 classes are always right"
     assert values["majority_class"].value == pytest.approx(2 / 3)
     assert values["tie_rate"].value == 0
@@ -50,33 +50,37 @@ def test_a_class_is_the_mean_of_the_unit_vectors_of_its_prompts() -> None:
     # Mean of unit vectors (1, 0) and (0, 1): 45 degrees. A mean of the raw ones would lie near (1, 0).
     texts = {"a cat": [9.0, 0.0], "the cat": [0.0, 1.0], "a dog": [1.0, 0.0], "the dog": [1.0, 0.0]}
     images = {"p0": [1.0, 1.0], "p1": [1.0, 0.0], "p2": [1.0, 0.5]}
-    found, _ = evaluate(dataset([0, 1, 0]), texts, images, prompts=Prompts(templates=("a {c}", "the {c}")))
-    assert found.samples["predicted"].tolist() == ["cat", "dog", "cat"]
+    evaluation, _ = evaluate(dataset([0, 1, 0]), texts, images, prompts=Prompts(templates=("a {c}", "the {c}")))
+    assert evaluation.samples["predicted"].tolist() == ["cat", "dog", "cat"]
     cosine = (1 + 0.5) / np.sqrt(1.25) / np.sqrt(2)
-    assert found.samples["margin"][2] == pytest.approx(cosine - 1 / np.sqrt(1.25), abs=1e-6)
+    assert evaluation.samples["margin"][2] == pytest.approx(cosine - 1 / np.sqrt(1.25), abs=1e-6)
 
 
 def test_single_templates_are_scored_from_worst_to_best() -> None:
     texts = {"a cat": [1.0, 0.0], "the cat": [0.0, 1.0], "a dog": [0.0, 1.0], "the dog": [1.0, 0.0]}
-    found, _ = evaluate(dataset([0, 0, 1]), texts, prompts=Prompts(templates=("a {c}", "the {c}")))
-    assert found.curves["templates"].y == [0.0, 1.0]
-    assert found.arrays["template_names"].tolist() == ["the {c}", "a {c}"]
+    evaluation, _ = evaluate(dataset([0, 0, 1]), texts, prompts=Prompts(templates=("a {c}", "the {c}")))
+    assert evaluation.curves["templates"].y == [0.0, 1.0]
+    assert evaluation.arrays["template_names"].tolist() == ["the {c}", "a {c}"]
 
 
 def test_confidence_is_the_softmax_at_the_model_s_own_scale_and_calibration_is_beside_its_noise() -> None:
-    found, values = evaluate_task(ZeroShot(), dataset([0]), FixedEmbedder({"p0": [1.0, 0.0]}, TEXTS, logit_scale=2.0))
+    evaluation, values = evaluate_task(
+        ZeroShot(), dataset([0]), FixedEmbedder({"p0": [1.0, 0.0]}, TEXTS, logit_scale=2.0)
+    )
     p, level = 1 / (1 + np.exp(-2.0)), values["ece_if_calibrated"]
-    assert found.samples["confidence"][0] == pytest.approx(p)
+    assert evaluation.samples["confidence"][0] == pytest.approx(p)
     assert level.value == pytest.approx(np.sqrt(2 / np.pi * p * (1 - p))) and level.baseline_of == ["ece"]
-    assert any(note.startswith("by noise, a calibrated model would show an ece of 25.9 %") for note in found.notes)
+    assert any(note.startswith("by noise, a calibrated model would show an ece of 25.9 %") for note in evaluation.notes)
 
 
 def test_without_a_scale_there_is_no_calibration_and_the_reason_says_how_to_give_one() -> None:
-    found, values = evaluate_task(ZeroShot(), dataset([0]), FixedEmbedder({"p0": [1.0, 0.0]}, TEXTS, logit_scale=None))
+    evaluation, values = evaluate_task(
+        ZeroShot(), dataset([0]), FixedEmbedder({"p0": [1.0, 0.0]}, TEXTS, logit_scale=None)
+    )
     ece = values["ece"]
     assert ece.value is None and "no logit_scale" in str(ece.reason) and "attribute logit_scale" in str(ece.reason)
     assert values["acc1"].value == 1.0
-    assert "confidence" not in found.samples and "reliability" not in found.curves
+    assert "confidence" not in evaluation.samples and "reliability" not in evaluation.curves
 
 
 def test_several_true_classes_are_scored_by_average_precision() -> None:
@@ -116,9 +120,9 @@ def test_classes_of_one_image_each_that_are_nearly_all_right_leave_room_for_doub
 @pytest.mark.parametrize(("n_positives", "strength"), [(1, 6.5), (2, 6.5), (5, 4.0), (30, 2.0), (1, 0.0), (30, 0.3)])
 def test_the_interval_of_mean_average_precision_covers(n_positives: int, strength: float) -> None:
     rng = np.random.default_rng(1)
-    found = [precision_of(rng, n_positives, strength) for _ in range(1000)]
-    truth = float(np.mean([metric.value for metric in found if metric.value is not None]))
-    covered = np.mean([metric.low <= truth <= metric.high for metric in found])  # type: ignore[operator]
+    result = [precision_of(rng, n_positives, strength) for _ in range(1000)]
+    truth = float(np.mean([metric.value for metric in result if metric.value is not None]))
+    covered = np.mean([metric.low <= truth <= metric.high for metric in result])  # type: ignore[operator]
     print(f"coverage: {n_positives} a class, mAP {truth:.3f}: {covered}")
     assert covered >= 0.94
 
@@ -133,15 +137,15 @@ def test_each_set_of_labels_is_scored_under_its_own_name() -> None:
         "kind": LabelSet(np.array([0, 0, 1]), ("cat", "dog")),
         "colour_kind": LabelSet(np.array([0, 1, 2]), ("red cat", "blue cat", "red dog")),
     }
-    found, values = evaluate(dataset([0, 0, 1], label_sets=sets), texts)
+    evaluation, values = evaluate(dataset([0, 0, 1], label_sets=sets), texts)
     assert values["kind/acc1"].value == 1.0 and values["kind/acc1"].chance == 0.5
     assert values["colour_kind/acc1"].value == pytest.approx(2 / 3)  # p1 leans to red
     assert values["colour_kind/acc1"].chance == pytest.approx(1 / 3)
     assert values["colour_kind/mean_per_class_recall"].value == pytest.approx((1 + 0 + 1) / 3)
-    assert found.samples["kind/predicted"].tolist() == ["cat", "cat", "dog"]
-    assert found.samples["margin"].tolist() == found.samples["colour_kind/margin"].tolist()
-    near = {name: column.tolist() for name, column in found.neighbours.items()}
+    assert evaluation.samples["kind/predicted"].tolist() == ["cat", "cat", "dog"]
+    assert evaluation.samples["margin"].tolist() == evaluation.samples["colour_kind/margin"].tolist()
+    near = {name: column.tolist() for name, column in evaluation.neighbours.items()}
     assert near["sample_id"] == ["p1"] * 3 and near["label_set"] == ["colour_kind"] * 3
     assert near["text"] == ["red cat", "blue cat", "red dog"] and near["is_right"] == [False, True, False]
-    assert near["cosine"][:2] == [found.samples[f"colour_kind/{of}_cosine"][1] for of in ("predicted", "target")]
-    assert "acc1" not in values and set(found.curves) == {"kind/reliability", "colour_kind/reliability"}
+    assert near["cosine"][:2] == [evaluation.samples[f"colour_kind/{of}_cosine"][1] for of in ("predicted", "target")]
+    assert "acc1" not in values and set(evaluation.curves) == {"kind/reliability", "colour_kind/reliability"}

@@ -135,8 +135,11 @@ def _encode_changed(
     side: ComparedSide, change: Callable[[Image.Image], Image.Image], images: Sequence[FixedImage]
 ) -> Rows:
     """Return vectors of pictures that are changed after they are opened. A server gets them as RGB."""
-    opened = [image.open() if side.takes_files else side.open(image) for image in images]
-    return side.encode_opened([change(rgb(image)) for image in opened])
+    changed = []
+    for image in images:
+        opened = image.open() if side.takes_files else side.open(image)
+        changed.append(change(rgb(opened)))
+    return side.encode_opened(changed)
 
 
 def _plain(image: Image.Image) -> Image.Image:
@@ -165,7 +168,9 @@ def _square_without_antialias(image: Image.Image, side: int, resize: Resize, int
     """Return ``make_square`` of an image, with each pixel interpolated from its neighbours only."""
     pick = max if resize == "pad" else min
     scale = side / pick(image.size)
-    width, height = (side, side) if resize == "squash" else (max(1, round(scale * length)) for length in image.size)
+    width, height = side, side
+    if resize != "squash":
+        width, height = (max(1, round(scale * length)) for length in image.size)
     box = (0, 0, *image.size)
     scaled = image.transform((width, height), Image.Transform.EXTENT, box, METHODS[interpolation])
     return make_square(scaled, side, resize, interpolation)

@@ -8,7 +8,7 @@ vectors? Only what no experiment decides is inferred from the inputs that agree.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -163,10 +163,9 @@ def _length_evidence(first: ComparedSide, second: ComparedSide, agreement: Vecto
     are_unit = [bool(np.abs(values - 1).max() < SAME_LENGTH) for values in lengths]
     are_longer = agreement.is_same and bool((np.abs(lengths[1] / lengths[0] - 1) > SAME_LENGTH).any())
     if are_unit[0] != are_unit[1] or are_longer:
-        ranges = [
-            "length 1" if is_unit else f"lengths of {values.min():.3g} to {values.max():.3g}"
-            for is_unit, values in zip(are_unit, lengths, strict=True)
-        ]
+        ranges = []
+        for is_unit, values in zip(are_unit, lengths, strict=True):
+            ranges.append("length 1" if is_unit else f"lengths of {values.min():.3g} to {values.max():.3g}")
         yield (
             f"vectors have {ranges[0]} in {first.name}, and {ranges[1]} in {second.name}: an index of inner products"
             " needs length 1 from both"
@@ -264,10 +263,8 @@ class _CauseSearch:
             rounded = rounded_vectors(direction.side, "int8", partial(direction.feed, ids))
             if rounded is None:
                 continue
-            away, moved = (
-                float(np.median(np.sqrt(2 * (1 - cosines(direction.own[rows], vectors)))))
-                for vectors in (direction.target[rows], rounded)
-            )
+            away = _median_distance(direction.own[rows], direction.target[rows])
+            moved = _median_distance(direction.own[rows], rounded)
             if away / ROUNDED_ALIKE <= moved <= away * ROUNDED_ALIKE:
                 return f"int8 moves the vectors of {direction.side.name} as far: {moved:.2g}, and {away:.2g} is seen"
         return ""
@@ -356,9 +353,9 @@ class _CauseSearch:
         by_shape: dict[str, list[int]] = {}
         for row in usable:
             by_shape.setdefault(getattr(self.inputs[agreement.ids[row]], "shape", ""), []).append(row)
-        turns = [row for turn in zip_longest(*by_shape.values()) for row in turn if row is not None]
         if len(by_shape) > 1:
-            return turns[:N_TRIED]
+            turns = chain.from_iterable(zip_longest(*by_shape.values()))
+            return [row for row in turns if row is not None][:N_TRIED]
         return usable[:: max(1, len(usable) // N_TRIED)][:N_TRIED]
 
     def _inferred(self, agreement: VectorAgreement) -> tuple[str, str]:
@@ -435,3 +432,8 @@ def _spread(agreement: VectorAgreement, n: int) -> list[int]:
     """Return some rows that differ, from the most to the least differing."""
     differing = [row for row in agreement.order if not agreement.is_equal[row]] or list(agreement.order)
     return differing[:: max(1, len(differing) // n)][:n]
+
+
+def _median_distance(first: Rows, second: Rows) -> float:
+    """Return the median distance of the rows of two sides, scaled to length 1."""
+    return float(np.median(np.sqrt(2 * (1 - cosines(first, second)))))

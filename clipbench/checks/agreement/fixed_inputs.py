@@ -71,7 +71,9 @@ class FixedImage(EncodedImage):
     @property
     def shape(self) -> Shape:
         """The shape of the picture, wider or taller than its other side."""
-        return "square" if self.width == self.height else "wide" if self.width > self.height else "tall"
+        if self.width == self.height:
+            return "square"
+        return "wide" if self.width > self.height else "tall"
 
     def read(self) -> bytes:
         return self.data

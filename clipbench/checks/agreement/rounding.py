@@ -72,7 +72,8 @@ def _has_steps(vectors: Rows) -> bool:
     steps = np.array([np.min(np.abs(row[row != 0]), initial=np.inf) for row in vectors.astype(np.float64)])
     multiples = vectors / steps[:, None]
     is_small = bool(np.abs(multiples).max() <= LEVELS + 1)
-    return is_small and bool(np.abs(multiples - np.rint(multiples)).max() < ON_GRID)
+    distances_to_grid = np.abs(multiples - np.rint(multiples))
+    return is_small and bool(distances_to_grid.max() < ON_GRID)
 
 
 def _rounding_of_weights(module: "nn.Module") -> Rounding | None:

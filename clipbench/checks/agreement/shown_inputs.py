@@ -130,11 +130,17 @@ def _pixel_feeds(side: ComparedSide, pixels: tuple[np.ndarray, np.ndarray], ids:
 def _token_feeds(side: ComparedSide, tokens: tuple[Tokens, Tokens], ids: Sequence[str]) -> tuple[Feed, Feed]:
     assert side.parts.encode_tokens is not None
     encode, rows = side.parts.encode_tokens, {id: row for row, id in enumerate(ids)}
-    of_first, of_second = (_named_as(side, side_tokens) for side_tokens in tokens)
 
-    def feed(inputs: Tokens) -> Feed:
-        return lambda chosen: encode({name: values[[rows[id] for id in chosen]] for name, values in inputs.items()})
+    def feed(side_tokens: Tokens) -> Feed:
+        inputs = _named_as(side, side_tokens)
 
+        def encode_some(chosen: Sequence[str]) -> Rows:
+            chosen_rows = [rows[id] for id in chosen]
+            return encode({name: values[chosen_rows] for name, values in inputs.items()})
+
+        return encode_some
+
+    of_first, of_second = tokens
     return feed(of_first), feed(of_second)
 
 

@@ -119,9 +119,9 @@ def agreement_of(first: ComparedSide, second: ComparedSide, modality: str) -> Ve
     ids = [id for id in one.ids if id in rows]
     positions = {id: row for row, id in enumerate(one.ids)}
     pairs = [_least_agreeing(one, other, id, positions[id], rows[id]) for id in ids]
-    return VectorAgreement(
-        modality, ids, np.concatenate([pair.first for pair in pairs]), np.concatenate([pair.second for pair in pairs])
-    )
+    firsts = np.concatenate([pair.first for pair in pairs])
+    seconds = np.concatenate([pair.second for pair in pairs])
+    return VectorAgreement(modality, ids, firsts, seconds)
 
 
 class _VectorPair(NamedTuple):

@@ -89,13 +89,9 @@ def prune(age: int | None, names: Sequence[str], yes: bool) -> None:
     models = stored_models(root)
     for name in names:
         if not any(model.is_called(name) for model in models):
-            known_names = {alias for model in models for alias in (*model.names[:1], model.fingerprint)}
+            known_names = set().union(*((*model.names[:1], model.fingerprint) for model in models))
             raise UsageError(f"--model {name}: no vector of it in {root}: {did_you_mean(name, known_names)}")
-    chosen = [
-        model
-        for model in models
-        if (age is None or time.time() - model.last_used > age) and (not names or any(map(model.is_called, names)))
-    ]
+    chosen = [model for model in models if _is_chosen(model, age, names)]
     copies = {} if age is None or names else kept_copies(root, before=time.time() - age)
     if not chosen and not copies:
         echo(f"nothing to remove: none of {counted(len(models), 'model')} in {root} is that old")
@@ -118,6 +114,13 @@ def prune(age: int | None, names: Sequence[str], yes: bool) -> None:
     remove(chosen)
     remove_copies(copies)
     echo(f"removed {summary}")
+
+
+def _is_chosen(model: "StoredModel", age: int | None, names: Sequence[str]) -> bool:
+    """Return whether a model is old enough, if an age is given, and named, if there are names."""
+    is_old = age is None or time.time() - model.last_used > age
+    is_named = not names or any(model.is_called(name) for name in names)
+    return is_old and is_named
 
 
 def _copies_text(copies: "Mapping[Path, int]") -> str:

@@ -361,8 +361,12 @@ def _row_labels(sides: "Sequence[Run | Values | None]", arguments: CompareArgume
     models = []
     folders = []
     for side, path in zip(sides, paths, strict=True):
-        models.append(model_name(side) if isinstance(side, Run) else path if side is None else side.label)
-        folders.append(side.folder.name if isinstance(side, Run) else path)
+        if isinstance(side, Run):
+            models.append(model_name(side))
+            folders.append(side.folder.name)
+        else:
+            models.append(path if side is None else side.label)
+            folders.append(path)
     return short_labels(distinct_labels(models, folders))
 
 

@@ -181,11 +181,11 @@ def _immediate_interrupt() -> Iterator[None]:
         os._exit(INTERRUPTED)
 
     is_main = threading.current_thread() is threading.main_thread()  # others get no signals
-    handlers = {
-        number: signal.signal(number, stop)
-        for number in STOP_SIGNALS
-        if is_main and signal.getsignal(number) is not signal.SIG_IGN
-    }
+    handlers = {}
+    for number in STOP_SIGNALS:
+        is_ignored = signal.getsignal(number) is signal.SIG_IGN
+        if is_main and not is_ignored:
+            handlers[number] = signal.signal(number, stop)
     try:
         yield
     finally:

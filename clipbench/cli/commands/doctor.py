@@ -220,18 +220,20 @@ def explanation_lines(explanation: "ScoreCauses", width: int | None = None) -> l
     from clipbench.results.table import Table, as_text, columns
 
     unit = explanation.metric.unit
-    rows = [
-        [
-            ("> " if effect.is_towards else "  ") + effect.switch,
-            effect.setting,
-            quantity(effect.value, unit),
-            change(effect.change, unit),
-            change_interval(effect.low, effect.high, unit),
-            p_value(effect.p_value),
-            change(explanation.expected - effect.value, unit),
-        ]
-        for effect in explanation.effects
-    ]
+    rows = []
+    for effect in explanation.effects:
+        mark = "> " if effect.is_towards else "  "
+        rows.append(
+            [
+                f"{mark}{effect.switch}",
+                effect.setting,
+                quantity(effect.value, unit),
+                change(effect.change, unit),
+                change_interval(effect.low, effect.high, unit),
+                p_value(effect.p_value),
+                change(explanation.expected - effect.value, unit),
+            ]
+        )
     headers = [*columns("switch", "setting", numbers=["score", "change"]), *columns("interval", "p", numbers=["left"])]
     table = Table(columns=headers, rows=rows)
     return [*as_text(table, width=width).splitlines(), *(f"  note: {note}" for note in explanation.notes)]

@@ -110,7 +110,9 @@ def plot(arguments: PlotArguments) -> None:
         return
     name, runs, out = arguments.name, arguments.runs, _output_file(arguments)
     if name is None or not runs or out is None:
-        missing = "NAME" if name is None else "RUN..." if not runs else "-o FILE"
+        missing = "NAME"
+        if name is not None:
+            missing = "-o FILE" if runs else "RUN..."
         raise click.UsageError(f"missing {missing}: expected NAME RUN... -o FILE, such as gap runs/tiny -o gap.pdf")
     options = maker.PlotOptions(
         width=arguments.width,

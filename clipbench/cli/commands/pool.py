@@ -95,8 +95,11 @@ def pool(arguments: PoolArguments) -> None:
     queries = read_queries(arguments.queries)
     load = arguments.load_options
     check_references(arguments.models, load)
+    models = []
+    for name in arguments.models:
+        models.append((name, partial(load_embedder, name, load, show_progress=True, hashes=hashes)))
     new_pool = make_pool(
-        [(name, partial(load_embedder, name, load, show_progress=True, hashes=hashes)) for name in arguments.models],
+        models,
         arguments.images,
         queries,
         arguments.out,

@@ -365,9 +365,9 @@ def _quick_command(arguments: RunArguments, command: list[str]) -> str | None:
 
     if arguments.suite != STANDARD or arguments.data is not None or any(map(names_data, arguments.tasks)):
         return None
-    parts = [
-        f"{part.rstrip('/')}-{QUICK}" if previous == "--out" or part.startswith("--out=") else part
-        for previous, part in pairwise(["", *command])
-        if part != "--offline"
-    ]
+    parts = []
+    for previous, part in pairwise(["", *command]):
+        names_folder = previous == "--out" or part.startswith("--out=")
+        if part != "--offline":
+            parts.append(f"{part.rstrip('/')}-{QUICK}" if names_folder else part)
     return shlex.join([*parts, "--suite", QUICK])

@@ -111,18 +111,16 @@ def as_json(comparisons: Sequence[Comparison]) -> str:
     ``verdict`` and ``reason`` at the top belong to the worst candidate.
     """
     worst = tables.sort_worst_last(comparisons)[-1]
+    fields_of_comparisons = []
+    for comparison in comparisons:
+        outcomes = [_outcome_fields(outcome) for outcome in comparison.gate.outcomes]
+        further = {"exit_status": comparison.exit_status, "outcomes": outcomes}
+        fields_of_comparisons.append({**_comparison_fields(comparison), **further})
     content = {
         "schema_version": SCHEMA_VERSION,
         "verdict": worst.verdict,
         "reason": worst.reason,
-        "comparisons": [
-            {
-                **_comparison_fields(comparison),
-                "exit_status": comparison.exit_status,
-                "outcomes": [_outcome_fields(outcome) for outcome in comparison.gate.outcomes],
-            }
-            for comparison in comparisons
-        ],
+        "comparisons": fields_of_comparisons,
     }
     return json_text(json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)) + "\n"
 
@@ -213,13 +211,14 @@ def github(comparisons: Sequence[Comparison]) -> str:
     GitHub shows only the first ten of a level. If there are more, the tenth says how many are left out.
     """
     verdicts = [_verdict_annotation(comparison) for comparison in reversed(tables.sort_worst_last(comparisons))]
-    annotations = [*verdicts, *(line for comparison in comparisons for line in _annotations(comparison))]
+    annotations = list(verdicts)
+    for comparison in comparisons:
+        annotations += _annotations(comparison)
     by_level = group_values((level, (title, message)) for level, title, message in annotations)
-    lines = [
-        _command(level, *line)
-        for level in dict.fromkeys((verdicts[0][0], "error", "warning", "notice"))
-        for line in _cap_annotations(by_level.get(level, []))
-    ]
+    level_of_verdict = verdicts[0][0]
+    lines = []
+    for level in dict.fromkeys((level_of_verdict, "error", "warning", "notice")):
+        lines += [_command(level, *line) for line in _cap_annotations(by_level.get(level, []))]
     return "\n".join(lines) + "\n"
 
 

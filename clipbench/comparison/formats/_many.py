@@ -37,16 +37,10 @@ def many_lines(comparisons: Sequence[Comparison], width: int, labels: Sequence[s
     yield ""
     yield from as_text(_table(comparisons, names, base, width), indent="", width=width).splitlines()
     yield ""
-    refusals = [
-        (str(refusal), name)
-        for comparison, name in zip(comparisons, names, strict=True)
-        for refusal in comparison.refused
-    ]
-    warnings = [
-        (f"warning: {warning}", name)
-        for comparison, name in zip(comparisons, names, strict=True)
-        for warning in comparison.warnings
-    ]
+    refusals, warnings = list[tuple[str, str]](), list[tuple[str, str]]()
+    for comparison, name in zip(comparisons, names, strict=True):
+        refusals += [(str(refusal), name) for refusal in comparison.refused]
+        warnings += [(f"warning: {warning}", name) for warning in comparison.warnings]
     yield from _grouped(refusals, len(comparisons))
     yield from _grouped(warnings, len(comparisons))
 
@@ -99,9 +93,9 @@ def _beside(table: Table, words: Sequence[Sequence[str]], comparisons: Sequence[
 
 def _headlines(comparisons: Sequence[Comparison]) -> list[Headline]:
     """Return the headline metrics with a direction of all comparisons, or all headlines if none has a direction."""
-    headlines = [
-        difference for comparison in comparisons for difference in comparison.differences if difference.is_headline
-    ]
+    headlines: list[Difference] = []
+    for comparison in comparisons:
+        headlines += [difference for difference in comparison.differences if difference.is_headline]
     directed = [difference for difference in headlines if difference.base.higher_is_better is not None]
     return list(dict.fromkeys(Headline(one.evaluation, one.name) for one in directed or headlines))
 

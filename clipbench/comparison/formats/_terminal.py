@@ -119,8 +119,9 @@ def _worst_last(
     ordered = tables.sort_worst_last(comparisons)
     if labels is None:
         return ordered, None
-    positions = [next(index for index, one in enumerate(comparisons) if one is comparison) for comparison in ordered]
-    return ordered, [labels[0], *(labels[position + 1] for position in positions)]
+    base_label, *candidate_labels = labels
+    label_of = {id(comparison): label for comparison, label in zip(comparisons, candidate_labels, strict=True)}
+    return ordered, [base_label, *(label_of[id(comparison)] for comparison in ordered)]
 
 
 def _details_line(comparisons: Sequence[Comparison]) -> str:
@@ -167,11 +168,9 @@ def _short_lines(comparison: Comparison, width: int) -> Iterator[str]:
     if differences:
         table = _with_gate_words(tables.difference_table("", differences), differences, gated)
         rows = iter(table.rows)
-        headed = [
-            row
-            for name, group in tables.by_evaluation(differences).items()
-            for row in (name, *islice(rows, len(group)))
-        ]
+        headed: list[Row | str] = []
+        for name, group in tables.by_evaluation(differences).items():
+            headed += [name, *islice(rows, len(group))]
         indices = [index for index, column in enumerate(tables.COLUMNS) if column.header in SHORT]
         text = as_text(replace(table, rows=headed).select(indices), indent="", width=width)
         yield from map(_TableLine, text.splitlines())

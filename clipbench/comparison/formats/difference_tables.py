@@ -98,10 +98,9 @@ def by_grouping(comparison: Comparison) -> dict[str, list[Difference]]:
             row = replace(difference, name=f"{difference.group}/{difference.name}", subset=inside)
             groupings.setdefault(f"{evaluation} by {difference.grouping}", []).append(row)
     order = list(VERDICTS)
-    return {
-        title: sorted(differences, key=lambda difference: (order.index(difference.verdict), difference.p_value or 0.0))
-        for title, differences in groupings.items()
-    }
+    for differences in groupings.values():
+        differences.sort(key=lambda difference: (order.index(difference.verdict), difference.p_value or 0.0))
+    return groupings
 
 
 def similarity_lines(evaluation: str, similarities: Sequence[RepresentationalSimilarity]) -> list[str]:
@@ -121,16 +120,11 @@ def similarity_lines(evaluation: str, similarities: Sequence[RepresentationalSim
 
 def similarity_table(similarities: Sequence[RepresentationalSimilarity]) -> Table:
     """Return the representational similarity of two models as a table with a row for each modality and measure."""
-    rows = [
-        [
-            f"{MODALITIES[similarity.modality].capitalize()}: {name}",
-            metric_value(metric),
-            interval(metric),
-            _chance_text(metric),
-        ]
-        for similarity in similarities
-        for name, metric in _metrics_by_label(similarity).items()
-    ]
+    rows: list[Row] = []
+    for similarity in similarities:
+        modality = MODALITIES[similarity.modality].capitalize()
+        for name, metric in _metrics_by_label(similarity).items():
+            rows.append([f"{modality}: {name}", metric_value(metric), interval(metric), _chance_text(metric)])
     return Table(
         facts=_pair_count(similarities),
         columns=columns("measure", numbers=["value", "95 % interval", "chance"]),
@@ -140,17 +134,11 @@ def similarity_table(similarities: Sequence[RepresentationalSimilarity]) -> Tabl
 
 def relabelled_table(part: Relabelled) -> Table:
     """Return top-1 accuracy by the recorded labels and by others, on the same images, as a table."""
-    rows: list[Row] = [
-        [
-            name,
-            quantity(difference.base.value, "fraction"),
-            quantity(difference.candidate.value, "fraction"),
-            difference_text(difference),
-            change_interval(difference.low, difference.high, "fraction"),
-            p_value(difference.p_value),
-        ]
-        for name, difference in (("recorded", part.recorded), ("new", part.relabelled))
-    ]
+    rows: list[Row] = []
+    for name, difference in (("recorded", part.recorded), ("new", part.relabelled)):
+        values = [quantity(side.value, "fraction") for side in (difference.base, difference.candidate)]
+        bounds = change_interval(difference.low, difference.high, "fraction")
+        rows.append([name, *values, difference_text(difference), bounds, p_value(difference.p_value)])
     return Table(
         columns=columns("labels", numbers=["base", "candidate", "difference", "95 % interval", "p"]), rows=rows
     )
@@ -286,10 +274,11 @@ def _gate_row(outcome: Outcome, notes: list[str]) -> Row:
     unit = "" if metric is None else metric.unit
     values = [quantity(side.value, unit) if side is not None else NONE for side in (outcome.base, outcome.candidate)]
     difference = outcome.difference
-    shift = NONE if difference is None else change(difference.value, unit)
-    bounds = (
-        "" if difference is None or difference.low is None else change_interval(difference.low, difference.high, unit)
-    )
+    shift, bounds = NONE, ""
+    if difference is not None:
+        shift = change(difference.value, unit)
+        if difference.low is not None:
+            bounds = change_interval(difference.low, difference.high, unit)
     title = outcome.title if outcome.title != outcome.metric else ""
     arrow = " ↓" if metric is not None and metric.higher_is_better is False else ""
     mark, word = STATUSES[outcome.status]

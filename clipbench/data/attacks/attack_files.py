@@ -89,8 +89,9 @@ def attack_dataset(photographs: Sequence[Photograph], id: str, *, templates: tup
     """
     spellings: dict[str, str] = {}
     for photograph in photographs:
-        for name in filter(None, (photograph.object, photograph.text)):
-            spellings.setdefault(name.casefold(), name)
+        for name in (photograph.object, photograph.text):
+            if name:
+                spellings.setdefault(name.casefold(), name)
     class_names = sorted(spellings.values())
     controls = _controls(photographs, id)
     attacks = []

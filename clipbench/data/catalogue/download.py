@@ -182,7 +182,9 @@ def readable_size(n_bytes: int) -> str:
     while size >= 999.5 and len(units) > 1:
         size /= 1000
         units.pop(0)
-    return f"{size:.1f} {units[0]}" if size < 9.95 and units[0] != "B" else f"{size:.0f} {units[0]}"
+    unit = units[0]
+    has_decimal = size < 9.95 and unit != "B"
+    return f"{size:.1f} {unit}" if has_decimal else f"{size:.0f} {unit}"
 
 
 def _hub_listing(download: Download, repository: str) -> Listing:
@@ -228,19 +230,23 @@ def _listing_of(download: Download, repository: str, commit: str, api: "HfApi") 
             " written. Choose another source with --from"
         )
     needed.sort(key=lambda file: file.size)  # a shard is of no use without the small files that say how to read it
-    remote = tuple(
-        RemoteFile(
-            url=hf_hub_url(repository, file.path, repo_type="dataset", revision=commit),
-            path=file.path,
-            size=file.size,
-            tag=file.blob_id if file.lfs is None else file.lfs.sha256,
-            sha256=None if file.lfs is None else file.lfs.sha256,
-            git_sha1=file.blob_id,
-            headers=build_hf_headers(),
+    remote_files = []
+    for file in needed:
+        sha256 = None if file.lfs is None else file.lfs.sha256
+        remote_files.append(
+            RemoteFile(
+                url=hf_hub_url(repository, file.path, repo_type="dataset", revision=commit),
+                path=file.path,
+                size=file.size,
+                tag=file.blob_id if sha256 is None else sha256,
+                sha256=sha256,
+                git_sha1=file.blob_id,
+                headers=build_hf_headers(),
+            )
         )
-        for file in needed
+    return Listing(
+        files=tuple(remote_files), origin={"repository": repository, "asked": download.revision, "revision": commit}
     )
-    return Listing(files=remote, origin={"repository": repository, "asked": download.revision, "revision": commit})
 
 
 def _is_begun(download: Download, listing: Listing) -> bool:

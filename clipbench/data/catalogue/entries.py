@@ -220,8 +220,10 @@ def _refuse_misspelt(table: Mapping[str, Any], sources: Sequence[Mapping[str, An
     """Raise UsageError for fields that ``parse_record`` would ignore: in an entry, its sources or their files."""
     parts: list[tuple[type[CatalogueEntry | Source | WebFile], Mapping[str, Any]]]
     parts = [(CatalogueEntry, table), *((Source, source) for source in sources)]
-    urls = [source["urls"] for source in sources if isinstance(source.get("urls"), list)]
-    parts += [(WebFile, file) for web_files in urls for file in web_files if isinstance(file, dict)]
+    for source in sources:
+        web_files = source.get("urls")
+        if isinstance(web_files, list):
+            parts += [(WebFile, file) for file in web_files if isinstance(file, dict)]
     for kind, section in parts:
         field_names = {dataclass_field.name for dataclass_field in fields(kind)} - {"name", "sources"}
         check_keys(section, field_names, location, hint=f" ({NEEDS})")
@@ -290,7 +292,11 @@ def origin_in(folder: Path) -> Mapping[str, Any]:
 
 def source_of(entry: CatalogueEntry, origin: Mapping[str, Any]) -> Source | None:
     """Return the repository that files come from, by the record of ``data get``."""
-    return next((source for source in entry.sources if source.hub and source.hub == origin.get("repository")), None)
+    repository = origin.get("repository")
+    for source in entry.sources:
+        if source.hub and source.hub == repository:
+            return source
+    return None
 
 
 def with_citation(dataset: Dataset, entry: CatalogueEntry) -> Dataset:
@@ -335,11 +341,12 @@ def size_differences(dataset: Dataset, entry: CatalogueEntry) -> list[str]:
         ("caption", None if dataset.captions is None else len(dataset.captions), entry.n_captions),
         ("item", None if questions is None else len(questions), entry.n_items),
     ]
-    return [
-        f"{actual:,} {unit}{'' if actual == 1 else 's'}, expected {expected:,}"
-        for unit, actual, expected in sizes
-        if actual is not None and expected is not None and actual != expected
-    ]
+    differences = []
+    for unit, actual, expected in sizes:
+        if actual is not None and expected is not None and actual != expected:
+            plural = "" if actual == 1 else "s"
+            differences.append(f"{actual:,} {unit}{plural}, expected {expected:,}")
+    return differences
 
 
 def _remedy(entry: CatalogueEntry) -> str:

@@ -219,7 +219,10 @@ def _items(file: Path, schema: schemas.Schema, subset: str) -> Iterator[LocatedF
         else:
             rows.append(row.fields)
             if len(rows) == schema.n_rows:
-                joined = {f"{field}_{n}": part[field] for n, part in enumerate(rows) for field in part}
+                joined = {}
+                for n, part in enumerate(rows):
+                    for field, value in part.items():
+                        joined[f"{field}_{n}"] = value
                 yield LocatedFields(row.location, str(n_contrasts), joined)
                 n_contrasts += 1
                 rows = []

@@ -30,7 +30,10 @@ class ImageKey(NamedTuple):
     @property
     def id(self) -> str:
         """The name, with the box where there is one."""
-        return self.name if self.box is None else f"{self.name}[{','.join(str(side) for side in self.box)}]"
+        if self.box is None:
+            return self.name
+        sides = ",".join(str(side) for side in self.box)
+        return f"{self.name}[{sides}]"
 
 
 class ParsedContrast(NamedTuple):
@@ -149,9 +152,13 @@ def _dataset_of(contrasts: Mapping[str, ParsedContrast], images: Images, id: str
                 group=contrast.group,
             )
         )
+    shown_images: list[EncodedImage | CroppedImage] = []
+    for key in used_images:
+        whole_image = images[key]
+        shown_images.append(whole_image if key.box is None else CroppedImage(whole_image, key.box))
     return Dataset(
         id=id,
-        images=[images[key] if key.box is None else CroppedImage(images[key], key.box) for key in used_images],
+        images=shown_images,
         image_ids=[key.id for key in used_images],
         contrasts=numbered_contrasts,
         notes=tuple(notes),
@@ -160,7 +167,10 @@ def _dataset_of(contrasts: Mapping[str, ParsedContrast], images: Images, id: str
 
 def distinct_images(contrasts: Iterable[ParsedContrast]) -> list[ImageKey]:
     """Return the images of contrasts in the order of their first use."""
-    return list(dict.fromkeys(key for contrast in contrasts for key in contrast.images))
+    images: dict[ImageKey, None] = {}
+    for contrast in contrasts:
+        images |= dict.fromkeys(contrast.images)
+    return list(images)
 
 
 IMAGE_FIELDS = ("image", "images", "filename", "image_path", "image_file")
@@ -217,8 +227,10 @@ def _true_and_false(row: Fields) -> ParsedContrast:
 
 def _truth_matrix(row: Fields) -> ParsedContrast:
     """Read a matrix of truth values, a row for each image and a column for each caption."""
-    truth = tuple(tuple(_flag(cell) for cell in _list(line)) for line in _list(row["truth"]))
-    return ParsedContrast(_images(row), _texts(row["captions"]), truth)
+    truth = []
+    for line in _list(row["truth"]):
+        truth.append(tuple(_flag(cell) for cell in _list(line)))
+    return ParsedContrast(_images(row), _texts(row["captions"]), tuple(truth))
 
 
 def _nlvr(row: Fields) -> ParsedContrast:
@@ -469,7 +481,9 @@ def _text(value: object) -> str:
 
 def _texts(value: object) -> tuple[str, ...]:
     """Return the texts of a list, or the only text as a list of one."""
-    return (_text(value),) if isinstance(value, str) else tuple(_text(text) for text in _list(value))
+    if isinstance(value, str):
+        return (_text(value),)
+    return tuple(_text(text) for text in _list(value))
 
 
 def _list(value: object) -> Sequence[object]:

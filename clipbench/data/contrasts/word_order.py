@@ -91,9 +91,12 @@ def _split_in_threes(parts: list[str]) -> list[list[str]]:
 
 def _shuffle_some(parts: list[str], chance: Sampler, *, are_content: bool) -> list[str]:
     is_moved = [(part.strip(",'-") in FUNCTION_WORDS) != are_content for part in parts]
-    moved_parts = [part for part, moves in zip(parts, is_moved, strict=True) if moves]
-    replacements = iter(chance.some_of(moved_parts, len(moved_parts)))
-    return [next(replacements) if moves else part for part, moves in zip(parts, is_moved, strict=True)]
+    moved_rows = [row for row, moves in enumerate(is_moved) if moves]
+    moved_parts = [parts[row] for row in moved_rows]
+    shuffled = list(parts)
+    for row, part in zip(moved_rows, chance.some_of(moved_parts, len(moved_parts)), strict=True):
+        shuffled[row] = part
+    return shuffled
 
 
 def _shuffle_within_threes(parts: list[str], chance: Sampler) -> list[str]:

@@ -60,11 +60,12 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
     split_pairs = _read_pairs(_file(folder, FILE.format("original", "image", "caption"), id))
     captions, file_names = _read_coco(coco)
     root = coco.parent.parent if coco.parent.name == "annotations" else coco.parent
-    first = next(iter(file_names.values()))
-    images = next(
-        (root / subfolder for subfolder in IMAGE_FOLDERS if is_file(root / subfolder / first)), root / IMAGE_FOLDERS[0]
-    )
-    in_split = list(dict.fromkeys(split_pairs if direction == "t2i" else chain.from_iterable(split_pairs.values())))
+    first_name = next(iter(file_names.values()))
+    image_folders = [root / subfolder for subfolder in IMAGE_FOLDERS]
+    images = next((folder for folder in image_folders if is_file(folder / first_name)), image_folders[0])
+    # The pairs of the split are of images with their captions: the images are searched by the captions.
+    searched = split_pairs if direction == "t2i" else chain.from_iterable(split_pairs.values())
+    in_split = list(dict.fromkeys(searched))
     documents = dict.fromkeys([*in_split, *chain.from_iterable(judged_pairs.values())])
     coco_items = {
         "image": {id: RetrievalItem(str(id), "", FileImage(images / name)) for id, name in file_names.items()},
@@ -75,11 +76,10 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
         documents, kind_searched, coco_items[kind_searched], coco, options, searches=False
     )
     advice = f"fetch {WEB}/zips/val2014.zip into {root}, or name the folder of COCO with {data_option(coco='FOLDER')}"
-    pairs = [
-        Judgement(str(query_id), str(document_id), 1)
-        for query_id, relevant in judged_pairs.items()
-        for document_id in dict.fromkeys(relevant)
-    ]
+    pairs = []
+    for query_id, relevant in judged_pairs.items():
+        for document_id in dict.fromkeys(relevant):
+            pairs.append(Judgement(str(query_id), str(document_id), 1))
     dataset = dataset_of_files((queries, gallery), pairs, images, options, id, advice=advice)
     n_more = len(documents) - len(in_split)
     beyond = f"{kind_searched}s judged right beyond the {len(in_split):,} of the split ({n_more:,}): searched too"
@@ -100,14 +100,11 @@ def _choose(options: DataOptions, name: str, choices: Sequence[str], default: st
 
 def _folder(path: Path) -> Path | None:
     files = [FILE.format(JUDGEMENTS[0], *kinds) for kinds in DIRECTIONS.values()]
-    return next(
-        (
-            path / subfolder
-            for subfolder in JUDGEMENT_FOLDERS
-            if all(is_file(path / subfolder / file) for file in files)
-        ),
-        None,
-    )
+    for subfolder in JUDGEMENT_FOLDERS:
+        folder = path / subfolder
+        if all(is_file(folder / file) for file in files):
+            return folder
+    return None
 
 
 def _file(folder: Path, name: str, id: str) -> Path:
@@ -118,21 +115,22 @@ def _file(folder: Path, name: str, id: str) -> Path:
 
 def _find_coco_captions(path: Path, options: DataOptions, id: str) -> Path:
     user_folder = options.options.get("coco")
-    roots = [path, *([options.data_root / "coco"] if options.data_root else [])]
-    folders = (
-        [user_path(user_folder)]
-        if user_folder is not None
-        else [root / subfolder for root in roots for subfolder in COCO_FOLDERS]
+    if user_folder is not None:
+        folders = [user_path(user_folder)]
+    else:
+        folders = [path / subfolder for subfolder in COCO_FOLDERS]
+        if options.data_root:
+            folders += [options.data_root / "coco" / subfolder for subfolder in COCO_FOLDERS]
+    for folder in folders:
+        for name in ANNOTATIONS:
+            if is_file(folder / name):
+                return folder / name
+    raise Unavailable(
+        f"data set {id} lacks COCO's captions: looked for {ANNOTATIONS[0]} in"
+        f" {', '.join(map(str, folders))}. Fetch {WEB}/annotations/annotations_trainval2014.zip and"
+        f" {WEB}/zips/val2014.zip into {folders[0]}, or name the folder of COCO with"
+        f" {data_option(coco='FOLDER')}"
     )
-    captions_file = next((folder / name for folder in folders for name in ANNOTATIONS if is_file(folder / name)), None)
-    if captions_file is None:
-        raise Unavailable(
-            f"data set {id} lacks COCO's captions: looked for {ANNOTATIONS[0]} in"
-            f" {', '.join(map(str, folders))}. Fetch {WEB}/annotations/annotations_trainval2014.zip and"
-            f" {WEB}/zips/val2014.zip into {folders[0]}, or name the folder of COCO with"
-            f" {data_option(coco='FOLDER')}"
-        )
-    return captions_file
 
 
 def _read_pairs(file: Path) -> Pairs:

@@ -154,8 +154,10 @@ def card_configs(folder: Path) -> list[object]:
 
 def _check_card(folder: Path) -> None:
     """Refuse a folder whose card names data of another place: the library would look for them, on the web too."""
-    configs = card_configs(folder)
-    sources = [config.get(key) for config in configs if isinstance(config, dict) for key in ("data_files", "data_dir")]
+    sources = []
+    for config in card_configs(folder):
+        if isinstance(config, dict):
+            sources += [config.get("data_files"), config.get("data_dir")]
     for text in _texts(sources):
         if "://" in text or not _is_below(str(folder / text), folder):
             raise _outside_error(str(folder), text)
@@ -209,7 +211,9 @@ def choose_split(names: Sequence[str], split: str | None, source: str) -> str:
     """Return the split to read: the named one, or test, validation, or the only one."""
     if split is not None and split not in names:
         raise UnknownSplit(source, split, names)
-    preferred = [name for name in PREFERRED_SPLITS if name in names] or (list(names) if len(names) == 1 else [])
+    preferred = [name for name in PREFERRED_SPLITS if name in names]
+    if not preferred and len(names) == 1:
+        preferred = list(names)
     if split is None and not preferred:
         raise UsageError(f"{source} has the splits {', '.join(names) or '(none)'}: choose one with split=NAME")
     return split or preferred[0]

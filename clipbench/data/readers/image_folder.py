@@ -75,13 +75,16 @@ def load(root: Path, options: DataOptions, id: str) -> Dataset:
         notes += (f"{len(broken)} links to images are broken and were left out",)
     if empty := [folder.path.name for folder in folders if not folder.images]:
         notes += (f"{len(empty)} classes have no images, the first '{empty[0]}'",)
-    images = [(label, path) for label, folder in enumerate(folders) for path in folder.images]
+    paths, labels = list[Path](), list[int]()
+    for label, folder in enumerate(folders):
+        paths += folder.images
+        labels += [label] * len(folder.images)
     return Dataset(
         id=id,
         split=split,
-        images=[FileImage(path) for _, path in images],
-        image_ids=[path.relative_to(root).as_posix() for _, path in images],
-        labels=np.array([label for label, _ in images], np.int64),
+        images=[FileImage(path) for path in paths],
+        image_ids=[path.relative_to(root).as_posix() for path in paths],
+        labels=np.array(labels, np.int64),
         class_names=names,
         notes=notes,
     )
@@ -134,7 +137,12 @@ def scan(folder: Path) -> _ClassFolder:
     """Return the images in a folder, at any depth, by name, and its broken links, without hidden files."""
     images, other_files, broken = list[Path](), list[Path](), list[Path]()
     for path, is_link in sorted((inner / entry.name, entry.is_symlink()) for inner, entry in _files(folder)):
-        (broken if is_link and not path.exists() else images if _is_image(path) else other_files).append(path)
+        if is_link and not path.exists():
+            broken.append(path)
+        elif _is_image(path):
+            images.append(path)
+        else:
+            other_files.append(path)
     return _ClassFolder(folder, images, other_files, broken)
 
 

@@ -164,9 +164,8 @@ def dataset_of_files(
     existing, notes = existing_files(files.values(), folder, id, advice, allow_partial=options.allow_partial)
     queries, documents = sides
     if len(existing) < len(set(files.values())):
-        queries, documents = (
-            [item for item in items if item.image is None or files[item.image] in existing] for items in sides
-        )
+        queries = [query for query in queries if query.image is None or files[query.image] in existing]
+        documents = [document for document in documents if document.image is None or files[document.image] in existing]
     image_ids = {image: manifest.id_below(folder, file) for image, file in files.items()}
     return replace(judged_dataset((queries, documents), judgements, id, image_ids=image_ids), notes=notes)
 
@@ -270,10 +269,11 @@ def _refuse_ids(table: ColumnTable, column: str) -> None:
 def _joined_texts(columns: Sequence[Sequence[str]], n_rows: int) -> list[str]:
     """Return the texts of columns, joined by a space. An empty text is left out."""
     joined = [""] * n_rows
-    for column in filter(any, columns):
-        joined = [
-            f"{left} {right}" if left and right else left or right for left, right in zip(joined, column, strict=True)
-        ]
+    for column in columns:
+        if not any(column):
+            continue
+        for row, (left, right) in enumerate(zip(joined, column, strict=True)):
+            joined[row] = f"{left} {right}" if left and right else left or right
     return joined
 
 
@@ -331,7 +331,9 @@ def _qrels(path: Path, options: DataOptions) -> tuple[Path, str | None, list[str
 def _qrels_in(folder: Path) -> list[Path]:
     listed = entries(folder, DataError) if is_folder(folder) else []
     files = [file for file in listed if file.suffix.lower() in QRELS_SUFFIXES]
-    return files if folder.name == QRELS else [file for file in files if file.stem == QRELS]
+    if folder.name == QRELS:
+        return files
+    return [file for file in files if file.stem == QRELS]
 
 
 def _read_qrels(file: Path) -> list[Judgement]:

@@ -100,9 +100,14 @@ def parts_of(configs: Configs, config: str | None) -> dict[str, Part]:
     if config is None and None not in (shared, qrels) and "corpus" in configs:
         return {"": Part("corpus", str(shared), str(qrels))}
     languages = [name.removesuffix("-corpus") for name in configs if name.endswith("-corpus")]
-    parts = {name: Part(f"{name}-corpus", f"{name}-queries", f"{name}-qrels") for name in languages}
-    parts = {language: part for language, part in parts.items() if set(part) <= set(configs)}
-    return parts if config is None else {"": parts[config]} if config in parts else {}
+    parts = {}
+    for language in languages:
+        part = Part(f"{language}-corpus", f"{language}-queries", f"{language}-qrels")
+        if set(part) <= set(configs):
+            parts[language] = part
+    if config is None:
+        return parts
+    return {"": parts[config]} if config in parts else {}
 
 
 class JudgedFiles(NamedTuple):
@@ -115,7 +120,11 @@ class JudgedFiles(NamedTuple):
     @property
     def files(self) -> list[str]:
         """All files."""
-        return [name for part in self.parts.values() for names in part for name in names]
+        files: list[str] = []
+        for part in self.parts.values():
+            for names in part:
+                files += names
+        return files
 
 
 def locate(folder: Path, names: Sequence[str], config: str | None, split: str | None, id: str) -> JudgedFiles | None:
@@ -134,10 +143,9 @@ def locate(folder: Path, names: Sequence[str], config: str | None, split: str | 
     if not parts:
         return None
     chosen = choose_split(list(configs[next(iter(parts.values())).qrels]), split, id)
-    files = {
-        name: tuple(_files(configs, config_name, chosen, names, id) for config_name in part)
-        for name, part in parts.items()
-    }
+    files = {}
+    for language, part in parts.items():
+        files[language] = tuple(_files(configs, config_name, chosen, names, id) for config_name in part)
     return JudgedFiles(chosen, files)
 
 
@@ -263,8 +271,10 @@ def _read_parquet(file: Path, location: str) -> TableWithImages:
         table = ColumnTable(columns=values, source=location)
         if len(encoded) > 1 and "image" not in encoded:
             raise DataError(f"{location}: expected one column of images, or one called image, got {', '.join(encoded)}")
-        column = "image" if "image" in encoded else encoded[0] if encoded else None
-        return table, None if column is None else list(_images(file, column, opened))
+        if not encoded:
+            return table, None
+        column = "image" if "image" in encoded else encoded[0]
+        return table, list(_images(file, column, opened))
 
 
 def _holds_images(type: "pyarrow.DataType") -> bool:
@@ -295,13 +305,14 @@ def _judgements(files: Sequence[Path], folder: Path) -> Iterator[tuple[str, Judg
     """Yield location and judgement of each row, or raise DataError if a grade is not an integer."""
     for file in files:
         table, _ = _read(file, folder)
-        names = [next((name for name in ids if name in table.columns), None) for ids in (QUERY_IDS, DOCUMENT_IDS)]
-        if None in names or "score" not in table.columns:
+        query_name = next((name for name in QUERY_IDS if name in table.columns), None)
+        document_name = next((name for name in DOCUMENT_IDS if name in table.columns), None)
+        if query_name is None or document_name is None or "score" not in table.columns:
             raise DataError(
                 f"{file.relative_to(folder)}: its columns are {', '.join(table.columns)}, "
                 "expected query-id, corpus-id and score"
             )
-        columns = (table.columns[str(name)] for name in (*names, "score"))
+        columns = (table.columns[name] for name in (query_name, document_name, "score"))
         for row, (query, document, score) in enumerate(zip(*columns, strict=True)):
             text = str(int(score)) if isinstance(score, float) and score.is_integer() else str(score)
             if not is_int64(text):

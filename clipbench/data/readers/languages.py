@@ -109,11 +109,10 @@ def load_lines(path: Path, options: DataOptions, id: str) -> Dataset:
                 "expected one caption per image"
             )
     folder = image_folder(options, [*(path / name for name in IMAGE_FOLDERS), path])
-    captions = [
-        _caption(folder / name, name, language, texts[row])
-        for row, name in enumerate(names)
-        for language, texts in by_language.items()
-    ]
+    captions = []
+    for row, name in enumerate(names):
+        for language, texts in by_language.items():
+            captions.append(_caption(folder / name, name, language, texts[row]))
     return _dataset(captions, folder, options, id)
 
 
@@ -142,11 +141,12 @@ def with_languages(imagenet: Dataset, path: Path, options: DataOptions) -> Datas
     templates.
     """
     names, prompts = _by_language(path / BABEL_NAMES), _by_language(path / BABEL_PROMPTS)
-    sets = {
-        language: _label_set(imagenet, classes, prompts.get(language), f"{path / BABEL_NAMES}, {language}")
-        for language, classes in names.items()
-        if language not in ENGLISH and (LANGUAGE in options.options or language in prompts)
-    }
+    sets = {}
+    for language, classes in names.items():
+        has_prompts = LANGUAGE in options.options or language in prompts
+        if has_prompts and language not in ENGLISH:
+            location = f"{path / BABEL_NAMES}, {language}"
+            sets[language] = _label_set(imagenet, classes, prompts.get(language), location)
     chosen = {language: sets[language] for language in _choose_languages(list(sets), options)}
     if LANGUAGE in options.options and len(chosen) == 1:
         return imagenet.take_classes(*chosen.values())
@@ -188,9 +188,9 @@ def _caption(file: Path, image: str, language: str, text: str, number: int = 0) 
 
 def _choose_languages(languages: Sequence[str], options: DataOptions) -> list[str]:
     requested = options.options.get(LANGUAGE)
-    chosen = (
-        list(languages) if requested is None else list(dict.fromkeys(name.strip() for name in requested.split(",")))
-    )
+    if requested is None:
+        return list(languages)
+    chosen = list(dict.fromkeys(name.strip() for name in requested.split(",")))
     for language in chosen:
         if language not in languages:
             raise UsageError(f"{data_option(language=requested)}: no '{language}': {did_you_mean(language, languages)}")

@@ -133,11 +133,12 @@ def load_docci(path: Path, options: DataOptions, id: str) -> Dataset:
     split = options.options.get("split", DOCCI_SPLIT)
     rows = _read_lines(file)
     split_rows = rows_of_split([row.get("split") for _, row in rows], split, source=str(file))
-    fields = ("example_id", "image_file", "description")
-    descriptions = [
-        [_text(row, field, location) for field in fields] for location, row in (rows[number] for number in split_rows)
-    ]
-    pairs = [_pair(name, folder / image, text) for name, image, text in descriptions]
+    pairs = []
+    for number in split_rows:
+        location, row = rows[number]
+        name, image = _text(row, "example_id", location), _text(row, "image_file", location)
+        description = _text(row, "description", location)
+        pairs.append(_pair(name, folder / image, description))
     return replace(captioned_dataset(pairs, folder, options, id), split=split)
 
 

@@ -81,7 +81,11 @@ class Roles:
 def usual_column(role: str, columns: Iterable[str]) -> str | None:
     """Return the first column with the most usual name of a role, or None if there is none."""
     all_columns = list(columns)
-    return next((name for tier in USUAL_NAMES[role] for name in all_columns if name.lower() in tier), None)
+    for tier in USUAL_NAMES[role]:
+        for name in all_columns:
+            if name.lower() in tier:
+                return name
+    return None
 
 
 def find_roles(
@@ -143,7 +147,9 @@ class _Columns(NamedTuple):
     def named_columns(self, role: str, also: Sequence[str] = ()) -> tuple[str, ...]:
         """Return the columns that an option names, with commas between them."""
         text = self.options.get(role)
-        names = [] if text is None else [text] if text in self.columns else [part.strip() for part in text.split(",")]
+        if text is None:
+            return ()
+        names = [text] if text in self.columns else [part.strip() for part in text.split(",")]
         for name in names:
             if name not in (*self.columns, *also):
                 hint = did_you_mean(name, self.columns)
@@ -217,13 +223,12 @@ def table_dataset(
     owner = {row: image_of[image.key] for row, image in images.items()}
     image_ids, notes = _image_ids(table, roles, owner, {row: image.id for row, image in images.items()})
     may_lack = len(roles.captions) > 1  # as a translation may
-    cells = [
-        _Caption(text, image, row, column)
-        for row, image in owner.items()
-        for column in roles.captions
-        if not (may_lack and table.columns[column][row] in (None, ""))
-        for text in _texts(table, column, row)
-    ]
+    cells = []
+    for row, image_number in owner.items():
+        for column in roles.captions:
+            is_lacking = may_lack and table.columns[column][row] in (None, "")
+            if not is_lacking:
+                cells += [_Caption(text, image_number, row, column) for text in _texts(table, column, row)]
     return Dataset(
         id=id,
         images=[images[row].image for row in first_row.values()],
@@ -247,8 +252,9 @@ def _image_ids(
         empty = next((row for row, value in column.items() if not value.strip()), None)
         if roles.id_is_named and empty is not None:
             raise DataError(f"{table.row_name(empty)}: the {roles.id} is empty")
-        pairs = {(image, column[row]) for row, image in owner.items()}
-        if roles.id_is_named or (empty is None and len(pairs) == len(set(owner.values())) == len(set(column.values()))):
+        n_pairs = len({(image, column[row]) for row, image in owner.items()})
+        is_one_to_one = n_pairs == len(set(owner.values())) == len(set(column.values()))
+        if roles.id_is_named or (empty is None and is_one_to_one):
             ids = column
         else:
             notes = (f"column '{roles.id}' has no distinct id per image, so it was not used as ids",)
@@ -297,7 +303,11 @@ def _groups(table: ColumnTable, name: str, owner: Owners, captions: Sequence[_Ca
 def _texts(table: ColumnTable, column: str, row: int) -> list[str]:
     """Return the captions in one cell: a text, a list of texts, or a list as a .csv file writes it."""
     value = table.columns[column][row]
-    texts = read_written_list(value) or [value] if isinstance(value, str) else [] if value is None else value
+    texts: object = value
+    if value is None:
+        texts = []
+    elif isinstance(value, str):
+        texts = read_written_list(value) or [value]
     if not isinstance(texts, Sequence) or not all(isinstance(text, str) for text in texts):
         raise DataError(f"{table.row_name(row)}: expected a text or a list of texts in {column}, got {shown(value)}")
     if not texts or not all(text.strip() for text in texts):

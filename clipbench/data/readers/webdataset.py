@@ -137,7 +137,8 @@ def _choose_split(root: Path, split: str | None) -> tuple[Path, str]:
         if split not in (None, root.name):
             raise UsageError(f"{root} is the split '{root.name}': remove {data_option(split=split)}")
         return root.parent, root.name
-    splits = sorted({path.parent.name for pattern in (SHARDS_FILE, "*.tar") for path in matching(root, f"*/{pattern}")})
+    shards = [*matching(root, f"*/{SHARDS_FILE}"), *matching(root, "*/*.tar")]
+    splits = sorted({path.parent.name for path in shards})
     split = split or DEFAULT_SPLIT
     if split not in splits:
         raise UnknownSplit(root, split, splits)
@@ -259,13 +260,11 @@ def _groups(
 ) -> Mapping[str, Groups]:
     """Return the groups that ``NAME:PLACE`` names, by their numbers, or by the classes of that name."""
     columns = _columns(samples, "group", option_text)
-    names = {
-        group: dict(zip(map(str, range(len(class_names))), class_names, strict=True))
-        for group, class_names in classes.items()
-    }
-    return {
-        group: Groups([names.get(group, {}).get(value, value) for value in values]) for group, values in columns.items()
-    }
+    groups = {}
+    for group, values in columns.items():
+        class_names = {str(number): name for number, name in enumerate(classes.get(group, ()))}
+        groups[group] = Groups([class_names.get(value, value) for value in values])
+    return groups
 
 
 def _label_sets(

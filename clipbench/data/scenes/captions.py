@@ -51,7 +51,10 @@ class Mention(NamedTuple):
 def join_phrases(parts: Sequence[Phrase], separator: str = " ") -> Phrase:
     """Return the phrases as one."""
     text = separator.join(part.text for part in parts if part.text)
-    return Phrase(text, tuple(fact for part in parts for fact in part.facts))
+    facts: list[Fact] = []
+    for part in parts:
+        facts += part.facts
+    return Phrase(text, tuple(facts))
 
 
 def mention(group: Sequence[Solid], *, colour: bool = True, size: bool = False, texture: bool = False) -> Mention:
@@ -161,8 +164,11 @@ def _is_refuted(captioned: CaptionedScene, other: CaptionedScene) -> bool:
 
 def _noun(description: ObjectDescription, *, is_plural: bool = False) -> str:
     kind = description.kind or "object"
-    noun = (KINDS.get(kind) or f"{kind}s") if is_plural else kind
-    return " ".join(part for part in (description.size, description.texture, description.colour, noun) if part)
+    noun = kind
+    if is_plural:
+        noun = KINDS.get(kind) or f"{kind}s"
+    words = (description.size, description.texture, description.colour, noun)
+    return " ".join(word for word in words if word)
 
 
 TEMPLATES = ("a picture of a {c}", "a drawing of a {c}", "there is a {c}", "this is a {c}")

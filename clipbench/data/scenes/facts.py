@@ -89,10 +89,9 @@ def verdict(fact: Fact, scene: Scene) -> bool | None:
         case Count(description, number):
             is_true = len(matching_solids(scene, description)) == number
         case Related(first, relation, second):
-            pairs = product(matching_solids(scene, first), matching_solids(scene, second))
-            is_true = _all(
-                [relation_holds(solids[i], relation, solids[j], is_nearer=i > j) for i, j in pairs if i != j]
-            )
+            matches = product(matching_solids(scene, first), matching_solids(scene, second))
+            pairs = [(i, j) for i, j in matches if i != j]
+            is_true = _all([relation_holds(solids[i], relation, solids[j], is_nearer=i > j) for i, j in pairs])
         case InRegion(description, region):
             is_true = _all([is_in_region(solids[i], region) for i in matching_solids(scene, description)])
         case Backdrop(colour, texture):
@@ -104,9 +103,8 @@ def verdict(fact: Fact, scene: Scene) -> bool | None:
         case WrittenBy(word, relation, description):
             is_true = False
             if writing is not None and verdict(Written(word), scene):
-                is_true = _all(
-                    [word_relation_holds(writing, relation, solids[i]) for i in matching_solids(scene, description)]
-                )
+                written_on = [solids[i] for i in matching_solids(scene, description)]
+                is_true = _all([word_relation_holds(writing, relation, solid) for solid in written_on])
     return is_true
 
 

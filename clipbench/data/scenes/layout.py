@@ -126,8 +126,10 @@ def _kinds(chance: Sampler, arrangement: str, n: int) -> list[str]:
     kinds = [chance.one_of(first)]
     if n > 1:
         is_same = kinds[0] in second and chance.bernoulli(0.12)
-        kinds += kinds if is_same else [chance.one_of([kind for kind in second if kind != kinds[0]])]
-    return kinds + chance.some_of([kind for kind in world.KINDS if kind not in kinds], n - len(kinds))
+        other_kinds = [kind for kind in second if kind != kinds[0]]
+        kinds.append(kinds[0] if is_same else chance.one_of(other_kinds))
+    unused_kinds = [kind for kind in world.KINDS if kind not in kinds]
+    return kinds + chance.some_of(unused_kinds, n - len(kinds))
 
 
 _ANY = tuple(world.SIZES)

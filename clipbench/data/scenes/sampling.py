@@ -22,9 +22,11 @@ def novelties(scene: Scene) -> list[tuple[str, ...]]:
     A relation occurs where it clearly holds for two solids, whether or not a caption states it.
     """
     combinations = held_out()
-    novel: list[tuple[str, ...]] = [
-        (solid.colour, solid.kind) for solid in scene.solids if (solid.colour, solid.kind) in combinations.looks
-    ]
+    novel: list[tuple[str, ...]] = []
+    for solid in scene.solids:
+        look = (solid.colour, solid.kind)
+        if look in combinations.looks:
+            novel.append(look)
     for (i, first), (j, second) in permutations(enumerate(scene.solids), 2):
         for relation in BASE_RELATIONS:
             order = (first.kind, relation, second.kind)

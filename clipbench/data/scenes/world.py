@@ -165,7 +165,13 @@ def palette(background: str) -> tuple[str, ...]:
 @cache
 def legible_inks(paper: RGB) -> tuple[str, ...]:
     """Return the inks that can be read on a paper."""
-    return tuple(name for name, rgb in INKS.items() if abs(_lab(rgb)[0] - _lab(paper)[0]) >= LEAST_LIGHTNESS)
+    paper_lightness = _lab(paper)[0]
+    legible = []
+    for name, rgb in INKS.items():
+        lightness = _lab(rgb)[0]
+        if abs(lightness - paper_lightness) >= LEAST_LIGHTNESS:
+            legible.append(name)
+    return tuple(legible)
 
 
 def difference(first: RGB, second: RGB) -> float:
@@ -289,7 +295,11 @@ class Scene:
     def groups(self) -> list[list[Solid]]:
         """Return the solids of each group, in the order of their numbers."""
         n_groups = max((solid.group for solid in self.solids), default=-1) + 1
-        return [[solid for solid in self.solids if solid.group == number] for number in range(n_groups)]
+        groups: list[list[Solid]] = [[] for _ in range(n_groups)]
+        for solid in self.solids:
+            if solid.group >= 0:
+                groups[solid.group].append(solid)
+        return groups
 
     def with_blank_sign(self) -> "Scene":
         """Return the scene with the same sign and nothing on it. It must have a sign."""

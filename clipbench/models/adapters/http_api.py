@@ -4,7 +4,7 @@ import base64
 import io
 import json
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
@@ -315,15 +315,17 @@ def _parse_embedding(embedding: object, name: str) -> Float32[np.ndarray, " dim"
 
 def _sample(client: Client, body: Body, item: Any, size: int) -> Sample:
     """Return the vector of a fixed input, which is sent twice, and if a request takes several, also in a pair."""
-    answers = [
-        _request_vectors(client, body, batch) for batch in ([item], [item], [item, item])[: 3 if size > 1 else 2]
-    ]
+    batches = [[item], [item]]
+    if size > 1:
+        batches.append([item, item])
+    answers = [_request_vectors(client, body, batch) for batch in batches]
     for vectors in answers:
         check_vectors(vectors, client.name)
     if len({vectors.shape[1] for vectors in answers}) != 1:
         raise ModelError(f"{client.name} gave vectors of different dimensions for one input")
     first = answers[0][0]
-    return Sample(first, max(_difference(vector, first) for vectors in answers for vector in vectors))
+    differences = [_difference(vector, first) for vector in np.concatenate(answers)]
+    return Sample(first, max(differences))
 
 
 def _difference(a: np.ndarray, b: np.ndarray) -> float:
@@ -342,7 +344,11 @@ def _identity_options(options: LoadOptions) -> list[str]:
 
 def _modalities_with_roles(samples: Mapping[Kind, Sample]) -> list[str]:
     """Return the modalities whose vectors depend on the role."""
-    return [modality for modality in (*TOWERS, JOINT) if any(_has_effect(samples, modality, role) for role in ROLES)]
+    modalities = []
+    for modality in (*TOWERS, JOINT):
+        if any(_has_effect(samples, modality, role) for role in ROLES):
+            modalities.append(modality)
+    return modalities
 
 
 def _has_effect(samples: Mapping[Kind, Sample], modality: str, role: Role) -> bool:
@@ -519,5 +525,9 @@ def _placeholders(value: Any) -> set[str]:
     """Return the kinds of content that a block has placeholders for."""
     if isinstance(value, str):
         return set(PLACEHOLDER.findall(value))
-    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
-    return set().union(*map(_placeholders, parts))
+    parts: Iterable[Any] = ()
+    if isinstance(value, Mapping):
+        parts = value.values()
+    elif isinstance(value, list):
+        parts = value
+    return set().union(*(_placeholders(part) for part in parts))

@@ -72,8 +72,11 @@ def _remote_method(process: "_Process", name: str, takes_role: bool) -> Callable
     def call(*lists: Any, **keywords: Role) -> np.ndarray:
         arrays: list[np.ndarray] = []
         batches = [lists] if name == "combine_prompts" else lists
-        packed = [[_pack_item(item, arrays, process.reference) for item in batch] for batch in batches]
-        return process.ask(name, {"call": name, "lists": packed, **keywords}, arrays)[1][0]
+        packed = []
+        for batch in batches:
+            packed.append([_pack_item(item, arrays, process.reference) for item in batch])
+        _, output_arrays = process.ask(name, {"call": name, "lists": packed, **keywords}, arrays)
+        return output_arrays[0]
 
     def call_with_role(*lists: Any, role: Role = None) -> np.ndarray:
         return call(*lists, role=role)

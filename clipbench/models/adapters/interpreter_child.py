@@ -207,9 +207,14 @@ def _json_value(value: Any) -> Any:
 
 
 def _call_method(encoders: object, message: dict[str, Any], files: Iterator[bytes]) -> np.ndarray:
-    name, keywords = message["call"], {"role": message["role"]} if "role" in message else {}
-    lists = [[_unpack_item(packed, files) for packed in batch] for batch in message["lists"]]
-    output = getattr(encoders, name)(*(lists[0] if name == "combine_prompts" else lists), **keywords)
+    name, keywords = message["call"], {}
+    if "role" in message:
+        keywords["role"] = message["role"]
+    lists = []
+    for batch in message["lists"]:
+        lists.append([_unpack_item(packed, files) for packed in batch])
+    arguments = lists[0] if name == "combine_prompts" else lists
+    output = getattr(encoders, name)(*arguments, **keywords)
     return np.asarray(output) if name == "count_tokens" else as_floats(output)
 
 

@@ -185,19 +185,16 @@ def _find_graph(folder: Path, tower: Tower, options: LoadOptions, reference: str
             raise UsageError(f"model option {tower}={file_name}: no such file in {folder}")
         return folder / file_name
     variant = f"_{options.options['variant']}" if "variant" in options.options else ""
-    candidates = (
-        candidate
-        for name in NAMES[tower]
-        for candidate in (f"{name}{variant}.onnx", f"onnx/{name}{variant}.onnx", f"{name}/model{variant}.onnx")
+    for name in NAMES[tower]:
+        for candidate in (f"{name}{variant}.onnx", f"onnx/{name}{variant}.onnx", f"{name}/model{variant}.onnx"):
+            if is_file(folder / candidate):
+                return folder / candidate
+    graphs = sorted(folder.rglob("*.onnx"))
+    have = ", ".join(path.relative_to(folder).as_posix() for path in graphs[:6]) or "none"
+    raise ModelError(
+        f"{reference} has no graph of {tower}: expected {NAMES[tower][0]}{variant}.onnx there or in"
+        f" onnx/, or {model_option(**{tower: 'FILE'})}. Present .onnx files: {have}"
     )
-    graph = next((folder / candidate for candidate in candidates if is_file(folder / candidate)), None)
-    if graph is None:
-        have = ", ".join(path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*.onnx"))[:6]) or "none"
-        raise ModelError(
-            f"{reference} has no graph of {tower}: expected {NAMES[tower][0]}{variant}.onnx there or in"
-            f" onnx/, or {model_option(**{tower: 'FILE'})}. Present .onnx files: {have}"
-        )
-    return graph
 
 
 def _choose_provider(options: LoadOptions, reference: str) -> tuple[tuple[str, dict[str, str]], str]:
@@ -301,15 +298,15 @@ def _probe_graphs(
     """Return the dimension of the vectors, and notes, after encoding a few images and texts."""
     inputs: dict[Tower, Mapping[str, np.ndarray]] = {}
     if preprocess is not None:
-        inputs["images"] = {
-            graphs["images"].inputs[0].name: stack_inputs([preprocess(image) for image in probe_images()])
-        }
+        input_name = graphs["images"].inputs[0].name
+        inputs["images"] = {input_name: stack_inputs([preprocess(image) for image in probe_images()])}
     if texts is not None:
         inputs["texts"] = texts.tokenize(TEXTS)
     dims, notes = {}, []
     for tower, arrays in inputs.items():
         try:
-            batched, single = (graphs[tower].vectors(arrays, step) for step in (len(TEXTS), 1))
+            batched = graphs[tower].vectors(arrays, len(TEXTS))
+            single = graphs[tower].vectors(arrays, 1)
         except Exception as error:  # onnxruntime has an error class for each status, all below Exception
             raise ModelError(
                 f"{paths[tower]} does not accept the inputs of its processor and tokenizer files"

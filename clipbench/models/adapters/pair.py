@@ -89,7 +89,10 @@ def load(body: str, options: LoadOptions) -> PairModel:
             f"{reference}: {images.id} compares vectors by {images.similarity}, {texts.id} by {texts.similarity}:"
             " expected one similarity"
         )
-    roles = {name: info.roles[name] for name, info in ((IMAGE, images), (TEXT, texts)) if name in info.roles}
+    roles = {}
+    for modality, tower_info in ((IMAGE, images), (TEXT, texts)):
+        if modality in tower_info.roles:
+            roles[modality] = tower_info.roles[modality]
     info = ModelInfo(
         ref=reference,
         id=f"pair:{images.id}+{texts.id}",

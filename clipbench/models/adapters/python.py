@@ -323,11 +323,12 @@ def roles_of(encoders: object) -> RoleTexts:
     roles: RoleTexts = {}
     for modality in (*modalities_of(encoders), JOINT):
         names: dict[str, str] = {role: method_name(encoders, modality, role) for role in ROLES}
-        with_role = {role: name for role, name in names.items() if takes_role(getattr(encoders, name, len))}
-        if with_role or len({*names.values()}) > 1:
-            roles[modality] = {
-                role: f"{name}(role='{role}')" if role in with_role else name for role, name in names.items()
-            }
+        calls: dict[str, str] = {}
+        for role, name in names.items():
+            calls[role] = f"{name}(role='{role}')" if takes_role(getattr(encoders, name, len)) else name
+        depends_on_role = len(set(calls.values())) > 1
+        if depends_on_role:
+            roles[modality] = calls
     return roles
 
 

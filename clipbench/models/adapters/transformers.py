@@ -128,7 +128,7 @@ def load(body: str, options: LoadOptions) -> TorchModel | JinaV4:
     common_options = ["context"]
     if options.trust_remote_code:
         common_options.append("code_commit")
-    family_options = {name for names in OPTIONS.values() for name in names}
+    family_options = set().union(*OPTIONS.values())
     options.refuse_unknown([*common_options, *family_options], reference)
     source = resolve_source(body, reference, options)
     placement = resolve_placement(options.device, options.precision, options.batch_size)
@@ -242,11 +242,9 @@ def _load_parts(name: str, reference: str, family: str, options: LoadOptions, co
     trust = {"trust_remote_code": code is not None}
     if code is not None:
         notes = (code.note,)
-    kind, configs = (
-        (Fgclip2Model, transformers.Siglip2Config)
-        if family == FGCLIP2
-        else (transformers.AutoModel, transformers.AutoConfig)
-    )
+    kind, configs = transformers.AutoModel, transformers.AutoConfig
+    if family == FGCLIP2:
+        kind, configs = Fgclip2Model, transformers.Siglip2Config
     config = configs.from_pretrained(name, **trust)
     if code is None:
         described = Fgclip2Model if family == FGCLIP2 else transformers.MODEL_MAPPING.get(type(config), None)
@@ -432,8 +430,8 @@ def _text_shape(module: Any, tower: TextTower, reference: str) -> tuple[int, int
 def _computation(config: Mapping[object, Any]) -> dict[str, Any]:
     """Return the settings of a configuration that affect the vectors: not its origin, nor the type it was saved in."""
     irrelevant = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures")
-    return {
-        str(key): _computation(value) if isinstance(value, dict) else str(value)
-        for key, value in config.items()
-        if key not in irrelevant
-    }
+    settings = {}
+    for key, value in config.items():
+        if key not in irrelevant:
+            settings[str(key)] = _computation(value) if isinstance(value, dict) else str(value)
+    return settings

@@ -79,10 +79,11 @@ class Embeddings(Embedder):
         return _select_rows(self.item_vectors[modality], self._item_rows(modality, items, self._ids()[modality]))
 
     def _text_vectors(self, texts: Sequence[str]) -> Vectors:
-        known_rows = zip(map(self.text_rows.get, texts), texts, strict=True)
-        rows = np.array(
-            [self._raise_unknown("text", text) if row is None else row for row, text in known_rows], np.int64
-        )
+        known_rows = []
+        for text in texts:
+            row = self.text_rows.get(text)
+            known_rows.append(self._raise_unknown("text", text) if row is None else row)
+        rows = np.array(known_rows, np.int64)
         start = 0
         for vectors in self.text_vectors:
             if ((start <= rows) & (rows < start + len(vectors))).all():
@@ -288,9 +289,9 @@ def _modalities(arrays: Arrays) -> Modalities | None:
     if set(names) <= {IMAGE, TEXT}:
         return None
     ids = {name: _names(arrays, f"{name}{IDS}", array_name(name), "") for name in names}
-    items: dict[str, Sequence[object]] = {
-        name: [VectorRow(row, id) for row, id in enumerate(modality_ids)] for name, modality_ids in ids.items()
-    }
+    items: dict[str, Sequence[object]] = {}
+    for name, modality_ids in ids.items():
+        items[name] = [VectorRow(row, id) for row, id in enumerate(modality_ids)]
     if TEXT in items:
         items[TEXT] = _names(arrays, "text_ids", "texts", "text ")
     link_rows = {link: arrays[LINK.join(link)] for link in permutations(names, 2) if LINK.join(link) in arrays}

@@ -86,11 +86,13 @@ class StoreEmbedder(SharingEmbedder):
 
     def _store_notes(self) -> list[str]:
         rejected = sum((shelf.rejected for shelf in self._shelves.values()), Counter[str]())
-        return [
-            f"{counted(n_chunks, 'file')} of the store {'was' if n_chunks == 1 else 'were'} {reason}: "
-            "the vectors were encoded again"
-            for reason, n_chunks in rejected.items()
-        ]
+        notes = []
+        for reason, n_chunks in rejected.items():
+            notes.append(
+                f"{counted(n_chunks, 'file')} of the store {'was' if n_chunks == 1 else 'were'} {reason}: "
+                "the vectors were encoded again"
+            )
+        return notes
 
     # -- vectors
 
@@ -186,14 +188,16 @@ class StoreEmbedder(SharingEmbedder):
         """Encode images, and return the data set without undecodable ones, or raise DataError if none remains."""
         images, role = dataset.images, self._effective_role(IMAGE, role)
         self._fill(IMAGE, self._items(IMAGE, images, role), role, is_strict=False)
-        hashes = zip(images, self._hashes.stored(images), strict=True)
-        keys = [None if hash_ is None else item_of(IMAGE, ref, role, hash_.key).key for ref, hash_ in hashes]
+        keys = []
+        for image, image_hash in zip(images, self._hashes.stored(images), strict=True):
+            keys.append(None if image_hash is None else item_of(IMAGE, image, role, image_hash.key).key)
         missing = self.shelf(IMAGE).missing([key for key in keys if key is not None])
-        causes = {
-            row: self._hashes.causes[images[row]] if key is None else self._causes[key]
-            for row, key in enumerate(keys)
-            if key is None or key in missing
-        }
+        causes = {}
+        for row, key in enumerate(keys):
+            if key is None:  # it could not be read, so not even hashed
+                causes[row] = self._hashes.causes[images[row]]
+            elif key in missing:
+                causes[row] = self._causes[key]
         notes = tuple(f"skipped {images[row].name}: {cause}" for row, cause in causes.items())
         readable = without_images(dataset, np.array([*causes], np.int64))
         return replace(readable, notes=(*readable.notes, *notes))

@@ -55,7 +55,9 @@ def measure_image(image: Image.Image, n_bytes: float = np.nan) -> Measures:
     contrast = float(np.sqrt(shares @ (LEVELS - brightness) ** 2))
     grey = np.asarray(reduced).astype(np.int16)
     edges = 4 * grey[1:-1, 1:-1] - grey[:-2, 1:-1] - grey[2:, 1:-1] - grey[1:-1, :-2] - grey[1:-1, 2:]
-    sharpness = float(np.abs(edges).mean()) / (4 * 255 * contrast) if contrast > 1e-3 and edges.size else 0.0
+    sharpness = 0.0
+    if contrast > 1e-3 and edges.size:
+        sharpness = float(np.abs(edges).mean()) / (4 * 255 * contrast)
     return np.array([brightness, contrast, sharpness, width, height, n_bytes / (width * height)], np.float32)
 
 
@@ -87,7 +89,9 @@ def stored_rows(shelf: Shelf, digests: Sequence[str]) -> dict[str, Float32[np.nd
     keys = {digest: key_of(CONVERSION + key) if key in missing else key for digest, key in keys.items()}
     missing = shelf.missing(keys.values())
     keys = {digest: key for digest, key in keys.items() if key not in missing}
-    return dict(zip(keys, shelf.get([*keys.values()]), strict=True)) if keys else {}
+    if not keys:
+        return {}
+    return dict(zip(keys, shelf.get([*keys.values()]), strict=True))
 
 
 def _shelf() -> Shelf:

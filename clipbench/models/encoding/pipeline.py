@@ -139,8 +139,11 @@ def encode(
         for (_, commit), encoded_batches in zip(encoders, zip(*held, strict=True), strict=False):
             if keys := [items[row].key for batch in encoded_batches for row in batch.rows]:
                 commit(keys, np.concatenate([batch.inputs for batch in encoded_batches]))
-        result.keys += [items[row].key for batch, *_ in held for row in batch.rows]
-        store_measures({items[row].key: numbers for batch, *_ in held for row, numbers in batch.measures.items()})
+        measures: dict[bytes, Measures] = {}
+        for batch, *_ in held:
+            result.keys += [items[row].key for row in batch.rows]
+            measures |= {items[row].key: numbers for row, numbers in batch.measures.items()}
+        store_measures(measures)
         held.clear()
 
     try:

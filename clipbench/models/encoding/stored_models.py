@@ -90,13 +90,14 @@ def _stored_model(folder: Path) -> StoredModel | None:
 
 def _files(folder: Path) -> list[Path]:
     """Return the files of a model that the store has written, without links."""
-    vectors = [
-        file
-        for file in folder.glob("*/*")
-        if file.name.endswith((SUFFIX, TEMPORARY_SUFFIX)) and not file.parent.is_symlink()
-    ]
-    descriptions = folder.glob(f"{DESCRIPTION_PREFIX}*{DESCRIPTION_SUFFIX}")
-    return [file for file in (*vectors, *descriptions, folder / MODEL_FILE) if file.is_file() and not file.is_symlink()]
+    files = []
+    for file in folder.glob("*/*"):
+        is_of_vectors = file.name.endswith((SUFFIX, TEMPORARY_SUFFIX))
+        if is_of_vectors and not file.parent.is_symlink():
+            files.append(file)
+    # The descriptions are last: what an interrupted removal leaves can still be named.
+    files += [*folder.glob(f"{DESCRIPTION_PREFIX}*{DESCRIPTION_SUFFIX}"), folder / MODEL_FILE]
+    return [file for file in files if file.is_file() and not file.is_symlink()]
 
 
 def _n_vectors(path: Path) -> int | None:

@@ -57,18 +57,12 @@ def prompt_changes(current: tuple[str, ...] | None, of_data: tuple[str, ...] | N
         current: the templates in use, None for prompts that are given by class.
         of_data: the templates of the data set, if it has some.
     """
-    templates = [
-        InputChange(
-            kind="prompts",
-            switch="templates",
-            setting=setting,
-            fix=f"{option('prompts', 'FILE')} with {lines}",
-            templates=texts,
-        )
-        for setting, lines, texts in _template_sets(of_data)
-        if texts != current
-    ]
-    return [*templates, *_text_changes("prompts")]
+    changes = []
+    for setting, lines, texts in _template_sets(of_data):
+        if texts != current:
+            fix = f"{option('prompts', 'FILE')} with {lines}"
+            changes.append(InputChange(kind="prompts", switch="templates", setting=setting, fix=fix, templates=texts))
+    return [*changes, *_text_changes("prompts")]
 
 
 def caption_changes() -> Sequence[InputChange]:
@@ -96,21 +90,20 @@ def image_changes(side: int | None) -> Sequence[InputChange]:
         side: of the square input that the model states, in pixels, None if it states none.
     """
     change = partial(InputChange, kind="images")
-    changes: list[tuple[str, str, Resize]] = [
+    resizes: list[tuple[str, str, Resize]] = [
         ("images squashed to a square", "image.resize({size})", "squash"),
         ("images padded to a square", "ImageOps.pad(image, {size})", "pad"),
         ("the middle of an image cut out", "ImageOps.fit(image, {size})", "crop"),
     ]
+    changes = []
+    for setting, code, resize in resizes:
+        code_of_size = code.format(size=_size_in_code(side, resize))
+        fix = f"{CODE}images = [{code_of_size} for image in images]"
+        changes.append(
+            change(switch="resize", setting=setting, fix=fix, image=partial(_square, side=side, resize=resize))
+        )
     return [
-        *(
-            change(
-                switch="resize",
-                setting=setting,
-                fix=f"{CODE}images = [{code.format(size=_size_in_code(side, resize))} for image in images]",
-                image=partial(_square, side=side, resize=resize),
-            )
-            for setting, code, resize in changes
-        ),
+        *changes,
         change(
             switch="resolution",
             setting="images halved and enlarged again",
@@ -211,20 +204,19 @@ def _template_sets(of_data: tuple[str, ...] | None) -> list[tuple[str, str, tupl
 
 
 def _text_changes(kind: ChangeKind) -> list[InputChange]:
-    return [
-        InputChange(
-            kind=kind, switch=switch, setting=setting, fix=f"{CODE}texts = [{code} for text in texts]", text=text
-        )
-        for switch, setting, code, text in (
-            ("article", "without the articles a, an, the", r're.sub(r"\b(an?|the) ", "", text)', _without_articles),
-            ("full stop", "a full stop at the end", 'text.rstrip(". ") + "."', _with_stop),
-            ("full stop", "no full stop at the end", 'text.rstrip(". ")', _without_stop),
-            ("space", "a space at the end", 'text + " "', _with_space),
-            ("space", "a space in front", '" " + text', _after_space),
-            ("case", "texts in lower case", "text.lower()", str.lower),
-            ("case", "texts in Title Case", "text.title()", str.title),
-        )
-    ]
+    changes = []
+    for switch, setting, code, text in (
+        ("article", "without the articles a, an, the", r're.sub(r"\b(an?|the) ", "", text)', _without_articles),
+        ("full stop", "a full stop at the end", 'text.rstrip(". ") + "."', _with_stop),
+        ("full stop", "no full stop at the end", 'text.rstrip(". ")', _without_stop),
+        ("space", "a space at the end", 'text + " "', _with_space),
+        ("space", "a space in front", '" " + text', _after_space),
+        ("case", "texts in lower case", "text.lower()", str.lower),
+        ("case", "texts in Title Case", "text.title()", str.title),
+    ):
+        fix = f"{CODE}texts = [{code} for text in texts]"
+        changes.append(InputChange(kind=kind, switch=switch, setting=setting, fix=fix, text=text))
+    return changes
 
 
 def _with_photo(text: str) -> str:

@@ -58,9 +58,10 @@ def evaluation_mode(module: "nn.Module") -> Iterator[None]:
 
 def tower_methods(module: object) -> tuple[str, str] | None:
     """Return the names of the methods of a module's image and text tower, or None if it has none."""
-    return next(
-        (names for names in TOWER_METHODS if all(callable(getattr(module, name, None)) for name in names)), None
-    )
+    for names in TOWER_METHODS:
+        if all(callable(getattr(module, name, None)) for name in names):
+            return names
+    return None
 
 
 def run_tower(tower: Callable[..., Any], inputs: Any, device: "torch.device", dtype: "torch.dtype") -> "torch.Tensor":
@@ -120,7 +121,9 @@ def activations(module: "nn.Module") -> dict[str, list[str]]:
 def _activation(part: "nn.Module") -> str | None:
     """Return the activation of a part by its class name. Approximations of GELU count as GELU."""
     name = type(part).__name__
-    return QUICK_GELU if name.startswith("QuickGELU") else GELU if "GELU" in name else None
+    if name.startswith("QuickGELU"):
+        return QUICK_GELU
+    return GELU if "GELU" in name else None
 
 
 @contextmanager

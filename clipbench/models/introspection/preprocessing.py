@@ -92,12 +92,14 @@ def remaining_detail(preprocess: Preprocess, size: tuple[int, int]) -> float:
         >>> round(remaining_detail(reduced, (32, 32)), 2)
         0.0
     """
+
+    def preprocessed(greys: np.ndarray) -> np.ndarray:
+        pixels = np.repeat(greys[:, :, None], 3, axis=2).astype(np.uint8)
+        return np.asarray(preprocess(Image.fromarray(pixels)), np.float64)
+
     is_light = np.indices(size).sum(axis=0) % 2 == 1
-    greys = np.where(is_light, LIGHT, DARK), np.full(size, LIGHT), np.full(size, DARK)
-    board, light, dark = (
-        np.asarray(preprocess(Image.fromarray(np.repeat(grey[:, :, None], 3, axis=2).astype(np.uint8))), np.float64)
-        for grey in greys
-    )
+    board = preprocessed(np.where(is_light, LIGHT, DARK))
+    light, dark = preprocessed(np.full(size, LIGHT)), preprocessed(np.full(size, DARK))
     contrast = float(np.abs(light - dark).mean()) / 2
     return float(board.std(axis=(-2, -1)).mean()) / contrast if contrast > 0 else 0.0
 
@@ -171,9 +173,14 @@ def crop_middle(image: Image.Image, side: int, interpolation: str) -> Image.Imag
     # Pillow's box has 24 bits a number: of a short piece, with a margin for the filter, that is enough.
     cut = max(0, int(end) - MARGIN * -(-short // side))
     is_wide = image.width > image.height
-    piece = image.crop((cut, 0, long - cut, short) if is_wide else (0, cut, short, long - cut))
-    box = (end - cut, 0, long - cut - end, short) if is_wide else (0, end - cut, short, long - cut - end)
-    return piece.resize((kept_length, side) if is_wide else (side, kept_length), METHODS[interpolation], box=box)
+    box: tuple[float, float, float, float]
+    if is_wide:
+        piece, kept_size = image.crop((cut, 0, long - cut, short)), (kept_length, side)
+        box = (end - cut, 0, long - cut - end, short)
+    else:
+        piece, kept_size = image.crop((0, cut, short, long - cut)), (side, kept_length)
+        box = (0, end - cut, short, long - cut - end)
+    return piece.resize(kept_size, METHODS[interpolation], box=box)
 
 
 def _fault(preprocess: Preprocess, black: Float32[np.ndarray, " 3"], white: Float32[np.ndarray, " 3"]) -> str | None:

@@ -98,8 +98,11 @@ def pad_tokens(tokens: Tokens, facts: TokenFacts, width: int) -> Tokens:
     missing = width - tokens[facts.name].shape[1]
     if missing <= 0:
         return tokens
-    fill = {name: facts.pad if name == facts.name else 0 for name in tokens}
-    return {name: np.pad(ids, ((0, 0), (0, missing)), constant_values=fill[name]) for name, ids in tokens.items()}
+    padded = {}
+    for name, values in tokens.items():
+        fill = facts.pad if name == facts.name else 0
+        padded[name] = np.pad(values, ((0, 0), (0, missing)), constant_values=fill)
+    return padded
 
 
 def trim_tokens(tokens: Tokens, facts: TokenFacts) -> Tokens:
@@ -118,7 +121,8 @@ def restore_end(tokens: Tokens, facts: TokenFacts) -> Tokens:
 
 def token_lengths(ids: Int64[np.ndarray, "n_texts n_tokens"], facts: TokenFacts) -> TokenCounts:
     """Return the number of tokens of each text before its padding, with an end-of-text token of the padding's id."""
-    is_padding = np.flip(np.cumprod(np.flip(ids == facts.pad, axis=1), axis=1), axis=1)
+    # Read from the end of each text: the product stays 1 up to the last token that is no padding.
+    is_padding = np.cumprod(np.flip(ids == facts.pad, axis=1), axis=1)
     n_padding = is_padding.sum(axis=1).astype(np.int64)
     own_end = 1 if facts.pad is not None and facts.pad == facts.end else 0
     return ids.shape[1] - np.maximum(n_padding - own_end, 0)
@@ -126,7 +130,8 @@ def token_lengths(ids: Int64[np.ndarray, "n_texts n_tokens"], facts: TokenFacts)
 
 def _padding_id(row: Int64[np.ndarray, " n_tokens"]) -> int | None:
     """Return the id that a short text repeats at its end next to a long one, or None without padding."""
-    return int(row[-1]) if len(row) > 3 and row[-1] == row[-2] == row[-3] else None
+    is_padded = len(row) > 3 and row[-1] == row[-2] == row[-3]
+    return int(row[-1]) if is_padded else None
 
 
 def _end_id(rows: Sequence[np.ndarray], pad: int | None, counts: Sequence[int] | None) -> int | None:

@@ -119,11 +119,10 @@ def state_dict_mismatches(expected: Mapping[str, torch.Tensor], state: StateDict
     """Return which names are missing, left over or of another shape, the first few of each, or empty if all fit."""
     missing = [name for name in expected if name not in state]
     unexpected = [name for name in state if name not in expected]
-    misshaped = [
-        f"{name} {tuple(state[name].shape)} where {tuple(value.shape)} is expected"
-        for name, value in expected.items()
-        if name in state and state[name].shape != value.shape
-    ]
+    misshaped = []
+    for name, value in expected.items():
+        if name in state and state[name].shape != value.shape:
+            misshaped.append(f"{name} {tuple(state[name].shape)} where {tuple(value.shape)} is expected")
     names_by_fault = {
         f"of {len(expected)} weights missing": missing,
         "left over": unexpected,
@@ -239,11 +238,10 @@ def _read_sharded(folder: Path) -> Checkpoint:
     Chunks are read one by one, so that the memory holds no more than the weights and one chunk.
     """
     listed, prefix = _read_shard_list(folder), "model."
-    state = {
-        name.removeprefix(prefix): _assemble_tensor(folder, name, metadata, listed.storage_data)
-        for name, metadata in listed.state_dict_metadata.items()
-        if name.startswith(prefix) and isinstance(metadata, dcp.TensorStorageMetadata)
-    }
+    state = {}
+    for name, metadata in listed.state_dict_metadata.items():
+        if name.startswith(prefix) and isinstance(metadata, dcp.TensorStorageMetadata):
+            state[name.removeprefix(prefix)] = _assemble_tensor(folder, name, metadata, listed.storage_data)
     if not state:
         raise ModelError(
             f"{folder} lists no tensor under '{prefix}': expected a sharded checkpoint as open_clip writes it"

@@ -103,12 +103,9 @@ def text_inputs(folder: Path, graph: Path, fixed_length: int | None, reference: 
     length = fixed_length or text.get("max_position_embeddings") or text.get("context_length")
     if not isinstance(length, int | None):
         raise ModelError(f"{folder} has a context of {shown(length)}: expected a number of tokens")
-    directories = dict.fromkeys((graph.parent, folder))
-    directory = next(
-        (candidate for candidate in directories if any(is_file(candidate / name) for name in TOKENIZER_FILES)), None
-    )
-    if directory is not None:
-        return _transformers_texts(directory, config, length, reference)
+    for directory in dict.fromkeys((graph.parent, folder)):
+        if any(is_file(directory / name) for name in TOKENIZER_FILES):
+            return _transformers_texts(directory, config, length, reference)
     if "text_cfg" in config and not text.get("hf_tokenizer_name"):
         return _open_clip_texts(length)
     raise ModelError(f"{reference} has no tokenizer: expected {', '.join(TOKENIZER_FILES)} next to {graph.name}")

@@ -272,7 +272,10 @@ def _fetch(vectors: list[torch.Tensor], lengths: list[int]) -> Iterator[Float32[
 def _concatenate_batches(batches: list[Tensors]) -> Tensors:
     if len(batches) == 1:
         return batches[0]
-    return {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
+    joined = {}
+    for name in batches[0]:
+        joined[name] = torch.cat([batch[name] for batch in batches])
+    return joined
 
 
 def resolve_placement(device: str, precision: str, batch_size: int | None) -> Placement:

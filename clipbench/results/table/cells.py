@@ -87,5 +87,7 @@ class Table:
 
     def select(self, indices: Sequence[int]) -> "Table":
         """Return the table with some of its columns, by their indices."""
-        rows = [row if isinstance(row, str) else [row[index] for index in indices] for row in self.rows]
+        rows: list[Row | str] = []
+        for row in self.rows:
+            rows.append(row if isinstance(row, str) else [row[index] for index in indices])
         return replace(self, columns=[self.columns[index] for index in indices], rows=rows)

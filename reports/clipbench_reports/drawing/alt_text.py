@@ -64,11 +64,10 @@ def _tick_words(positions: Sequence[Number], axis: Axis) -> list[str]:
 
 
 def _points_words(positions: Sequence[str], values: Sequence[Number], axis: Axis, *, most: int = MOST_NAMED) -> str:
-    points = [
-        f"{_value_words(value, axis)} at {position}"
-        for position, value in zip(positions, values, strict=True)
-        if math.isfinite(value)
-    ]
+    points = []
+    for position, value in zip(positions, values, strict=True):
+        if math.isfinite(value):
+            points.append(f"{_value_words(value, axis)} at {position}")
     return ", ".join(points[row] for row in evenly_spaced(len(points), most))
 
 

@@ -41,7 +41,8 @@ def chart_csv(figure: Chart) -> str:
     out = io.StringIO(newline="")
     writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows({name: harmless_cell(value) for name, value in row.items()} for row in chart_rows(figure))
+    for row in chart_rows(figure):
+        writer.writerow({name: harmless_cell(value) for name, value in row.items()})
     return out.getvalue()
 
 
@@ -122,8 +123,11 @@ def _(mark: Shade) -> Iterator[Row]:
 def _(mark: Cells) -> Iterator[Row]:
     for row, line in enumerate(mark.values.tolist()):
         for column, value in enumerate(line):
-            cell_id = {} if mark.names is None else {"id": f"{mark.names[0][row]} | {mark.names[1][column]}"}
-            yield {**cell_id, "x": column, "y": row, "value": value}
+            cell: Row = {"x": column, "y": row, "value": value}
+            if mark.names is not None:
+                row_names, column_names = mark.names
+                cell = {"id": f"{row_names[row]} | {column_names[column]}", **cell}
+            yield cell
 
 
 @mark_rows.register
@@ -150,10 +154,10 @@ def chart_json(figure: Chart) -> str:
 
     A series has a list for each column of its table, and the geometry of its mark, which the table does not have.
     """
-    panels = [
-        {"name": name, "title": panel.title, "x": _axis(panel.x), "y": _axis(panel.y), "series": _panel_series(panel)}
-        for name, panel in zip(panel_names(figure.panels), figure.panels, strict=True)
-    ]
+    panels = []
+    for name, panel in zip(panel_names(figure.panels), figure.panels, strict=True):
+        axes = {"x": _axis(panel.x), "y": _axis(panel.y)}
+        panels.append({"name": name, "title": panel.title, **axes, "series": _panel_series(panel)})
     return json.dumps(panels, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
@@ -218,7 +222,14 @@ def _geometry(mark: Mark) -> Json:
 
 def _shorten_numbers(values: Iterable[str | Number]) -> list[str | Number | None]:
     """Return names unchanged, and numbers with the digits that a figure shows, null if not finite."""
-    return [value if isinstance(value, str) else _json_number(float(f"{value:.{DIGITS}g}")) for value in values]
+    shortened_values: list[str | Number | None] = []
+    for value in values:
+        if isinstance(value, str):
+            shortened_values.append(value)
+        else:
+            rounded = float(f"{value:.{DIGITS}g}")
+            shortened_values.append(_json_number(rounded))
+    return shortened_values
 
 
 def _json_number(value: float) -> Number | None:

@@ -116,17 +116,25 @@ def chart(
 
 def _arrange_models(parts: Sequence[Panels], models: Sequence[ModelKey], n_columns: int) -> _Arrangement:
     """Return the panels of several models: model by model if each has panels of its own, otherwise a part per row."""
-    panels = [panel for part in parts for panel in part.panels]
+    panels: list[Panel] = []
+    for part in parts:
+        panels += part.panels
     if any(panel.model is not None for panel in panels):
-        by_model = [panel for model in models for panel in panels if panel.model == model.position]
+        by_model: list[Panel] = []
+        for model in models:
+            by_model += [panel for panel in panels if panel.model == model.position]
         n_of_one = len(by_model) // len({panel.model for panel in by_model})
         if any(panel.is_broad for panel in by_model):
             return _Arrangement(by_model, n_columns=1)
-        return _Arrangement(by_model, n_columns=n_of_one if n_of_one > 1 else min(MAX_BESIDE, len(by_model)))
+        if n_of_one > 1:
+            return _Arrangement(by_model, n_columns=n_of_one)
+        return _Arrangement(by_model, n_columns=min(MAX_BESIDE, len(by_model)))
     widest = max((len(part.panels) for part in parts), default=1)
     if widest <= 1:
         return _Arrangement(panels, n_columns)
-    rows = [replace(panel, starts_row=index == 0) for part in parts for index, panel in enumerate(part.panels)]
+    rows: list[Panel] = []
+    for part in parts:
+        rows += [replace(panel, starts_row=index == 0) for index, panel in enumerate(part.panels)]
     # Four panels are two rows of two, not a row of three and one left over.
     return _Arrangement(rows, n_columns=2 if widest in (2, 4) else 3, is_grid=True)
 
@@ -178,7 +186,11 @@ def facets(plane: Panel, models: ByModel[Sequence[Mark]], *, keys: Sequence[str]
         models: the marks as they are drawn for a single model. Marks of one name are a series.
         keys: names of series that need neither a title nor an entry in the legend.
     """
-    marks_by_model = {model: marks for model, marks in models.values.items() if not all(map(_is_reference, marks))}
+    marks_by_model = {}
+    for model, marks in models.values.items():
+        has_data = not all(_is_reference(mark) for mark in marks)
+        if has_data:
+            marks_by_model[model] = marks
     has_colours = all(model.position < len(MODELS) for model in marks_by_model)
     if not models.is_joint or not has_colours:
         single_panels = {model: [replace(plane, marks=marks)] for model, marks in marks_by_model.items()}
@@ -188,10 +200,13 @@ def facets(plane: Panel, models: ByModel[Sequence[Mark]], *, keys: Sequence[str]
         too_many = f"{len(marks_by_model)} models need more than the {len(MODELS)} colours there are"
         return panels_by_model._replace(notes=[f"{too_many}: each has its own panel."])
     shared = _shared_marks(list(marks_by_model.values()))
-    distinct = [mark for marks in marks_by_model.values() for mark in marks if mark not in shared]
+    distinct: list[Mark] = []
+    for marks in marks_by_model.values():
+        distinct += [mark for mark in marks if mark not in shared]
     names = dict.fromkeys(mark.name for mark in distinct if not _is_reference(mark))
     panels = [_facet(plane, name, marks_by_model, shared, keys) for name in names or [""]]
-    has_rows = any(isinstance(mark, Ranges) and not mark.is_upright for mark in next(iter(marks_by_model.values())))
+    first_marks = next(iter(marks_by_model.values()))
+    has_rows = any(isinstance(mark, Ranges) and not mark.is_upright for mark in first_marks)
     if len(panels) > 1 and has_rows:
         # Narrower than the figure of one model, and each row holds more.
         panels = [replace(panel, aspect=panel.aspect * (1 + len(marks_by_model) / 6)) for panel in panels]
@@ -287,7 +302,9 @@ def _notes(marks: Mapping[ModelKey, Sequence[Mark]], shared: Sequence[Mark]) -> 
     equal = [mark.name for mark in shared if isinstance(mark, Bars)]
     if equal:
         notes.append(f"The same for all models: {', '.join(equal)}.")
-    lines = [mark for model_marks in marks.values() for mark in model_marks if isinstance(mark, Line)]
+    lines: list[Line] = []
+    for model_marks in marks.values():
+        lines += [mark for mark in model_marks if isinstance(mark, Line)]
     if len(marks) > MAX_BANDS and any(line.lows is not None for line in lines):
         notes.append("Bands are drawn for two models at most.")
     return notes
@@ -298,12 +315,16 @@ def _missing(
 ) -> list[str]:
     """Return sentences that name the models without the quantity, or without one of its series."""
     words = plane.title or plane.y.label or plane.x.label
-    series_of_models = {model: {mark.name for mark in marks.get(model, ())} for model in models.values}
-    missing_models = {
-        name: [model.label for model, series in series_of_models.items() if name not in series] for name in names
-    }
-    if names and all(labels == missing_models[names[0]] for labels in missing_models.values()):
-        missing_models = {"": missing_models[names[0]]}
+    series_of_models = {}
+    for model in models.values:
+        series_of_models[model] = {mark.name for mark in marks.get(model, ())}
+    missing_models = {}
+    for name in names:
+        missing_models[name] = [model.label for model, series in series_of_models.items() if name not in series]
+    if names:
+        missing_first = missing_models[names[0]]
+        if all(labels == missing_first for labels in missing_models.values()):
+            missing_models = {"": missing_first}
     sentences = []
     for name, labels in missing_models.items():
         if labels:

@@ -38,11 +38,12 @@ def lay_out(figure: Chart, *, max_columns: int = 99) -> Layout:
     Args:
         max_columns: number of panels that fit next to each other.
     """
-    n_columns = min(figure.n_columns, len(figure.panels))
+    n_wanted = min(figure.n_columns, len(figure.panels))
+    n_columns = min(n_wanted, max_columns)
     # Rows stay whole, but for those of a grid, each of which is of one quantity.
-    column_counts = (n for n in range(min(n_columns, max_columns), 0, -1) if figure.is_grid or n_columns % n == 0)
-    n_columns = next(column_counts)
-    is_lifted = any(len({panel.y.label for panel in row}) > 1 for row in _rows(figure.panels, n_columns))
+    while not figure.is_grid and n_wanted % n_columns != 0:
+        n_columns -= 1
+    is_lifted = any(_has_different_labels(row) for row in _rows(figure.panels, n_columns))
     legends = [_legend_entries(panel, figure.keys) for panel in figure.panels]
     fullest = max(legends, key=len)
     all_entries: dict[str, Mark] = {}
@@ -79,10 +80,16 @@ def _sort_entries(marks: dict[str, Mark]) -> dict[str, Mark]:
     return dict(sorted(marks.items(), key=lambda pair: (pair[1].role not in MODELS, pair[1].role == "chance")))
 
 
+def _has_different_labels(row: Sequence[Panel]) -> bool:
+    """Return whether the y axes of the panels of a row have different labels."""
+    return len({panel.y.label for panel in row}) > 1
+
+
 def _visible_entries(legend: dict[str, Mark]) -> list[Mark]:
     """Return the entries of a legend, or none if there is only one line of data, which needs no name."""
     marks = list(legend.values())
-    return marks if len(marks) > 1 or any(isinstance(mark, Rule | Shade) for mark in marks) else []
+    is_only_data = len(marks) == 1 and not isinstance(marks[0], Rule | Shade)
+    return [] if is_only_data else marks
 
 
 def _rows(panels: Sequence[Panel], n_columns: int) -> list[list[Panel]]:

@@ -49,15 +49,18 @@ class Axis:
 
     def share(self, value: Number) -> float:
         """Return the position of a value on the axis: 0 at the low end, 1 at the high one."""
-        low, high, scaled_value = (math.log(v) if self.is_log else v for v in (self.low, self.high, value))
-        return (scaled_value - low) / (high - low)
+        low, high = self.low, self.high
+        if self.is_log:
+            low, high, value = math.log(low), math.log(high), math.log(value)
+        return (value - low) / (high - low)
 
     @property
     def words(self) -> list[str]:
         """The labels of the ticks."""
         if self.names:
             return list(self.names)
-        return [shortest(100 * tick if self.is_percent else tick) for tick in self.ticks]
+        unit = 100 if self.is_percent else 1
+        return [shortest(unit * tick) for tick in self.ticks]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,11 +265,13 @@ def dot_radii(mark: Line) -> list[float]:
         [0.8, 1.6]
     """
     max_weight = max(mark.weights, default=0)
-    return (
-        [MAX_DOT * max(MIN_DOT, math.sqrt(n / max_weight)) for n in mark.weights]
-        if max_weight
-        else [1.0] * len(mark.xs)
-    )
+    if not max_weight:
+        return [1.0] * len(mark.xs)
+    radii = []
+    for n in mark.weights:
+        relative_radius = math.sqrt(n / max_weight)  # the area grows with the weight
+        radii.append(MAX_DOT * max(MIN_DOT, relative_radius))
+    return radii
 
 
 def histogram_corners(mark: Bars) -> list[PlanePoint]:
@@ -276,9 +281,10 @@ def histogram_corners(mark: Bars) -> list[PlanePoint]:
         >>> histogram_corners(Bars(edges=[0, 1, 2], counts=[3, 5], role="ink"))
         [(0, 0), (0, 3), (1, 3), (1, 5), (2, 5), (2, 0)]
     """
-    steps = zip(mark.edges[:-1], mark.edges[1:], mark.counts, strict=True)
-    corners = [corner for low, high, n in steps for corner in ((low, n), (high, n))]
-    return [(mark.edges[0], 0), *corners, (mark.edges[-1], 0)]
+    corners: list[PlanePoint] = [(mark.edges[0], 0)]
+    for low, high, n in zip(mark.edges[:-1], mark.edges[1:], mark.counts, strict=True):
+        corners += [(low, n), (high, n)]
+    return [*corners, (mark.edges[-1], 0)]
 
 
 def fraction_axis(label: str) -> Axis:
@@ -305,7 +311,9 @@ def nice_axis(values: Iterable[Number], label: str = "", *, n_steps: int = 5) ->
     """
     finite = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
     low, high = min(finite), max(finite)
-    if high - low <= 1e-9 * max(abs(low), abs(high)):  # what differs by rounding alone is flat
+    is_flat = high - low <= 1e-9 * max(abs(low), abs(high))  # apart from rounding
+    if is_flat:
+        # Half of the value below it and above it, or one half if it is 0.
         low, high = low - (abs(low) or 1) / 2, high + (abs(high) or 1) / 2
     step = nice_step(high - low, n_steps)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
@@ -358,4 +366,5 @@ def nice_step(span: Number, n_steps: int = 5) -> float:
     """Return the round step (1, 2, 2.5 or 5 times a power of ten) that divides a span into about ``n_steps``."""
     rough = span / n_steps
     power = 10.0 ** math.floor(math.log10(rough))
-    return next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * 0.999)
+    steps = [factor * power for factor in (1, 2, 2.5, 5, 10)]
+    return next(step for step in steps if step >= rough * 0.999)

@@ -217,10 +217,10 @@ def _render_chart(figure: Chart, width: float) -> NotebookFigure:
 
 def _with_whole_names(figure: Chart, slot: float) -> Chart:
     """Return a figure with the names of its rows wrapped, none shortened, and rows as high as their names."""
-    panels = [
-        replace(panel, y=replace(panel.y, names=[_wrap(name, NAMES_SHARE * slot) for name in panel.y.names]))
-        for panel in figure.panels
-    ]
+    panels = []
+    for panel in figure.panels:
+        wrapped_names = [_wrap(name, NAMES_SHARE * slot) for name in panel.y.names]
+        panels.append(replace(panel, y=replace(panel.y, names=wrapped_names)))
     plane = max(LEAST_PLANE, slot - max(map(_left_margin, panels)))  # panels of rows stand below each other, in line
     return replace(figure, panels=[replace(panel, aspect=_aspect(panel, plane)) for panel in panels])
 
@@ -236,8 +236,11 @@ def _aspect(panel: Panel, plane: float) -> float:
 
 
 def _render_layout(layout: Layout, width: float) -> NotebookFigure:
-    slots = [width if row[0].panel.is_broad else width / layout.n_columns for row in layout.rows]
-    heights = [max(cell.panel.aspect for cell in row) * slot for row, slot in zip(layout.rows, slots, strict=True)]
+    slots, heights = [], []
+    for row in layout.rows:
+        slot = width if row[0].panel.is_broad else width / layout.n_columns
+        slots.append(slot)
+        heights.append(max(cell.panel.aspect for cell in row) * slot)
     # Higher than is needed: the planes are then as wide as they can be, and the height is cut to them.
     # Of few pixels, letters would be measured as whole ones, a fifth wider than they are.
     figure = NotebookFigure(figsize=(width, sum(heights) + len(heights) + 1), layout="constrained", dpi=DPI)
@@ -245,7 +248,9 @@ def _render_layout(layout: Layout, width: float) -> NotebookFigure:
     rows = []
     for index, (row, slot) in enumerate(zip(layout.rows, slots, strict=True)):
         is_broad = row[0].panel.is_broad
-        spots = [grid[index, :]] if is_broad else [grid[index, column] for column in range(len(row))]
+        spots = [grid[index, column] for column in range(len(row))]
+        if is_broad:
+            spots = [grid[index, :]]
         rows.append([figure.add_subplot(spot) for spot in spots])
         for cell, axes in zip(row, rows[-1], strict=True):
             left = _left_margin(cell.panel)
@@ -261,8 +266,10 @@ def _render_layout(layout: Layout, width: float) -> NotebookFigure:
 def _fit_height(figure: Figure, rows: Sequence[Sequence[Axes]]) -> None:
     """Reduce the height to the drawn panels, and hide words that would touch others."""
     figure.draw_without_rendering()
-    boxes = [[axes.get_tightbbox() for axes in row] for row in rows]
-    heights = [max(box.height for box in row if box is not None) for row in boxes]
+    heights = []
+    for row in rows:
+        boxes = [axes.get_tightbbox() for axes in row]
+        heights.append(max(box.height for box in boxes if box is not None))
     heights += [legend.get_window_extent().height for legend in figure.legends]
     figure.set_figheight(sum(heights) / figure.dpi + GAP * len(heights))
     figure.draw_without_rendering()
@@ -352,9 +359,11 @@ def _turn_crowded_names(axis: Axis, room: float) -> Axis:
     widest = max(map(_widest, axis.names), default=0.0)
     if widest * len(axis.names) <= room:
         return axis
-    is_loose = room >= 2 * LINE * len(axis.names)
-    flat = [name.replace("\n", " ") for name in axis.names]
-    return replace(axis, names=[_wrap(name, UPRIGHT) if is_loose else name for name in flat], is_turned=True)
+    names = [name.replace("\n", " ") for name in axis.names]
+    has_room_for_two_lines = room >= 2 * LINE * len(names)
+    if has_room_for_two_lines:
+        names = [_wrap(name, UPRIGHT) for name in names]
+    return replace(axis, names=names, is_turned=True)
 
 
 def _set_axis(axes: Axes, axis: Axis, direction: Literal["x", "y"]) -> None:
@@ -375,10 +384,16 @@ def _legend(marks: Sequence[Mark], width: float) -> dict[str, Any]:
     """Return the entries of a legend, in the largest number of columns that fits."""
     names = [mark.name for mark in marks]
     widths = [SAMPLE + _text_width(name) for name in names]
-    columns = (n for n in range(len(names), 1, -1) if sum(max(widths[k::n]) for k in range(n)) <= width)
-    n_columns = next(columns, 1)
+    n_columns = max(1, len(names))
+    while n_columns > 1:
+        width_of_columns = sum(max(widths[column::n_columns]) for column in range(n_columns))
+        if width_of_columns <= width:
+            break
+        n_columns -= 1
     # matplotlib fills a column before the next; names are read by rows.
-    order = [index for column in range(n_columns) for index in range(column, len(names), n_columns)]
+    order: list[int] = []
+    for column in range(n_columns):
+        order += range(column, len(names), n_columns)
     return {
         "handles": [legend_sample(marks[index]) for index in order],
         "labels": [_wrap(names[index], width - SAMPLE) for index in order],

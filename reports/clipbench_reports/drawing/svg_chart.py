@@ -196,7 +196,9 @@ def _panel_svg(
         top += TITLE + LINE * (len(title) - 1)
     legend, top = _legend(cell.legend, slot, left=left, top=top)
     plane = _plane(panel, left=left, top=top, slot=slot)
-    marks = (part for mark in panel.marks for part in _model_group(mark.role, [draw_mark(mark, plane)]))
+    marks: list[Markup] = []
+    for mark in panel.marks:
+        marks += _model_group(mark.role, [draw_mark(mark, plane)])
     inside = element(
         "g",
         *_rows(plane, has_grid=panel.has_grid),
@@ -234,9 +236,12 @@ def _left_margin(axis: Axis) -> Number:
 
 def _right_margin(axis: Axis) -> Number:
     """Return the space right of a plane, into which the words at the last mark may reach."""
+    least = EDGE + 4
+    if axis.is_turned:
+        return least
     last = [words for tick, words in zip(axis.ticks, axis.words, strict=True) if axis.share(tick) > 0.9]
-    halves = [BOLD / 2 * max(map(len, words.split("\n"))) for words in last]
-    return max([EDGE + 4, *([] if axis.is_turned else halves)])
+    halves = [BOLD / 2 * _longest_line(words) for words in last]
+    return max([least, *halves])
 
 
 def _bottom_margin(axis: Axis) -> Number:
@@ -250,8 +255,17 @@ def _count_lines(axis: Axis) -> int:
 
 def _widest(axis: Axis) -> int:
     """Return the characters of the longest line at an axis. A character that is not Latin counts as two."""
-    lines = (line for words in axis.words for line in words.split("\n"))
-    return max((sum(1 if letter < "\u2000" else 2 for letter in line) for line in lines), default=0)
+    widest = 0
+    for words in axis.words:
+        for line in words.split("\n"):
+            n_broad = sum(letter >= "\u2000" for letter in line)
+            widest = max(widest, len(line) + n_broad)
+    return widest
+
+
+def _longest_line(words: str) -> int:
+    """Return the number of characters of the longest line."""
+    return max(len(line) for line in words.split("\n"))
 
 
 def _find_free_labels(centres: Sequence[Number], widths: Sequence[Number]) -> list[bool]:
@@ -288,8 +302,11 @@ def _rows(plane: Plane, *, has_grid: bool) -> Iterable[Markup]:
 def _columns(plane: Plane) -> Iterable[Markup]:
     axis, foot = plane.x, plane.top + plane.height
     centres = [plane.left + axis.share(tick) * plane.width for tick in axis.ticks]
-    widths = (LINE - 2 if axis.is_turned else LETTER * max(map(len, words.split("\n"))) for words in axis.words)
-    for x, words, is_written in zip(centres, axis.words, _find_free_labels(centres, list(widths)), strict=True):
+    widths = [LETTER * _longest_line(words) for words in axis.words]
+    if axis.is_turned:
+        widths = [LINE - 2] * len(axis.words)
+    is_free = _find_free_labels(centres, widths)
+    for x, words, is_written in zip(centres, axis.words, is_free, strict=True):
         yield element("path", d=f"M{x:.1f} {foot:.1f}v5", css="tick")
         if is_written and axis.is_turned:
             turn = f"rotate(-90 {x + 4.5:.1f} {foot + 9:.1f})"
@@ -319,8 +336,10 @@ def _legend(marks: Sequence[Mark], width: Number, *, left: Number, top: Number) 
         entry_width = SWATCH + 6 + NAME_LETTER * max(map(len, lines)) + 10
         if x > left + 6 and x + entry_width > left + width:
             x, y = left + 6, foot + LINE + 2
-        names = [text(line, x + SWATCH + 6, y + LINE * k, css=f"name {mark.role}") for k, line in enumerate(lines)]
-        svg_parts += _model_group(mark.role, [legend_swatch(mark, x, y - 4.5), *names])
+        entry = [legend_swatch(mark, x, y - 4.5)]
+        for k, line in enumerate(lines):
+            entry.append(text(line, x + SWATCH + 6, y + LINE * k, css=f"name {mark.role}"))
+        svg_parts += _model_group(mark.role, entry)
         foot = max(foot, y + LINE * (len(lines) - 1))
         x += entry_width
     return svg_parts, foot + 8

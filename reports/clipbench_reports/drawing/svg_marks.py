@@ -61,12 +61,18 @@ class Plane:
         These are left, top, width and height, then low, high and 1 if logarithmic, of each axis.
         """
         rectangle = (self.left, self.top, self.width, self.height)
-        ends = (part for axis in (self.x, self.y) for part in (axis.low, axis.high, int(axis.is_log)))
-        return " ".join([*(f"{number:.1f}" for number in rectangle), *(f"{number:.7g}" for number in ends)])
+        words = [f"{number:.1f}" for number in rectangle]
+        for axis in (self.x, self.y):
+            words += [f"{axis.low:.7g}", f"{axis.high:.7g}", str(int(axis.is_log))]
+        return " ".join(words)
 
     def points(self, xs: Iterable[Number], ys: Iterable[Number]) -> list[PlanePoint]:
         """Return the coordinates of the finite points in the drawing."""
-        return [self.to_pixels(x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(x) and math.isfinite(y)]
+        points = []
+        for x, y in zip(xs, ys, strict=True):
+            if math.isfinite(x) and math.isfinite(y):
+                points.append(self.to_pixels(x, y))
+        return points
 
     def span(self, rule: Rule) -> tuple[Number, Number]:
         """Return the part of the other axis that a rule crosses."""
@@ -75,10 +81,9 @@ class Plane:
 
     def rule_ends(self, rule: Rule) -> list[PlanePoint]:
         """Return the coordinates of both ends of a rule in the drawing."""
-        return [
-            self.to_pixels(rule.at, end) if rule.axis == "x" else self.to_pixels(end, rule.at)
-            for end in self.span(rule)
-        ]
+        if rule.axis == "x":
+            return [self.to_pixels(rule.at, end) for end in self.span(rule)]
+        return [self.to_pixels(end, rule.at) for end in self.span(rule)]
 
     def words_start(self, words: Words) -> PlanePoint:
         """Return the coordinates of the anchor of words, on their base line."""
@@ -194,12 +199,20 @@ def _(mark: Cells, plane: Plane) -> Markup:
     cells = element("g", *paths, transform=moved, shape_rendering="crispEdges")
     written = []
     for row, column, words in mark.words:
-        (x, y), depth = plane.to_pixels(column + 0.5, row + 0.5), mark.depths[row, column]
-        css = "on" if depth > 0.62 else "mid" if depth > 0.45 else ""  # read on a light and on a dark page
+        x, y = plane.to_pixels(column + 0.5, row + 0.5)
+        css = _contrasting_css(mark.depths[row, column])
         first, *below = words.split("\n")
         written.append(text(first, x, y + 4.5 - 7 * len(below), css=css, anchor="middle"))
-        written += [text(line, x, y + 4.5 + 9, css=f"{css} small".strip(), anchor="middle") for line in below[:1]]
+        if below:
+            written.append(text(below[0], x, y + 4.5 + 9, css=f"{css} small".strip(), anchor="middle"))
     return element("g", plate, cells, *written)
+
+
+def _contrasting_css(depth: float) -> str:
+    """Return the class of words on a cell of a depth, which are read on a light and on a dark page."""
+    if depth > 0.62:
+        return "on"
+    return "mid" if depth > 0.45 else ""
 
 
 @draw_mark.register
@@ -329,7 +342,7 @@ def _(mark: Rule, plane: Plane) -> Iterator[Words]:
     low, high = plane.span(mark)
     is_log = (plane.y if mark.axis == "x" else plane.x).is_log
     for share in np.linspace(0.97, 0.03, N_PLACES).tolist():
-        at = low + share * (high - low) if not is_log else low * (high / low) ** share
+        at = low * (high / low) ** share if is_log else low + share * (high - low)
         if mark.axis == "x":
             yield from _words_at_sides(mark, mark.at, at, SIDES)
         else:

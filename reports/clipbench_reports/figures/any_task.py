@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from clipbench.results import numbers as fmt
-from clipbench.results.grouping import group_values
 from clipbench.results.record import Metric, SlicesRecord
 from clipbench.results.titles import full_title, headlines
 from clipbench_reports.drawing.facets import Panels, Statement, chart, facets
@@ -29,7 +28,10 @@ def slices(grouping: str) -> Callable[[Models], Chart]:
 
     def draw(models: Models) -> Chart:
         by_model = read_each(models, lambda evidence: _read_slices(evidence, grouping))
-        titles = list(dict.fromkeys(title for slice_values in by_model.all for title in slice_values.values))
+        distinct_titles: dict[str, None] = {}
+        for slice_values in by_model.all:
+            distinct_titles |= dict.fromkeys(slice_values.values)
+        titles = list(distinct_titles)
         first_title = titles[0]
         order = _order([model.values[first_title] for model in by_model.all if first_title in model.values])
         reading = (
@@ -69,27 +71,31 @@ def _read_slices(evidence: Evidence, grouping: str) -> _SliceValues:
             values[full_title(name, headline, subsets)] = of_groups
     if not measured_names:
         raise MissingEvidence(f"no headline metric has a value in the slices by {quoted(grouping)}")
-    means = {
-        full_title(name, metric, subsets): metric.value
-        for name, metric in recorded.mean.items()
-        if metric.value is not None
-    }
+    means = {}
+    for name, metric in recorded.mean.items():
+        if metric.value is not None:
+            means[full_title(name, metric, subsets)] = metric.value
     return _SliceValues(values, means, _state(values, recorded, measured_names[0], grouping))
 
 
 def _order(values: Sequence[Mapping[str, Metric]]) -> list[str]:
     """Return the groups by their mean value over the models, the smallest first."""
-    by_group = group_values((group, metric.value or 0.0) for groups in values for group, metric in groups.items())
+    by_group: dict[str, list[float]] = {}
+    for metrics in values:
+        for group, metric in metrics.items():
+            by_group.setdefault(group, []).append(metric.value or 0.0)
     return sorted(by_group, key=lambda group: sum(by_group[group]) / len(by_group[group]))
 
 
 def _panel(title: str, order: Sequence[str], models: ByModel[_SliceValues]) -> Panels:
-    metrics = [
-        metric for model in models.all for group, metric in model.values.get(title, {}).items() if group in order
-    ]
+    metrics = []
+    for model in models.all:
+        groups = model.values.get(title, {})
+        metrics += [metric for group, metric in groups.items() if group in order]
+    are_fractions = metrics[0].unit == "fraction"
     plane = Panel(
         title=title,
-        x=fraction_axis("%") if metrics[0].unit == "fraction" else nice_axis(ends_of(metrics)),
+        x=fraction_axis("%") if are_fractions else nice_axis(ends_of(metrics)),
         y=rows_axis([shorten(group, NAME_LENGTH) for group in order]),
         aspect=ROW * len(order) + 0.05,
         has_grid=False,

@@ -93,7 +93,9 @@ class CurvesFigure:
             MissingEvidence: no model has its curves.
         """
         by_model = read_each(models, self._read)
-        all_curves = [curve for plane in by_model.all for curve in plane.curves]
+        all_curves: list[PlottedCurve] = []
+        for plane in by_model.all:
+            all_curves += plane.curves
         labels = list(dict.fromkeys(curve.y_label for curve in all_curves))
         return chart(
             [self._panels(by_model, label) for label in labels],
@@ -108,9 +110,13 @@ class CurvesFigure:
         if not recorded:
             raise self.missing(self._reason(evidence))
         statement = self.state(evidence, recorded) if self.state is not None else state_at_both_ends(recorded)
-        curves = [self.complete(evidence, curve) for curve in recorded]
-        if self.x_axis is log_axis:
-            curves = [curve.take([row for row, x in enumerate(curve.x) if x > 0]) for curve in curves]
+        curves = []
+        for curve in recorded:
+            drawn_curve = self.complete(evidence, curve)
+            if self.x_axis is log_axis:
+                positive_rows = [row for row, x in enumerate(drawn_curve.x) if x > 0]
+                drawn_curve = drawn_curve.take(positive_rows)
+            curves.append(drawn_curve)
         return _Plane(curves, statement, evidence)
 
     def _reason(self, evidence: Evidence) -> str:
@@ -121,8 +127,12 @@ class CurvesFigure:
 
     def _panels(self, by_model: ByModel[_Plane], label: str) -> Panels:
         marks = by_model.map(lambda plane: self._marks(plane, label))
-        all_marks = [mark for model_marks in marks.all for mark in model_marks]
-        curves = [curve for plane in by_model.all for curve in plane.curves if curve.y_label == label]
+        all_marks: list[Mark] = []
+        for model_marks in marks.all:
+            all_marks += model_marks
+        curves: list[PlottedCurve] = []
+        for plane in by_model.all:
+            curves += [curve for curve in plane.curves if curve.y_label == label]
         x = self.x_axis(_x_values(all_marks), shorten(_label(curves[0].x_label), X_LABEL_LENGTH))
         are_fractions = all(curve.unit == "fraction" for curve in curves)
         y = self._y_axis(all_marks, shorten(_label(label), Y_LABEL_LENGTH), are_fractions=are_fractions)
@@ -159,8 +169,12 @@ class CurvesFigure:
 
 def curve_line(curve: PlottedCurve, role: Role, *, is_dashed: bool = False) -> Line:
     """Return a curve as a line over the band of its bounds, thinned, with a dot at each point if they are few."""
-    rows = [row for row, (x, y) in enumerate(zip(curve.x, curve.y, strict=True)) if math.isfinite(x + y)]
-    thinned_curve = curve.take([rows[row] for row in log_spaced_rows(len(rows))])
+    finite_rows = []
+    for row, (x, y) in enumerate(zip(curve.x, curve.y, strict=True)):
+        if math.isfinite(x + y):
+            finite_rows.append(row)
+    thinned_rows = [finite_rows[index] for index in log_spaced_rows(len(finite_rows))]
+    thinned_curve = curve.take(thinned_rows)
     return Line(
         xs=thinned_curve.x,
         ys=thinned_curve.y,
@@ -208,7 +222,8 @@ def state_at_both_ends(curves: Curves) -> Statement:
         starts.append(start)
         ends.append(end)
         name = f"{curve.series} " if len(first_curves) > 1 else ""
-        values.append(f"{name}{_quantity(at_start, curve.unit).removesuffix(' %')} to {_quantity(at_end, curve.unit)}")
+        at_start_words = _quantity(at_start, curve.unit).removesuffix(" %")
+        values.append(f"{name}{at_start_words} to {_quantity(at_end, curve.unit)}")
     x_label = first_curve.x_label.partition(",")[0]
     y_label = _label(first_curve.y_label) if first_curve.series else quoted(first_curve.y_label)
     span = f"{_shortest(min(starts))} to {_shortest(max(ends))}"

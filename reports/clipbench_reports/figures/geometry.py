@@ -303,8 +303,9 @@ def _even_odds_cosine(xs: Sequence[float], ys: Sequence[float]) -> str:
         >>> _even_odds_cosine([0.0, 0.2], [0.1, 0.9]), _even_odds_cosine([0.0, 0.1, 0.2], [0.6, 0.4, 0.6])
         ('0.1000', 'no single cosine')
     """
-    crossings = [k for k in range(1, len(ys)) if (ys[k - 1] >= 0.5) != (ys[k] >= 0.5)]
-    if len(crossings) != 1 or ys[0] >= 0.5:
+    is_above = [y >= 0.5 for y in ys]
+    crossings = [k for k in range(1, len(ys)) if is_above[k - 1] != is_above[k]]
+    if len(crossings) != 1 or is_above[0]:
         return "no single cosine"
     ends = slice(crossings[0] - 1, crossings[0] + 1)
     return fmt.number(float(np.interp(0.5, ys[ends], xs[ends])), "cosine")

@@ -217,12 +217,13 @@ def robustness(robustness_by_model: Sequence[Sequence[Robustness]], names: Seque
     """
     if len(names) > len(MODELS):
         raise MissingEvidence(f"{len(names)} models are too many for one panel: it has {len(MODELS)} colours")
-    named_estimates = [
-        (name, estimate) for name, estimates in zip(names, robustness_by_model, strict=True) for estimate in estimates
-    ]
+    by_shift: dict[str, dict[str, Robustness]] = {}
+    for name, estimates in zip(names, robustness_by_model, strict=True):
+        for estimate in estimates:
+            by_shift.setdefault(estimate.data, {})[name] = estimate
     panels = []
     for data in SHIFTS:
-        of_shift = {name: estimate for name, estimate in named_estimates if estimate.data == data}
+        of_shift = by_shift.get(data, {})
         line = reference(baseline, data) if of_shift else None
         if line is not None:
             panels.append(_shift_panel(data, of_shift, line, names, NAMES[baseline]))
@@ -237,7 +238,8 @@ def robustness(robustness_by_model: Sequence[Sequence[Robustness]], names: Seque
     if beyond:
         reading += f" The line is continued to {', '.join(beyond)}, beyond the reference models."
     first = robustness_by_model[0][0]
-    distance = f"{fmt.percent(abs(first.value))} percentage points {'above' if first.value >= 0 else 'below'}"
+    side = "above" if first.value >= 0 else "below"
+    distance = f"{fmt.percent(abs(first.value))} percentage points {side}"
     return Chart(
         title=f"{names[0]} is {distance} the line on {TITLES[first.data]} ({_range(first)}).",
         panels=panels,

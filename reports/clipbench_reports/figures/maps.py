@@ -113,10 +113,11 @@ def _axis(flats: Sequence[Flat], dimension: int) -> Axis:
     values = np.concatenate([flat.coordinates[:, dimension] for flat in flats])
     low, high = float(values.min()), float(values.max())
     room = 0.03 * (high - low) or 1.0
-    round_axis = nice_axis([low, high], n_steps=4)
-    is_marked = flats[0].is_to_scale
-    ticks = [tick for tick in round_axis.ticks if low - room <= tick <= high + room] if is_marked else []
-    return Axis(low=low - room, high=high + room, ticks=ticks, label=flats[0].axes[dimension])
+    axis = Axis(low=low - room, high=high + room, label=flats[0].axes[dimension])
+    if not flats[0].is_to_scale:
+        return axis
+    round_ticks = nice_axis([low, high], n_steps=4).ticks
+    return replace(axis, ticks=[tick for tick in round_ticks if axis.low <= tick <= axis.high])
 
 
 def _aspect(flat: Flat) -> float:
@@ -146,9 +147,10 @@ def _svd(vectors: Vectors, seed: int) -> Flat:
     )
 
 
-def _two_directions(vectors: Vectors, first: str, share: str, reading: str) -> Flat:
+def _two_directions(vectors: Vectors, first_axis: str, subject: str, reading: str) -> Flat:
     coordinates, shares = _components(vectors)
-    return Flat(coordinates, (first, "Second"), Statement(share, f"{fmt.percent(sum(shares))} %"), reading)
+    statement = Statement(subject, f"{fmt.percent(sum(shares))} %")
+    return Flat(coordinates, (first_axis, "Second"), statement, reading)
 
 
 def _gap_axis(vectors: Vectors, seed: int) -> Flat:

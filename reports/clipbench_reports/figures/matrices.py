@@ -23,8 +23,9 @@ TITLES = ("Cosine", "By row", "By column")
 def similarity(models: Models) -> Chart:
     """Return the cosines between the images and the texts of a sample of pairs, and their softmax by row and column."""
     by_model = read_each(models, _read)
+    panels = by_model.map(lambda matrix_and_scale: _panels(*matrix_and_scale))
     return chart(
-        [side_by_side(by_model.map(lambda matrix_and_scale: _panels(*matrix_and_scale)), keys=TITLES)],
+        [side_by_side(panels, keys=TITLES)],
         by_model.map(lambda matrix_and_scale: _state(*matrix_and_scale)),
         n_columns=3,
         reading=(
@@ -53,7 +54,9 @@ def _panels(cosines: Float64[np.ndarray, "n n"], scale: float) -> list[Panel]:
 
     n = len(cosines)
     low, high = _median_of_others(cosines), float(cosines.max())
-    depths = np.clip((cosines - low) / (high - low), 0, 1) if high > low else np.zeros((n, n))
+    depths = np.zeros((n, n))
+    if high > low:
+        depths = np.clip((cosines - low) / (high - low), 0, 1)
     by_row = softmax(scale * cosines, axis=1)
     by_column = softmax(scale * cosines, axis=0)
     cosine_title, row_title, column_title = TITLES
@@ -241,11 +244,11 @@ def _state_modalities(metrics: Mapping[str, Metric]) -> Statement:
 
 def _gaps(metrics: Mapping[str, Metric]) -> dict[str, float]:
     """Return the gaps that are defined, by the two modalities."""
-    return {
-        subset_of(name): metric.value
-        for name, metric in metrics.items()
-        if is_in_subset(name, "gap") and metric.value is not None
-    }
+    gaps = {}
+    for name, metric in metrics.items():
+        if is_in_subset(name, "gap") and metric.value is not None:
+            gaps[subset_of(name)] = metric.value
+    return gaps
 
 
 def paired_modalities(names: Sequence[str], metrics: Mapping[str, Metric]) -> list[str]:

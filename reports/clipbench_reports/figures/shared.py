@@ -31,7 +31,10 @@ def refuse_judged(evidence: Evidence) -> None:
 
 def ends_of(values: Iterable[Metric | Difference]) -> list[float]:
     """Return values and the ends of their intervals, as far as they are defined."""
-    return [end for value in values for end in (value.value, value.low, value.high) if end is not None]
+    ends: list[float | None] = []
+    for value in values:
+        ends += [value.value, value.low, value.high]
+    return [end for end in ends if end is not None]
 
 
 def chance_rule(chance: float | None) -> list[Mark]:
@@ -73,11 +76,12 @@ def intervals(  # noqa: PLR0913  as many as a mark has
 
 def chance_strokes(rows: Iterable[tuple[Number, Metric]], *, half: float = 0.4, of: str = "") -> list[Mark]:
     """Return a stroke at the chance level of each metric, across the row of the metric."""
-    return [
-        Rule(at=metric.chance, axis="x", role="chance", name=CHANCE, span=(row - half, row + half), of=of)
-        for row, metric in rows
-        if metric.chance is not None
-    ]
+    strokes: list[Mark] = []
+    for row, metric in rows:
+        if metric.chance is not None:
+            span = (row - half, row + half)
+            strokes.append(Rule(at=metric.chance, axis="x", role="chance", name=CHANCE, span=span, of=of))
+    return strokes
 
 
 def value_line(metric: Metric | None, name: str, *, of: str = "") -> list[Mark]:

@@ -40,11 +40,17 @@ def track(histories: Sequence[History], labels: Sequence[str]) -> Chart:
     keys = [ModelKey(label, index) for index, label in enumerate(labels)]
     by_model = ByModel(dict(zip(keys, histories, strict=True)))
     claims = by_model.map(_state)
-    x = tight_axis([step for history in histories for step in history.steps], "Training step")
+    steps: list[float] = []
+    for history in histories:
+        steps += history.steps
+    x = tight_axis(steps, "Training step")
     parts = []
     for label, scalars in SCALARS.items():
         lines = by_model.map(partial(_lines, scalars=scalars))
-        ys = [y for model_lines in lines.all for line in model_lines for y in line.ys]
+        ys: list[float] = []
+        for model_lines in lines.all:
+            for line in model_lines:
+                ys += line.ys
         if ys:
             y = fraction_axis(label) if label == RECALL else nice_axis([0, *ys], label, n_steps=3)
             parts.append(facets(Panel(x=x, y=y, aspect=0.42), lines))
@@ -92,8 +98,11 @@ def progress(history: History, runs: Sequence[Run], titles: Mapping[str, str]) -
     """
     if len(history.steps) < 2:
         raise MissingEvidence(f"{history.label} was measured at one step only: progress needs two or more")
-    measured = [record for run in runs for record in run.result.evaluations if record.status == "ok"]
-    records = list({record.name: record for record in reversed(measured)}.values())[::-1]  # the first of each
+    records_by_name: dict[str, EvaluationRecord] = {}
+    for run in reversed(runs):
+        measured = [record for record in run.result.evaluations if record.status == "ok"]
+        records_by_name |= {record.name: record for record in reversed(measured)}  # the first run's counts
+    records = list(records_by_name.values())[::-1]
     has_many_data = len({record.dataset.id for record in records}) > 1
     panels = []
     for record in records:

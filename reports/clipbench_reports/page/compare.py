@@ -211,35 +211,40 @@ def _evaluation_parts(
 ) -> list[dict[str, object]]:
     """Return the leading differences of each evaluation, with what other labels change and the samples that changed."""
     by_evaluation = tables.by_evaluation(comparison.differences)
-    relabelled, changed = {}, []
+    relabelled: dict[str, list[dict[str, Any]]] = {}
+    flipped: dict[str, list[dict[str, Any]]] = {}
     if base.run and candidate.run:
         runs = (base.run, candidate.run)
         # They are few, and first to have room for their images.
-        relabelled = {name: relabelled_parts(comparison, name, runs, budget) for name in by_evaluation}
-        changed = list(flipped_samples(comparison, *runs, budget))
+        for name in by_evaluation:
+            relabelled[name] = relabelled_parts(comparison, name, runs, budget)
+        for metric in flipped_samples(comparison, *runs, budget):
+            flipped.setdefault(metric["evaluation"], []).append(metric)
     # One axis for all evaluations of the candidate, so that their differences can be compared by eye.
     fractions = [difference for difference in comparison.differences if difference.base.unit == "fraction"]
     axis = replace(difference_axis(fractions, n_steps=4), label="Percentage points")
     names = (base.name, candidate.name)
-    return [
-        {
+    parts = []
+    for name, differences in by_evaluation.items():
+        part = {
             "anchor": anchors[name],
             "title": evaluation_title(name),
             "data": split_evaluation(name).data,
             "tally": tables.tally(differences),
             "relabelled": relabelled.get(name, []),
             "similarity": similarity_html(comparison, name),
-            "flipped": [metric for metric in changed if metric["evaluation"] == name],
-            **_leading_differences(differences, axis, names),
+            "flipped": flipped.get(name, []),
         }
-        for name, differences in by_evaluation.items()
-    ]
+        parts.append(part | _leading_differences(differences, axis, names))
+    return parts
 
 
 def _gate_glyph(gate: GateResult) -> str:
     """Return the mark of the gravest outcome, empty without a gate."""
-    marks = [mark for status, (mark, *_) in tables.STATUSES.items() if gate.with_status(status)]
-    return marks[0] if marks else ""
+    for status, (glyph, _) in tables.STATUSES.items():
+        if gate.with_status(status):
+            return glyph
+    return ""
 
 
 def _verdict_summary(comparison: Comparison, verdict: Verdict, anchors: Mapping[str, str]) -> dict[str, object]:
@@ -311,6 +316,7 @@ def difference_rows(
     rows: list[dict[str, object]] = []
     for evaluation, by_candidate in headlines.items():
         first_candidate, first = next(iter(by_candidate.items()))
+        lines = [_candidate_line(headline, index + 1, reach) for index, headline in by_candidate.items()]
         rows.append(
             {
                 "anchor": ids[first_candidate][evaluation],
@@ -318,7 +324,7 @@ def difference_rows(
                 "data": split_evaluation(evaluation).data,
                 "metric": first.title,
                 "direction": arrow(first.base),
-                "lines": [_candidate_line(headline, index + 1, reach) for index, headline in by_candidate.items()],
+                "lines": lines,
             }
         )
     return rows, f"{100 * reach:g} pp" if fractions else ""

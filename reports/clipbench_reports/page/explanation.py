@@ -40,13 +40,14 @@ def write_explanation(explanation: Explanation, runs: Sequence[Run | Path], path
 def explanation_part(explanation: Explanation, runs: Sequence[Run | Path]) -> dict[str, object]:
     """Return what the templates of an explanation show, on a page of its own or in a section of a comparison."""
     base, candidate = (run if isinstance(run, Run) else read_run(run) for run in runs)
+    claim_table = as_html(explanation.claim_table(), "claims") if explanation.claims else ""
     return {
         "explanation": explanation,
         "label": last_parts([explanation.base, explanation.candidate])[1],
         "verdict": sentence_case(explanation.verdict),
         "figure": group_changes(explanation),
         "claims": [*_shown_claims(explanation, base, candidate)],
-        "table": as_html(explanation.claim_table(), "claims") if explanation.claims else "",
+        "table": claim_table,
     }
 
 

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -129,7 +130,8 @@ class PairedTables:
         """Return whether a sample has an image of which neither run kept a small copy."""
         if not any(column.endswith("image") for column in self.tables[0].columns):
             return False
-        return any(not image.address for name in names for image in self.images_of(name, metric))
+        images = chain.from_iterable(self.images_of(name, metric) for name in names)
+        return any(not image.address for image in images)
 
     def _sample(self, name: str, metric: str, images: list[GalleryImage], budget: PageBudget) -> Failure:
         if not budget.take(*(image.address for image in images)):
@@ -153,9 +155,9 @@ class PairedTables:
     def images_of(self, name: str, metric: str) -> Iterator[GalleryImage]:
         """Yield the images that explain a metric of a sample, each once, or its own if the section names none."""
         end = base_name(metric)
-        sample_images = [
-            sample_image for sample_image in self.images if self.is_sure and re.fullmatch(sample_image.metrics, end)
-        ]
+        sample_images = []
+        if self.is_sure:
+            sample_images = [image for image in self.images if re.fullmatch(image.metrics, end)]
         are_recorded = all(any(self._before_and_now(name, sample_image, "")) for sample_image in sample_images)
         if not sample_images or not are_recorded:
             sample_images = [OWN_IMAGE]
@@ -187,7 +189,9 @@ class PairedTables:
 
 def _from_to(before: str, now: str) -> str:
     """Return the texts before and now, with isolated directions, and a dash for a missing one."""
-    return " → ".join(isolated(text) if text else fmt.NONE for text in (before, now))
+    old_text = isolated(before) if before else fmt.NONE
+    new_text = isolated(now) if now else fmt.NONE
+    return f"{old_text} → {new_text}"
 
 
 def _plain_columns(tables: "Sequence[pandas.DataFrame]") -> list[SampleColumn]:

@@ -75,9 +75,8 @@ class Group:
     @property
     def gaps(self) -> list[Gap]:
         """The models without numbers, and why."""
-        labels_by_reason = group_values(
-            (absence(model.evaluation), model.label) for model in self.models if model.evaluation.status != "ok"
-        )
+        unmeasured = [model for model in self.models if model.evaluation.status != "ok"]
+        labels_by_reason = group_values((absence(model.evaluation), model.label) for model in unmeasured)
         return [Gap(names, status, reason) for (status, reason), names in labels_by_reason.items()]
 
     @cached_property
@@ -137,8 +136,11 @@ def anchors(evaluations: Sequence[tuple[str, str]]) -> list[str]:
         ['zero-shot-a', 'zero-shot-hf-b-c', 'retrieval', 'summary-2']
     """
     n_data = Counter(task for task, _ in evaluations)
-    names = [task if n_data[task] == 1 else f"{task}-{data}" for task, data in evaluations]
-    return unique_ids([slug(name) for name in names], RESERVED)
+    slugs = []
+    for task, data in evaluations:
+        is_only = n_data[task] == 1
+        slugs.append(slug(task if is_only else f"{task}-{data}"))
+    return unique_ids(slugs, RESERVED)
 
 
 def page_labels(runs: Sequence[Run]) -> list[str]:
@@ -204,17 +206,15 @@ def comparison_notes(
     Args:
         unranked: reasons why evaluations and metrics have no ranks, by name.
     """
-    notes = [
-        (note, f"{isolated(group.task)} on {isolated(group.data)}")
-        for group in groups
-        if len(group.measured) > 1 and not group.same.differences
-        for note in group.same.notes
-    ]
-    notes += [
-        (f"Compared without ranks, as {isolated(reason)}", isolated(name))
-        for name, reason in unranked.items()
-        if reason == NO_DIRECTION
-    ]
+    notes = []
+    for group in groups:
+        is_compared = len(group.measured) > 1 and not group.same.differences
+        if is_compared:
+            evaluation = f"{isolated(group.task)} on {isolated(group.data)}"
+            notes += [(note, evaluation) for note in group.same.notes]
+    for name, reason in unranked.items():
+        if reason == NO_DIRECTION:
+            notes.append((f"Compared without ranks, as {isolated(reason)}", isolated(name)))
     return [(note, listed(names)) for note, names in group_values(notes).items()]
 
 
@@ -223,6 +223,8 @@ def _reasons(group: Group, n_models: int) -> list[str]:
     if group.unasked:
         reasons.append(f"Not run for {listed([isolated(label) for label in group.unasked])}")
     for gap in group.gaps:
-        models = "all models" if len(gap.labels) == n_models else listed([isolated(label) for label in gap.labels])
+        models = "all models"
+        if len(gap.labels) < n_models:
+            models = listed([isolated(label) for label in gap.labels])
         reasons.append(f"{gap.status} for {models}, as {isolated(gap.reason)}")
     return reasons

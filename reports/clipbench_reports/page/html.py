@@ -56,7 +56,11 @@ def task_headings(sections: Iterable[Heading]) -> list[Heading]:
     """
     headings = list(sections)
     n_sections = Counter(heading.title for heading in headings)
-    return [heading if n_sections[heading.title] > 1 else heading._replace(data="") for heading in headings]
+    shortened_headings = []
+    for heading in headings:
+        needs_data = n_sections[heading.title] > 1
+        shortened_headings.append(heading if needs_data else heading._replace(data=""))
+    return shortened_headings
 
 
 def write_html(text: str, path: Path) -> None:

@@ -55,8 +55,13 @@ def with_claims(
             comparisons.append(comparison)
     # All differences of the page are one family of tests.
     family = [difference.p_value for comparison in comparisons for difference in comparison.differences]
-    may_claim = iter(claimed(family))
-    return [(comparison, [next(may_claim) for _ in comparison.differences]) for comparison in comparisons]
+    may_claim = claimed(family)
+    claims, start = [], 0
+    for comparison in comparisons:
+        end = start + len(comparison.differences)
+        claims.append((comparison, may_claim[start:end]))
+        start = end
+    return claims
 
 
 def leads(groups: Sequence[Group]) -> list[Sentence]:

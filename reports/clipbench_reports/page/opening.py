@@ -89,9 +89,8 @@ def opening_line(findings: Sequence[Finding]) -> str:
         if "level" not in marks:
             return ""
         return TOO_FEW if any(ability.degree == "open" for ability in abilities) else GUESSING
-    degrees = group_values(
-        (ability.does, ability.degree) for ability in abilities if ability.degree not in ("unclear", "open")
-    )
+    decided = [ability for ability in abilities if ability.degree not in ("unclear", "open")]
+    degrees = group_values((ability.does, ability.degree) for ability in decided)
     by_degree: dict[Degree, list[str]] = {}
     for does, reached in degrees.items():  # of several degrees, as on two data sets, "partly"
         degree = reached[0] if len(set(reached)) == 1 else "partly"
@@ -100,4 +99,5 @@ def opening_line(findings: Sequence[Finding]) -> str:
     able = by_degree.get("fully", [])
     partly_able = [f"{adverb} {listed(by_degree[degree])}" for degree, adverb in ADVERBS.items() if degree in by_degree]
     unable = [*by_degree.get("never", []), *by_degree.get("reversed", [])]
-    return sentence_case("; ".join(listed(phrases) for phrases in (able, partly_able, unable) if phrases))
+    clauses = [listed(phrases) for phrases in (able, partly_able, unable) if phrases]
+    return sentence_case("; ".join(clauses))

@@ -31,19 +31,26 @@ def relabelled_parts(
         runs: the base and the candidate.
         budget: of the images of the page.
     """
-    return [
-        {
-            "sentence": part.sentence,
-            "counts": part.counts,
-            "table": Markup(as_html(tables.relabelled_table(part), "likeness")),
-            "galleries": list(_galleries(part, PairedTables(evaluation, *runs), budget)) if part.changed else [],
-            "changed": Markup(as_html(tables.changed_table(part.changed[:MOST_LISTED]), "likeness")),
-            "n_changed": len(part.changed),
-            "n_left": max(0, len(part.changed) - MOST_LISTED),
-        }
-        for part in comparison.relabelled
-        if part.evaluation == evaluation
-    ]
+    parts = []
+    for part in comparison.relabelled:
+        if part.evaluation != evaluation:
+            continue
+        galleries = []
+        if part.changed:
+            galleries = list(_galleries(part, PairedTables(evaluation, *runs), budget))
+        listed_changes = part.changed[:MOST_LISTED]
+        parts.append(
+            {
+                "sentence": part.sentence,
+                "counts": part.counts,
+                "table": Markup(as_html(tables.relabelled_table(part), "likeness")),
+                "galleries": galleries,
+                "changed": Markup(as_html(tables.changed_table(listed_changes), "likeness")),
+                "n_changed": len(part.changed),
+                "n_left": len(part.changed) - len(listed_changes),
+            }
+        )
+    return parts
 
 
 def _galleries(part: Relabelled, pair: PairedTables, budget: PageBudget) -> Iterator[Gallery]:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from operator import attrgetter
 from types import MappingProxyType
 from typing import NamedTuple
@@ -11,7 +12,6 @@ from typing import NamedTuple
 from clipbench.comparison.best_models import BestModels, best_models
 from clipbench.comparison.board import RANK_RULE
 from clipbench.comparison.model_ranks import Entrant, MetricRanks, mean_ranks, rank_metrics
-from clipbench.results.grouping import group_values
 from clipbench.results.metric_name import subset_of
 from clipbench.results.numbers import number, symbol
 from clipbench.results.record import AverageRecord, EvaluationRecord, Metric
@@ -83,8 +83,12 @@ class MetricLines:
         if self.unit == "fraction":
             return FRACTIONS
         metrics = [line.metric for line in self.lines if line.metric.value is not None]
-        ends = [end for metric in metrics for end in (metric.value, metric.low, metric.high, metric.chance)]
-        return nice_axis(end for end in ends if end is not None) if metrics else None
+        if not metrics:
+            return None
+        ends: list[float | None] = []
+        for metric in metrics:
+            ends += [metric.value, metric.low, metric.high, metric.chance]
+        return nice_axis(end for end in ends if end is not None)
 
 
 class LooseBaselines(NamedTuple):
@@ -123,7 +127,11 @@ class Scorecard:
     @property
     def lines(self) -> list[MetricValue]:
         """All values."""
-        return [line for block in self.blocks for metric in block.metrics for line in metric.lines]
+        lines = []
+        for block in self.blocks:
+            for metric in block.metrics:
+                lines += metric.lines
+        return lines
 
 
 def scorecard(groups: list[Group], averages: Mapping[str, AverageRecord | None] = MappingProxyType({})) -> Scorecard:
@@ -174,7 +182,8 @@ def headline_card(
             group_ranks = rank_metrics(entrants)
             ranked[group.anchor] = group_ranks.ranks
             unranked |= group_ranks.reasons
-    means = mean_ranks([ranks for metrics in ranked.values() for ranks in metrics], len(averages))
+    all_ranks = list(chain.from_iterable(ranked.values()))
+    means = mean_ranks(all_ranks, len(averages))
     labels = list(averages)
     blocks = []
     for models in means.ranked() if means else ():
@@ -191,8 +200,7 @@ def headline_card(
     rules = [RANK_RULE, OTHER_LEVEL] if any(ranked.values()) else []
     if rules and means:
         rules.append(means.rule)
-    best = best_models([ranks for metrics in ranked.values() for ranks in metrics], means)
-    return Scorecard(blocks, notes, rules, unranked, best)
+    return Scorecard(blocks, notes, rules, unranked, best_models(all_ranks, means))
 
 
 def _with_ranks(metric: MetricLines, ranked: Sequence[MetricRanks]) -> MetricLines:
@@ -211,7 +219,9 @@ def _select_headlines(evaluation: EvaluationRecord, names: set[str]) -> dict[str
 
 def _first_headlines(group: Group) -> set[str]:
     """Return the first headline metric of each label set: the first with a value, if there is one."""
-    label_sets = {name for model in group.measured for name in group.section.label_sets(model.evaluation)}
+    label_sets: set[str] = set()
+    for model in group.measured:
+        label_sets.update(group.section.label_sets(model.evaluation))
     names: dict[str, str] = {}
     lines = metric_lines(group.measured, [], choose=headlines)
     for metric in sorted(lines, key=lambda metric: all(line.metric.value is None for line in metric.lines)):
@@ -236,9 +246,12 @@ def metric_lines(
     by_metric: dict[str, list[MetricValue]] = {}
     for model in models:
         for name, metric in choose(model.evaluation).items():
-            baselines = baselines_of(name, model.evaluation) if metric is model.evaluation.metrics.get(name) else []
+            is_measured = metric is model.evaluation.metrics.get(name)
+            baselines = baselines_of(name, model.evaluation) if is_measured else []
             by_metric.setdefault(name, []).append(_metric_value(model.label, model.position, metric, notes, baselines))
-    subsets = {name: title for model in reversed(models) for name, title in model.evaluation.subsets.items()}
+    subsets: dict[str, str] = {}
+    for model in reversed(models):  # the first model's title of a subset counts
+        subsets |= model.evaluation.subsets
     n_metrics = Counter(subset_of(name) for name in by_metric)
     # The sort is stable: a metric without a heading must not come under the heading of another.
     ordered = sorted(by_metric, key=lambda name: n_metrics[subset_of(name)] > 1 and subset_of(name) != "")
@@ -259,11 +272,10 @@ def arrow(metric: Metric) -> str:
 
 def _averages(averages: Mapping[str, AverageRecord | None], notes: list[str]) -> list[TaskMetrics]:
     """Return a block for each average, over the same scores of all its models."""
-    models_by_title = group_values(
-        (average.metric.title, (label, position, average.metric))
-        for position, (label, average) in enumerate(averages.items())
-        if average is not None
-    )
+    models_by_title: dict[str, list[tuple[str, int, Metric]]] = {}
+    for position, (label, average) in enumerate(averages.items()):
+        if average is not None:
+            models_by_title.setdefault(average.metric.title, []).append((label, position, average.metric))
     blocks = []
     for title, models in models_by_title.items():
         lines, gaps = list[MetricValue](), list[Gap]()

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import NamedTuple, TypeVar
 
-from clipbench.results.grouping import group_values
 from clipbench.results.shown_samples import evenly_spaced
 from clipbench.results.table import Table
 from clipbench.results.titles import subset_title
@@ -187,7 +186,10 @@ def _first_text(texts: Iterable[str]) -> str:
 
 def _advice(advice: Mapping[str, str], parts: Sequence[ModelResults]) -> dict[str, str]:
     """Return the remedies of the weaknesses that a finding of a model states: others would read as if it had them."""
-    stated = {finding.weakness for part in parts for block in part.blocks for finding in block.findings}
+    stated: set[str] = set()
+    for part in parts:
+        for block in part.blocks:
+            stated.update(finding.weakness for finding in block.findings)
     return {weakness: text for weakness, text in advice.items() if weakness in stated}
 
 
@@ -242,9 +244,10 @@ def _draw_results(models: Models, loaded: LoadedSection, budget: PageBudget) -> 
     for make in _figure_makers(loaded, [evidence for _, evidence in models]):
         charts, missing = draw_charts(make, models)
         figures += charts
-        labels_by_reason = group_values(
-            (str(reason), model.label) for model, reason in missing.items() if not isinstance(reason, NotAsked)
-        )
+        labels_by_reason: dict[str, list[str]] = {}
+        for model, reason in missing.items():
+            if not isinstance(reason, NotAsked):
+                labels_by_reason.setdefault(str(reason), []).append(model.label)
         for text, labels in labels_by_reason.items():
             are_all = len(labels) == len(models)
             absences["" if are_all else ", ".join(labels), text] = None
@@ -271,7 +274,10 @@ def draw_charts(make: Draw, models: Models) -> tuple[list[Chart], Mapping[ModelK
     except MissingEvidence as error:
         return [], {model: error for model, _ in models}
     charts = [drawing] if isinstance(drawing, Chart) else list(drawing)
-    return charts, {model: reason for chart in charts for model, reason in chart.missing.items()}
+    missing: dict[ModelKey, MissingEvidence] = {}
+    for chart in charts:
+        missing |= chart.missing
+    return charts, missing
 
 
 def _points(figure: Chart, models: Models, budget: PageBudget) -> dict[int, list[Point]]:
@@ -285,7 +291,8 @@ def _points(figure: Chart, models: Models, budget: PageBudget) -> dict[int, list
 def _figure_makers(loaded: LoadedSection, evidences: Sequence[Evidence]) -> list[Draw]:
     """Return the functions that draw the figures of a task, and every curve that none of them shows."""
     figures = loaded.section.figures
-    drawn_curves = {*loaded.section.drawn_figures, *(draw.name for draw in figures if isinstance(draw, CurvesFigure))}
+    drawn_curves = set(loaded.section.drawn_figures)
+    drawn_curves.update(draw.name for draw in figures if isinstance(draw, CurvesFigure))
     groupings, curve_figures = dict[str, None](), dict[str, None]()  # in the order in which they first appear
     for evidence in evidences:
         groupings |= dict.fromkeys(evidence.evaluation.slices)
@@ -315,7 +322,9 @@ def points_at(figure: Chart, evidence: Evidence, budget: PageBudget) -> list[Poi
     Args:
         budget: of the page; where it does not hold the images of all points, those that have one are evenly spread.
     """
-    clouds = [mark for panel in figure.panels for mark in panel.marks if isinstance(mark, Dots) and mark.is_dense]
+    clouds = []
+    for panel in figure.panels:
+        clouds += [mark for mark in panel.marks if isinstance(mark, Dots) and mark.is_dense]
     if not clouds or not clouds[0].ids:
         return []
     try:

@@ -26,10 +26,11 @@ RULE_OF_TRAINING = (
 def trends(groups: Sequence[Group]) -> list[Sentence]:
     """Return a sentence for each evaluation of two checkpoints or more: how its metric changed, by tests."""
     titles = task_titles(groups)
-    return [
-        Sentence(trend.group.anchor, _finding(trend, claims, titles[trend.group.anchor]))
-        for trend, claims in with_claims(groups, _trend)
-    ]
+    sentences = []
+    for trend, claims in with_claims(groups, _trend):
+        anchor = trend.group.anchor
+        sentences.append(Sentence(anchor, _finding(trend, claims, titles[anchor])))
+    return sentences
 
 
 def trend_line(sentences: Sequence[Sentence]) -> str:

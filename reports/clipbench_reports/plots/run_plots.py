@@ -76,10 +76,10 @@ def _draw_track(paths: Sequence[RunLike], options: PlotOptions) -> Drawn:
     are_runs = len(paths) > 1 and all(is_file(path / "result.json") for path in folders)
     histories = [read_history(*folders)] if are_runs else [read_history(path) for path in folders]
     histories = [_restrict_history(history, options.data) for history in histories]
-    sources = [
-        f"Training {history.label}, steps {shortest(history.steps[0])} to {shortest(history.steps[-1])}."
-        for history in histories
-    ]
+    sources = []
+    for history in histories:
+        first, last = shortest(history.steps[0]), shortest(history.steps[-1])
+        sources.append(f"Training {history.label}, steps {first} to {last}.")
     if are_runs:
         sources += _source_lines([open_run(path) for path in paths])
     return training.track(histories, figure_labels([history.label for history in histories])), sources
@@ -156,11 +156,11 @@ def _restrict_runs(runs: Sequence[Run], data: str | None) -> list[Run]:
 def _source_lines(runs: Sequence[Run], evaluations: Sequence[str] | None = None) -> list[str]:
     sources = []
     for label, run in zip(labels(runs), runs, strict=True):
-        names = [
-            f"{evaluation.name} ({data_facts(evaluation.dataset)})"
-            for evaluation in run.result.evaluations
-            if evaluation.status == "ok" and (evaluations is None or evaluation.name in evaluations)
-        ]
+        names = []
+        for evaluation in run.result.evaluations:
+            is_drawn = evaluations is None or evaluation.name in evaluations
+            if is_drawn and evaluation.status == "ok":
+                names.append(f"{evaluation.name} ({data_facts(evaluation.dataset)})")
         sources.append(f"{label}: {', '.join(names)}; {origin(run)}.")
     return sources
 

@@ -67,9 +67,12 @@ def composition(models: Models) -> Chart:
     """Return the accuracy of each subset with its interval, against chance."""
     by_model = read_each(models, _read)
     rows = _sides_by_subset(by_model.all)
-    used_sides = [side for side in SIDES if any(side in sides for sides in rows.values())]
+    measured_sides = set().union(*rows.values())
+    used_sides = [side for side in SIDES if side in measured_sides]
     heights, foot = _heights(rows)
-    middles = {subset: float(np.mean([heights[subset, side] for side in sides])) for subset, sides in rows.items()}
+    middles = {}
+    for subset, sides in rows.items():
+        middles[subset] = float(np.mean([heights[subset, side] for side in sides]))
     if by_model.is_joint:  # each side has a panel, in which the models share the row of a subset
         heights = {(subset, side): middles[subset] for subset, side in heights}
     y = Axis(low=foot, high=0)
@@ -80,7 +83,11 @@ def composition(models: Models) -> Chart:
         return Layer(_marks(accuracies, used_sides, heights), _state(accuracies, used_sides[0]))
 
     reading = "Bars are 95 % intervals."
-    meanings = [f"{SIDES[side].words}: {SIDES[side].meaning}" for side in used_sides if SIDES[side].meaning]
+    meanings = []
+    for side in used_sides:
+        words, meaning = SIDES[side].words, SIDES[side].meaning
+        if meaning:
+            meanings.append(f"{words}: {meaning}")
     if meanings:
         reading = f"{sentence_case('; '.join(meanings))}. {reading}"
     plane = Panel(x=fraction_axis("Accuracy, %"), y=y, aspect=ROW * foot, has_grid=False)
@@ -93,7 +100,10 @@ def _sides_by_subset(accuracies_of_models: Sequence[Accuracies]) -> dict[str, li
     for accuracies in accuracies_of_models:
         for subset, sides in accuracies.items():
             measured.setdefault(subset, set()).update(sides)
-    return {subset: [side for side in SIDES if side in sides] for subset, sides in measured.items()}
+    sides_by_subset = {}
+    for subset, measured_sides in measured.items():
+        sides_by_subset[subset] = [side for side in SIDES if side in measured_sides]
+    return sides_by_subset
 
 
 def _read(evidence: Evidence) -> Accuracies:
@@ -185,8 +195,11 @@ def subsets_of(names: Iterable[str]) -> list[str]:
         ['swap_att', 'swap_obj', '']
     """
     subsets = list(dict.fromkeys(subset_of(name) for name in names))
-    categories = {subset for subset in subsets if subset and any(other.startswith(f"{subset}_") for other in subsets)}
-    return [subset for subset in subsets if subset not in MEANS and subset not in categories]
+
+    def is_category(subset: str) -> bool:
+        return subset != "" and any(other.startswith(f"{subset}_") for other in subsets)
+
+    return [subset for subset in subsets if subset not in MEANS and not is_category(subset)]
 
 
 def by_subset(evaluation: EvaluationRecord, score: str) -> Mapping[str, Metric]:
@@ -256,11 +269,10 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
 
 def _subsets(evaluation: EvaluationRecord, name: str, side: str) -> list[Finding]:
     """Return the subsets in which no test shows that the model beats chance, if there are several."""
-    metrics = {
-        subset_title(subset, evaluation.subsets): metric
-        for subset, metric in by_subset(evaluation, name).items()
-        if subset
-    }
+    metrics = {}
+    for subset, metric in by_subset(evaluation, name).items():
+        if subset:
+            metrics[subset_title(subset, evaluation.subsets)] = metric
 
     def describe(title: str) -> str:
         metric = metrics[title]
@@ -277,9 +289,10 @@ def _subsets(evaluation: EvaluationRecord, name: str, side: str) -> list[Finding
         clauses.append(f"{choice} in {', '.join(not_above_chance[relation])}")
     first_relation = relations[0]  # the gravest
     first_subset = not_above_chance[first_relation][0]
+    text = "; ".join([clauses[0], *(within_sentence(clause) for clause in clauses[1:])])
     finding = Finding(
         "level",
-        f"{'; '.join([clauses[0], *(within_sentence(clause) for clause in clauses[1:])])}.",
+        f"{text}.",
         min(skill(metric) for metric in metrics.values()),
         weakness=BAG_OF_WORDS,
         short=f"{CHOICES[first_relation].format(side)} in {first_subset}.",

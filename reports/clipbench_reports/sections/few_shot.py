@@ -43,7 +43,8 @@ def _references(evidence: Evidence, y_label: str) -> list[Mark]:
 def _state(evidence: Evidence, curves: Curves) -> Statement:
     zero_shot, worth = defined(evidence.evaluation.metrics, "zero_shot_acc1", "zero_shot_worth")
     curve = next((curve for curve in curves if curve.series == "linear probe"), curves[0])
-    few, many = (f"{fmt.percent(curve.y[row])} % with {_labels(curve.x[row])}" for row in (0, -1))
+    few = f"{fmt.percent(curve.y[0])} % with {_labels(curve.x[0])}"
+    many = f"{fmt.percent(curve.y[-1])} % with {_labels(curve.x[-1])}"
     subject = f"Accuracy of a {curve.series}, and of the prompts"
     value = f"{few}, {many}; prompts {fmt.percent(zero_shot.value if zero_shot else None)} %"
     if worth is None:

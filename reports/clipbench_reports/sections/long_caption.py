@@ -46,11 +46,15 @@ N_BINS = 30
 def token_lengths(models: Models) -> Chart:
     """Return the distribution of the captions' lengths in tokens, with the window of the text tower."""
     by_model = read_each(models, _read_lengths)
-    bars = [mark for layer in by_model.all for mark in layer.marks if isinstance(mark, Bars)]
-    ends = [0, *(histogram.edges[-1] for histogram in bars), *(_context_of(evidence) or 0 for _, evidence in models)]
+    histograms: list[Bars] = []
+    for layer in by_model.all:
+        histograms += [mark for mark in layer.marks if isinstance(mark, Bars)]
+    longest = [histogram.edges[-1] for histogram in histograms]
+    windows = [_context_of(evidence) or 0 for _, evidence in models]
+    highest = [max(histogram.counts) for histogram in histograms]
     plane = Panel(
-        x=nice_axis(ends, "Tokens of a caption"),
-        y=nice_axis([0, *(max(histogram.counts) for histogram in bars)], "Captions"),
+        x=nice_axis([0, *longest, *windows], "Tokens of a caption"),
+        y=nice_axis([0, *highest], "Captions"),
         aspect=0.55,
     )
     return facet_chart(
@@ -104,7 +108,8 @@ def _state_recall(evidence: Evidence, curves: Curves) -> Statement:
     (length,) = defined(evidence.evaluation.metrics, "effective_length")
     share = share_of_recall(evidence.evaluation)
     curve = curves[0]
-    few, full = (f"{fmt.percent(curve.y[row])} % with {fmt.count(curve.x[row])} tokens" for row in (0, -1))
+    few = f"{fmt.percent(curve.y[0])} % with {fmt.count(curve.x[0])} tokens"
+    full = f"{fmt.percent(curve.y[-1])} % with {fmt.count(curve.x[-1])} tokens"
     value = f"{few}, {full}"
     if length is not None:
         value += f", of which {share} % takes {fmt.number(length.value, 'tokens')} tokens"
@@ -263,10 +268,9 @@ def _findings_by_position(evaluation: EvaluationRecord) -> list[Finding]:
                 read[title] = metric
     if not accuracies:
         return []
-    shares = [
-        f"{fmt.percent(metric.value)} % {fmt.interval(metric)} ({isolated(title)})"
-        for title, metric in (read or accuracies).items()
-    ]
+    shares = []
+    for title, metric in (read or accuracies).items():
+        shares.append(f"{fmt.percent(metric.value)} % {fmt.interval(metric)} ({isolated(title)})")
     chance = fmt.percent(next(iter(accuracies.values())).chance)
     text = f"Prefers a true caption to one with a single false fact in {', '.join(shares)}, where chance is {chance} %"
     beyond = Finding("plain", f"Facts in these places are cut off and not read: {', '.join(unread)}.", is_expected=True)
@@ -283,13 +287,10 @@ def _finding_by_chance(text: str, accuracies: Mapping[str, Metric], everywhere: 
         clauses = [f"better than chance {everywhere}"]
     else:
         clauses = [f"{relation}: {', '.join(titles)}" for relation, titles in not_better(accuracies).items()]
+    sentence = "; ".join([text, *clauses]) + "."
     lowest = min(skill(metric) for metric in accuracies.values())
-    return Finding(
-        mark,
-        "; ".join([text, *clauses]) + ".",
-        0.0 if mark == "plain" else lowest,
-        weakness=UNREAD_END if mark in ("weak", "level") else "",
-    )
+    weakness = UNREAD_END if mark in ("weak", "level") else ""
+    return Finding(mark, sentence, 0.0 if mark == "plain" else lowest, weakness=weakness)
 
 
 def misjudged_facts(evidence: Evidence, budget: PageBudget) -> Gallery:
@@ -299,10 +300,14 @@ def misjudged_facts(evidence: Evidence, budget: PageBudget) -> Gallery:
     margin, subsets = evidence.numbers("margin"), evidence.evaluation.subsets
     is_asked = np.array([direction == "position" for direction in words(evidence, "direction")])
     positions = [within_sentence(subset_title(subset, subsets)) for subset in words(evidence, "place")]
-    tokens = evidence.numbers("fact_token") if evidence.has_column("fact_token") else np.full(len(margin), np.nan)
+    tokens = np.full(len(margin), np.nan)
+    if evidence.has_column("fact_token"):
+        tokens = evidence.numbers("fact_token")
 
     def describe_place(row: int) -> str:
-        return f"{positions[row]}, token {fmt.count(tokens[row])}" if np.isfinite(tokens[row]) else positions[row]
+        if not np.isfinite(tokens[row]):
+            return positions[row]
+        return f"{positions[row]}, token {fmt.count(tokens[row])}"
 
     return gallery(
         evidence,

@@ -81,11 +81,11 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
 def table_by_share(evidence: Evidence) -> Table:
     """Return nDCG and recall by the fraction of texts, before and after centring."""
     curves = evidence.evaluation.curves
-    drawn_curves = {
-        name: curve
-        for name, curve in curves.items()
-        if name.endswith("_by_share") and not name.startswith("text_preference")
-    }
+    drawn_curves = {}
+    for name, curve in curves.items():
+        is_preference = name.startswith("text_preference")
+        if name.endswith("_by_share") and not is_preference:
+            drawn_curves[name] = curve
     if not drawn_curves:
         raise NotAsked("nDCG by the fraction of texts takes captioned data")
     rows = []
@@ -93,7 +93,8 @@ def table_by_share(evidence: Evidence) -> Table:
         row = [fmt.shortest(100 * share)]
         for name in drawn_curves:  # as it is and, where there is one, centred
             both = [curves[key] for key in (name, f"{name}_{CENTRED}") if key in curves]
-            row.append(" → ".join(fmt.percent(curve.y[index]) for curve in both if index < len(curve.y)))
+            shares = [fmt.percent(curve.y[index]) for curve in both if index < len(curve.y)]
+            row.append(" → ".join(shares))
         rows.append(row)
     return Table(
         title="By the fraction of texts",

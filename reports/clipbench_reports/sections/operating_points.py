@@ -181,7 +181,8 @@ def _value_at_threshold(evidence: Evidence, name: str, cosine: float) -> str:
     value = fmt.percent(float(np.interp(cosine, curve.x, curve.y)))
     if curve.low is None or curve.high is None:
         return value
-    low, high = (fmt.percent(float(np.interp(cosine, curve.x, bounds))) for bounds in (curve.low, curve.high))
+    low = fmt.percent(float(np.interp(cosine, curve.x, curve.low)))
+    high = fmt.percent(float(np.interp(cosine, curve.x, curve.high)))
     return f"{value} [{low}, {high}]"
 
 

@@ -32,11 +32,10 @@ def _axis(xs: Sequence[Number], label: str) -> Axis:
 
 def _losses(evaluation: EvaluationRecord) -> dict[str, Metric]:
     """Return the losses by disturbance, the largest first."""
-    losses = {
-        name.removesuffix(LOSS): metric
-        for name, metric in evaluation.metrics.items()
-        if name.endswith(LOSS) and metric.value is not None
-    }
+    losses = {}
+    for name, metric in evaluation.metrics.items():
+        if name.endswith(LOSS) and metric.value is not None:
+            losses[name.removesuffix(LOSS)] = metric
     return dict(sorted(losses.items(), key=lambda loss: -(loss[1].value or 0.0)))
 
 

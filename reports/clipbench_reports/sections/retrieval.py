@@ -1,5 +1,6 @@
 """Retrieval: recall in every direction, the similarity matrix, and the queries whose right answer came too late."""
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from clipbench_reports.findings import Ability, Finding, claim
 from clipbench_reports.galleries import (
     Fact,
     Gallery,
+    GalleryImage,
     MakeGallery,
     PageBudget,
     cosines,
@@ -157,10 +159,11 @@ def _gallery(evidence: Evidence, budget: PageBudget, direction: str, failures: F
     if has_cosines:  # the right answer has the highest score, as others do
         is_tied = evidence.numbers("target_cosine") == evidence.numbers("predicted_cosine")
     nothing = [""] * len(rank)
-    queries, right, chosen = (
-        optional_words(evidence, name) or nothing for name in (failures.query, failures.right, failures.chosen)
-    )
-    tokens, lost = (_tokens(evidence, f"{direction}/{name}") or nothing for name in ("n_tokens", "tokens_lost"))
+    queries = optional_words(evidence, failures.query) or nothing
+    right = optional_words(evidence, failures.right) or nothing
+    chosen = optional_words(evidence, failures.chosen) or nothing
+    tokens = _tokens(evidence, f"{direction}/n_tokens") or nothing
+    lost = _tokens(evidence, f"{direction}/tokens_lost") or nothing
 
     def place(row: int) -> str:
         return "not in the list" if is_lost[row] else f"at rank {fmt.significant(float(rank[row]))}"
@@ -169,13 +172,15 @@ def _gallery(evidence: Evidence, budget: PageBudget, direction: str, failures: F
         of_right, of_first, by = written(row)
         at = f"{place(row)}{', tied' if is_tied[row] else ''}"
         unread = f", {lost[row]} of them not read" if lost[row] not in ("", "0") else ""
-        return [
+        shown = [
             Fact(QUERY_LABELS.get(failures.query, "Caption"), queries[row]),
             Fact("Right", right[row], of_right, at),
-            *([] if is_tied[row] else [Fact("Came first", chosen[row], of_first)]),
-            Fact("Margin", "", by),
-            Fact("Tokens", f"{tokens[row]}{unread}" if tokens[row] else ""),
         ]
+        if not is_tied[row]:
+            shown.append(Fact("Came first", chosen[row], of_first))
+        shown.append(Fact("Margin", "", by))
+        shown.append(Fact("Tokens", f"{tokens[row]}{unread}" if tokens[row] else ""))
+        return shown
 
     def describe(row: int, role: str) -> str:
         if role == "Came first":
@@ -185,12 +190,16 @@ def _gallery(evidence: Evidence, budget: PageBudget, direction: str, failures: F
             return f"The image{of}, whose right answer is not in the list."
         return f"The image{of}, whose right answer came {place(row)}."
 
+    def images_with(roles: Sequence[tuple[str, str]]) -> Callable[[int], list[GalleryImage]]:
+        """Return the function that shows the images of a row. An image that comes without others has no role."""
+        if len(roles) == 1:
+            roles = [("", name) for _, name in roles]
+        return images(evidence, *roles, say=describe)
+
     roles = [(role, name) for role, name in failures.images if evidence.has_column(name)]
-    other_roles = [(role, name) for role, name in roles if role != "Came first"]
-    show, show_tied = (
-        images(evidence, *((role if len(columns) > 1 else "", name) for role, name in columns), say=describe)
-        for columns in (roles, other_roles)
-    )
+    show = images_with(roles)
+    # Of a query that ties for the first place, what came first is not itself once more.
+    show_tied = images_with([(role, name) for role, name in roles if role != "Came first"])
     return gallery(
         evidence,
         budget,
@@ -199,7 +208,6 @@ def _gallery(evidence: Evidence, budget: PageBudget, direction: str, failures: F
         wrong=is_lost | (rank > 1),
         margin=margin,
         facts=facts,
-        # Of a query that ties for the first place, what came first is not itself once more.
         images=lambda row: (show_tied if is_tied[row] else show)(row),
     )
 
@@ -208,7 +216,8 @@ def _tokens(evidence: Evidence, name: str) -> list[str]:
     """Return a column with numbers of tokens as words, empty if the run did not keep it."""
     if not evidence.has_column(name):
         return []
-    return [fmt.count(n) if np.isfinite(n) else "" for n in evidence.numbers(name).tolist()]
+    counts = evidence.numbers(name).tolist()
+    return [fmt.count(n) if np.isfinite(n) else "" for n in counts]
 
 
 SENTENCES = {
@@ -256,22 +265,19 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
     def sampling_note(metric: Metric) -> str:
         return " drawn at random" if metric.n == max_queries else ""
 
+    claims = []
     if "mrr" in metrics:
-        judged = headlines(evaluation).values()
-        return [
-            claim(f"{metric.title} is {{value}} over {{n}} queries{sampling_note(metric)}", metric) for metric in judged
-        ]
-    return [
-        claim(
-            f"{sentence}{sampling_note(metrics[name])}",
-            metrics[name],
-            weakness=UNFOUND,
-            ability=ABILITIES[name],
-            rule=blind_rule(evaluation, name),
-        )
-        for name, sentence in SENTENCES.items()
-        if name in metrics
-    ]
+        for metric in headlines(evaluation).values():
+            sentence = f"{metric.title} is {{value}} over {{n}} queries{sampling_note(metric)}"
+            claims.append(claim(sentence, metric))
+        return claims
+    for name, sentence in SENTENCES.items():
+        if name in metrics:
+            metric = metrics[name]
+            rule = blind_rule(evaluation, name)
+            noted_sentence = f"{sentence}{sampling_note(metric)}"
+            claims.append(claim(noted_sentence, metric, weakness=UNFOUND, ability=ABILITIES[name], rule=rule))
+    return claims
 
 
 SECTION = Section(

@@ -192,9 +192,9 @@ class LoadedSection:
 
     def parts(self, evidence: Evidence) -> list[Evidence]:
         """Return the evidence of each label set."""
-        return (
-            [evidence.for_label_set(name) for name in label_sets(evidence.evaluation)] if self.is_split else [evidence]
-        )
+        if not self.is_split:
+            return [evidence]
+        return [evidence.for_label_set(name) for name in label_sets(evidence.evaluation)]
 
     def findings(self, evaluation: EvaluationRecord) -> list[Finding]:
         """Return the sentences on an evaluation, or on the part of it that is of one label set."""
@@ -213,12 +213,13 @@ class LoadedSection:
             return self.findings(evaluation)
         sentences = []
         for label_set in self.label_sets(evaluation):
-            title = f"{subset_title(label_set, evaluation.subsets)}: " if label_set != PLAIN else ""
-            for finding in self.findings(restrict_to_label_set(evaluation, label_set)):
-                text, short = (
-                    f"{title}{within_sentence(words)}" if title and words else words
-                    for words in (finding.text, finding.short)
-                )
+            findings = self.findings(restrict_to_label_set(evaluation, label_set))
+            if label_set == PLAIN:
+                sentences += findings
+                continue
+            title = subset_title(label_set, evaluation.subsets)
+            for finding in findings:
+                text, short = _under_title(title, finding.text), _under_title(title, finding.short)
                 sentences.append(finding._replace(text=text, short=short))
         return sentences
 
@@ -248,6 +249,11 @@ class LoadedSection:
                 raise Fault(f"{name} of {self.package} failed ({error_summary(error)})") from error
 
         return guarded
+
+
+def _under_title(title: str, sentence: str) -> str:
+    """Return a sentence after the title of its label set, or no text without a sentence."""
+    return f"{title}: {within_sentence(sentence)}" if sentence else ""
 
 
 def _check_renders(output: object) -> None:

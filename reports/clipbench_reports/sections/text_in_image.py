@@ -58,9 +58,14 @@ class _PredictedShares(NamedTuple):
 def typographic_attacks(models: Models) -> Chart:
     """Return how often the object and the word are predicted, without an overlay and with each kind of overlay."""
     by_model = read_each(models, _read_shares)
-    kinds = [kind for kind in CONDITIONS if any(kind in shares.right for shares in by_model.all)]
+    measured_kinds: set[str] = set()
+    metrics: list[Metric] = []
+    for shares in by_model.all:
+        measured_kinds |= shares.right.keys()
+        metrics += shares.right.values()
+    kinds = [kind for kind in CONDITIONS if kind in measured_kinds]
     names = ["\n".join(CONDITIONS[kind]) for kind in kinds]
-    bars = fmt.interval_name(metric for shares in by_model.all for metric in shares.right.values())
+    bars = fmt.interval_name(metrics)
     return facet_chart(
         Panel(x=columns_axis(names), y=fraction_axis("Predicted class, %")),
         by_model.map(lambda shares: Layer(_marks(shares, kinds), _state(shares))),
@@ -74,15 +79,13 @@ def typographic_attacks(models: Models) -> Chart:
 def _read_shares(evidence: Evidence) -> _PredictedShares:
     evaluation = evidence.evaluation
     metrics = _with_value({**evaluation.baselines, **evaluation.metrics})
-    right = {kind: f"{kind}_acc" for kind in CONDITIONS}
-    fooled = {"clean": "clean_named_word", "blank": "blank_named_word", "attacked": "attack_success"}
-    shares = _PredictedShares(
-        {kind: metrics[name] for kind, name in right.items() if name in metrics},
-        {kind: metrics[name] for kind, name in fooled.items() if name in metrics},
-    )
-    if "attacked" not in shares.right:
+    right_names = {kind: f"{kind}_acc" for kind in CONDITIONS}
+    fooled_names = {"clean": "clean_named_word", "blank": "blank_named_word", "attacked": "attack_success"}
+    right = {kind: metrics[name] for kind, name in right_names.items() if name in metrics}
+    fooled = {kind: metrics[name] for kind, name in fooled_names.items() if name in metrics}
+    if "attacked" not in right:
         raise MissingEvidence("the data hold no objects with another thing's name written on them")
-    return shares
+    return _PredictedShares(right, fooled)
 
 
 def _with_value(metrics: Mapping[str, Metric]) -> dict[str, Metric]:
@@ -200,15 +203,18 @@ def reading(models: Models) -> Chart:
 
 
 def _read_reading(evidence: Evidence) -> dict[str, Metric]:
-    metrics = {
-        subset_of(name): metric
-        for name, metric in evidence.evaluation.metrics.items()
-        if base_name(name) == NAME and metric.value is not None
-    }
-    if "" not in metrics:
+    evaluation = evidence.evaluation
+    by_subset = {}
+    for name, metric in evaluation.metrics.items():
+        if base_name(name) == NAME and metric.value is not None:
+            by_subset[subset_of(name)] = metric
+    if "" not in by_subset:
         raise MissingEvidence("the data hold no words to read")
-    subsets = evidence.evaluation.subsets
-    return {ALL if subset == "" else subset_title(subset, subsets): metric for subset, metric in metrics.items()}
+    by_title = {}
+    for subset, metric in by_subset.items():
+        title = subset_title(subset, evaluation.subsets) if subset else ALL
+        by_title[title] = metric
+    return by_title
 
 
 def _layer_reading(metrics: Mapping[str, Metric], rows: Sequence[str]) -> Layer:
@@ -314,10 +320,9 @@ def attacked_objects(evidence: Evidence) -> Table:
         right=evidence.numbers("attacked_acc")[is_attacked],
     )
     worst_first = objects.sort_values(["success", "right"], ascending=[False, True], kind="stable")
-    rows = [
-        [name, taken_for, fmt.percent(success), fmt.percent(right), fmt.count(n)]
-        for name, success, right, n, taken_for in worst_first.head(MAX_ROWS).itertuples()
-    ]
+    rows = []
+    for name, success, right, n, taken_for in worst_first.head(MAX_ROWS).itertuples():
+        rows.append([name, taken_for, fmt.percent(success), fmt.percent(right), fmt.count(n)])
     facts = (
         "The word: the attacking word's class comes first. Right: the object's own class does. Taken for: the wrong"
         " answer with the largest count in these images."
@@ -348,7 +353,9 @@ def misread_words(evidence: Evidence) -> Table:
     misread = table_by_true_name(written[is_wrong], read[is_wrong])
     commonest = misread.sort_values("n", ascending=False, kind="stable").head(MAX_ROWS)
     totals = Counter(written)
-    rows = [[name, taken_for, fmt.count(n), fmt.count(totals[name])] for name, n, taken_for in commonest.itertuples()]
+    rows = []
+    for name, n, taken_for in commonest.itertuples():
+        rows.append([name, taken_for, fmt.count(n), fmt.count(totals[name])])
     n_wrong, n_asked = int(is_wrong.sum()), int(is_asked.sum())
     return Table(
         title=f"Words that are misread ({fmt.count(n_wrong)} of {fmt.counted(n_asked, 'word')})",

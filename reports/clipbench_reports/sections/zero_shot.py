@@ -146,29 +146,32 @@ Shares = Float64[np.ndarray, "n n"]
 def confusion(models: Models) -> Chart:
     """Return the confusion matrix: one row per true class, one column per answer, each row adds up to 100 %."""
     answers = read_each(models, read_answers)
-    all_answers = answers.values.values()
-    names = sorted({str(name) for pair in all_answers for column in pair[:2] for name in column}, key=_natural_order)
+    classes: set[str] = set()
+    for counted_answers in answers.all:
+        for name in (*counted_answers.true, *counted_answers.predicted):
+            classes.add(str(name))
+    names = sorted(classes, key=_natural_order)
     if len(names) > MAX_CLASSES:
         raise MissingEvidence(
             f"{len(names)} classes are too many for a confusion matrix. The table of confused classes has the"
             " most frequent mistakes"
         )
     by_model = answers.map(lambda of_model: _confusion_counts(names, of_model))
-    is_map = len(names) > MAX_NAMED
-    return chart(
-        [side_by_side(by_model.map(lambda counts: [_panel(names, _row_shares(counts))]))],
-        by_model.map(lambda counts: _state_confusion(names, counts)),
-        reading=(
+    if len(names) > MAX_NAMED:
+        breadth = 1.0
+        reading = (
             f"A row is a true class, a column an answer, {len(names)} of each in the same order, so that right "
             "answers are on the diagonal. Shades grow with the square root of the fraction of the row."
-            if is_map
-            else (
-                "A row is the true class, a column the answer. A row adds up to 100 %. Shades grow with the square root"
-                " of the share, so that rare mistakes can be seen."
-            )
-        ),
-        breadth=1.0 if is_map else _breadth(names),
-    )
+        )
+    else:
+        breadth = _breadth(names)
+        reading = (
+            "A row is the true class, a column the answer. A row adds up to 100 %. Shades grow with the square root"
+            " of the share, so that rare mistakes can be seen."
+        )
+    panels = by_model.map(lambda counts: [_panel(names, _row_shares(counts))])
+    statements = by_model.map(lambda counts: _state_confusion(names, counts))
+    return chart([side_by_side(panels)], statements, reading=reading, breadth=breadth)
 
 
 class CountedAnswers(NamedTuple):
@@ -214,8 +217,9 @@ def read_right_classes(evidence: Evidence) -> list[list[str]]:
 def _confusion_counts(names: Sequence[str], answers: CountedAnswers) -> Counts:
     counts = np.zeros((len(names), len(names)))
     row_by_name = {name: row for row, name in enumerate(names)}
+    rows = [row_by_name[name] for name in answers.true]
+    columns = [row_by_name[name] for name in answers.predicted]
     # counts[...] += 1 would count a pair that occurs many times only once.
-    rows, columns = ([row_by_name[name] for name in column] for column in (answers.true, answers.predicted))
     np.add.at(counts, (rows, columns), answers.size)
     return counts
 
@@ -253,8 +257,13 @@ def _breadth(names: list[str]) -> float:
 
 
 def _natural_order(name: str) -> list[tuple[int, int, str]]:
-    parts = re.split(r"([0-9]+)", name)
-    return [(0, int(part), "") if part.isascii() and part.isdigit() else (1, 0, part) for part in parts if part]
+    key = []
+    for part in re.split(r"([0-9]+)", name):
+        if part.isascii() and part.isdigit():
+            key.append((0, int(part), ""))
+        elif part:
+            key.append((1, 0, part))
+    return key
 
 
 def _state_confusion(names: Sequence[str], counts: Counts) -> Statement:
@@ -392,10 +401,9 @@ def class_recall(evidence: Evidence) -> Table:
         label, predicted = (evidence.words(name) for name in ("label", "predicted"))
         classes, facts = table_by_true_name(label, predicted, recall=evidence.numbers("acc1")), RECALL
     classes = classes.sort_values("recall", kind="stable")
-    rows = [
-        [name, taken_for, fmt.percent(recall), _part_count(n)]
-        for name, recall, n, taken_for in classes.head(MAX_ROWS).itertuples()
-    ]
+    rows = []
+    for name, recall, n, taken_for in classes.head(MAX_ROWS).itertuples():
+        rows.append([name, taken_for, fmt.percent(recall), _part_count(n)])
     rest = len(classes) - len(rows)
     return Table(
         title=f"Recall of each class ({fmt.percent(classes.recall.min())} to {fmt.percent(classes.recall.max())} %)",
@@ -417,7 +425,9 @@ def confused_pairs(evidence: Evidence) -> Table:
         if true != answer:
             counts[true, answer] += size
     pairs = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:MAX_PAIRS]
-    rows = [[true, answer, _part_count(n), fmt.percent(n / totals[true])] for (true, answer), n in pairs]
+    rows = []
+    for (true, answer), n in pairs:
+        rows.append([true, answer, _part_count(n), fmt.percent(n / totals[true])])
     n_mistakes = round(float(answers.size[is_wrong].sum()))
     return Table(
         title=f"Confused classes ({fmt.counted(n_mistakes, 'mistake')} in all)",

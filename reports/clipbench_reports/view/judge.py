@@ -155,25 +155,28 @@ class Judging(SiteAnswers):
         """Return the index of the next query that the judge has not judged, or None if none is left."""
         n = len(self._queries)
         following = [(query_index + step) % n for step in range(1, n + 1)]
-        return next((index for index in following if not judgements.is_done(self._queries[index], self._judge)), None)
+        for index in following:
+            if not judgements.is_done(self._queries[index], self._judge):
+                return index
+        return None
 
     def _state(self, judgements: PoolJudgements, index: int | None) -> Response:
-        queries = self._queries
+        queries, texts = self._queries, self._pool.queries
+        skipped = []
+        for query in judgements.skipped(self._judge):
+            skipped.append({"query": queries.index(query), "text": texts[query]})
         state: dict[str, Any] = {
             "n_queries": len(queries),
             "n_done": sum(judgements.is_done(query, self._judge) for query in queries),
-            "skipped": [
-                {"query": queries.index(query), "text": self._pool.queries[query]}
-                for query in judgements.skipped(self._judge)
-            ],
+            "skipped": skipped,
             "notes": judgements.notes,
             "query": None,
         }
         if index is not None:
-            lines = judgements.lines_by_image(queries[index], self._judge)
-            candidates = self._pool.candidates[queries[index]]
-            grades = [lines[image].grade if image in lines else None for image in candidates]
-            state |= {"query": index, "text": self._pool.queries[queries[index]], "grades": grades}
+            query = queries[index]
+            lines = judgements.lines_by_image(query, self._judge)
+            grades = [lines[image].grade if image in lines else None for image in self._pool.candidates[query]]
+            state |= {"query": index, "text": texts[query], "grades": grades}
         return JSONResponse(state)
 
 

@@ -311,11 +311,15 @@ def _evaluations_with_samples(run: Run) -> list[str]:
 def _sample_choice(request: Request, samples: Samples) -> SampleChoice:
     query = request.query_params
     by, sort = query.get("by", ""), query.get("sort", "")
+    if by not in samples.margins:
+        by = next(iter(samples.margins), "")
+    if sort not in SORTS:
+        sort = "margin" if samples.margins else "row"
     return SampleChoice(
         words=query.get("q", ""),
         show=query.get("show", "all"),
-        by=by if by in samples.margins else next(iter(samples.margins), ""),
-        sort=sort if sort in SORTS else "margin" if samples.margins else "row",
+        by=by,
+        sort=sort,
         is_falling=query.get("order") == "falling",
     )
 

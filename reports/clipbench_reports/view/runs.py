@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
-from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -132,7 +131,9 @@ class Runs:
         """Return the other runs with the same samples of an evaluation."""
         rows = {row.id: row for row in self.rows()}
         base = rows.pop(name, None)
-        return [] if base is None else [row for row in rows.values() if base.has_same(evaluation, row)]
+        if base is None:
+            return []
+        return [row for row in rows.values() if base.has_same(evaluation, row)]
 
     def open(self, name: str) -> Opened:
         """Return a run by its name in addresses.
@@ -207,11 +208,13 @@ def _with_content(row: Row) -> Row:
             column = HeadlineColumn(full_title(metric, value, record.subsets), record.name, value)
             columns.setdefault(f"{record.name}/{metric}", column)  # of an evaluation that was made twice, the first
     names = [model_name(run), run.result.created, *(record.name for record in records), *columns]
-    names += [text for column in columns.values() for text in (column.title, column.metric.unit)]
-    if (n := sum(map(len, names))) > MOST_LETTERS:
-        return replace(
-            row, fault=f"{row.relative_path}: its names have {n:,} characters, expected at most {MOST_LETTERS:,}"
-        )
+    for column in columns.values():
+        names += [column.title, column.metric.unit]
+    n_characters = sum(len(name) for name in names)
+    if n_characters > MOST_LETTERS:
+        fault = f"{row.relative_path}: its names have {n_characters:,} characters, expected at most {MOST_LETTERS:,}"
+        return replace(row, fault=fault)
+    with_samples = [record for record in done if "samples" in record.files]
     return replace(
         row,
         model=model_name(run),
@@ -221,7 +224,7 @@ def _with_content(row: Row) -> Row:
         n_missing=len(records) - len(done),
         columns=columns,
         headline="" if first is None else f"{first.name}/{first_headline(first.metrics)}",
-        records={record.name: _identity(record) for record in done if "samples" in record.files},
+        records={record.name: _identity(record) for record in with_samples},
     )
 
 
@@ -253,8 +256,17 @@ def metric_columns(rows: Sequence[Row]) -> dict[str, HeadlineColumn]:
 def default_columns(rows: Sequence[Row], columns: Iterable[str]) -> list[str]:
     """Return the columns if a reader chose none: the first metrics that at least half of the runs have."""
     readable = [row for row in rows if not row.fault]
-    filled = [name for name in columns if 2 * sum(name in row.columns for row in readable) >= len(readable) > 0]
-    return filled[: N_COLUMNS - ROOM_OF_HEADLINES if have_different_headlines(rows) else N_COLUMNS]
+    if not readable:
+        return []
+    common_columns = []
+    for name in columns:
+        n_runs = sum(name in row.columns for row in readable)
+        if 2 * n_runs >= len(readable):
+            common_columns.append(name)
+    room = N_COLUMNS
+    if have_different_headlines(rows):
+        room -= ROOM_OF_HEADLINES
+    return common_columns[:room]
 
 
 def have_different_headlines(rows: Sequence[Row]) -> bool:
@@ -278,9 +290,12 @@ def filter_runs(
             return row.columns[sort].metric.value
         return {"created": row.created, "model": row.model.casefold(), "place": row.relative_path}.get(sort) or None
 
-    matching = [row for row in rows if all(word in row.text for word in words.casefold().split())]
-    keyed = [(key(row), row.relative_path, row) for row in matching]
-    with_key = [keyed_row for keyed_row in keyed if keyed_row[0] is not None]
-    with_key.sort(key=itemgetter(0, 1), reverse=not is_rising)
-    matching = [row for _, _, row in (*with_key, *(keyed_row for keyed_row in keyed if keyed_row[0] is None))]
-    return sorted(matching, key=lambda row: (bool(row.fault), row.model.casefold())) if is_grouped else matching
+    searched_words = words.casefold().split()
+    matching = [row for row in rows if all(word in row.text for word in searched_words)]
+    with_key = [row for row in matching if key(row) is not None]
+    with_key.sort(key=lambda row: (key(row), row.relative_path), reverse=not is_rising)
+    without_key = [row for row in matching if key(row) is None]
+    ordered = [*with_key, *without_key]
+    if is_grouped:
+        ordered.sort(key=lambda row: (bool(row.fault), row.model.casefold()))
+    return ordered

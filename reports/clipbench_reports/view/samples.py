@@ -141,14 +141,15 @@ class Samples:
             for digest in filter(None, dict.fromkeys(digests)):
                 run = "AB"[digests.index(digest)] if len(set(digests)) > 1 else ""
                 parts.setdefault(digest, []).append(f"{image.role} {run}".strip())
-        titled = [
-            (sentence_case(", ".join(filter(None, dict.fromkeys(roles)))), digest) for digest, roles in parts.items()
-        ]
-        addresses = [[address(run, digest, is_small=is_small) for run in self.runs] for _, digest in titled]
-        return [
-            (title if len(titled) > 1 else "", next(filter(None, run_addresses), ""))
-            for (title, _), run_addresses in zip(titled, addresses, strict=True)
-        ]
+        has_titles = len(parts) > 1
+        titled_addresses = []
+        for digest, roles in parts.items():
+            distinct_roles = dict.fromkeys(role for role in roles if role)
+            title = sentence_case(", ".join(distinct_roles)) if has_titles else ""
+            addresses = [address(run, digest, is_small=is_small) for run in self.runs]
+            kept = [image_address for image_address in addresses if image_address]
+            titled_addresses.append((title, kept[0] if kept else ""))
+        return titled_addresses
 
     def nearest(self, row: int) -> list[tuple[str, list[Near]]]:
         """Return the nearest neighbours of a sample by label set, which the first run keeps for its worst failures."""
@@ -166,12 +167,13 @@ class Samples:
         """Return a column of each run as numbers, or NaN for other values."""
         import pandas
 
-        return [
-            pandas.to_numeric(table[column], errors="coerce").to_numpy(np.float64)
-            if column in table.columns
-            else np.full(len(self), np.nan)
-            for table in self.tables
-        ]
+        margins = []
+        for table in self.tables:
+            if column in table.columns:
+                margins.append(pandas.to_numeric(table[column], errors="coerce").to_numpy(np.float64))
+            else:
+                margins.append(np.full(len(self), np.nan))
+        return margins
 
     def _texts(self, column: str, row: int) -> list[str]:
         """Return a cell of each run as text, empty if it is missing."""
@@ -212,7 +214,8 @@ class Samples:
         if name in record.metrics:
             return full_title(name, record.metrics[name], record.subsets)
         columns = self._loaded.section.sample_columns
-        own_title = title or next((column.title for column in columns if column.name == end), readable(end))
+        titles = [column.title for column in columns if column.name == end]
+        own_title = title or (titles[0] if titles else readable(end))
         return f"{own_title} ({within_sentence(subset_title(subset, record.subsets))})" if subset else own_title
 
     @cached_property
@@ -242,8 +245,12 @@ class Samples:
 
     @cached_property
     def _haystacks(self) -> "list[pandas.Series]":
-        columns = [table[name] for table in self.tables for name in self._text_columns if name in table.columns]
-        return [column.astype("str").fillna("").str.casefold() for column in columns]
+        haystacks = []
+        for table in self.tables:
+            for name in self._text_columns:
+                if name in table.columns:
+                    haystacks.append(table[name].astype("str").fillna("").str.casefold())
+        return haystacks
 
 
 def read_samples(runs: Sequence[Run], evaluation: str) -> Samples:

@@ -51,7 +51,10 @@ class Vectors:
                 "The run kept the vectors of other samples, not of this one. The task modality-gap keeps the vectors of"
                 f" 2,000 pairs, and of all with {option('keep_arrays', True)}."
             )
-        return next((pair for pair in pairs if self.samples.text("caption", self.rows[pair]) == caption), pairs[0])
+        for pair in pairs:
+            if self.samples.text("caption", self.rows[pair]) == caption:
+                return pair
+        return pairs[0]
 
     def neighbours(self, pair: int) -> Iterator[tuple[str, str, list[tuple[int, str, bool]]]]:
         """Yield the texts nearest to a pair's image, and the images nearest to its text.
@@ -118,16 +121,22 @@ def flat_map(vectors: Vectors, projection: str, colours: dict[str, list[str]]) -
     pairs = evenly_spaced(len(vectors.rows), MOST_PAIRS[projection])
     both = np.concatenate([vectors.images[pairs], vectors.texts[pairs]]).astype(np.float64)
     flat = PROJECTIONS[projection](both, 0)
-    low, span = flat.coordinates.min(axis=0), max(float(np.ptp(flat.coordinates, axis=0).max()), 1e-12)
+    low = flat.coordinates.min(axis=0)
+    widest = float(np.ptp(flat.coordinates, axis=0).max())
+    span = max(widest, 1e-12)
     points = np.rint(10_000 * (flat.coordinates - low) / span).astype(int)
+    rows = [vectors.rows[pair] for pair in pairs]
+    coded_colours = {}
+    for name, labels in colours.items():
+        coded_colours[name] = _coded([labels[pair] for pair in pairs])
     return {
         "reading": flat.reading,
         "n_pairs": len(vectors.rows),
         "x": points[:, 0].tolist(),
         "y": points[:, 1].tolist(),
-        "rows": [vectors.rows[pair] for pair in pairs],
-        "ids": [vectors.samples.text("sample_id", vectors.rows[pair])[:80] for pair in pairs],
-        "colours": {name: _coded([labels[pair] for pair in pairs]) for name, labels in colours.items()},
+        "rows": rows,
+        "ids": [vectors.samples.text("sample_id", row)[:80] for row in rows],
+        "colours": coded_colours,
     }
 
 
@@ -153,9 +162,8 @@ def colourings(vectors: Vectors, run: Run) -> dict[str, list[str]]:
             elif end == MARGIN:
                 margins = pandas.Series(samples.margin(name)[0]).groupby(images).min()
                 worst = margins.reindex(vectors.digests).to_numpy()
-                labels[f"Failure: {record.task} {name}"] = [
-                    "" if np.isnan(margin) else STATES[int(np.sign(margin))] for margin in worst
-                ]
+                states = ["" if np.isnan(margin) else STATES[int(np.sign(margin))] for margin in worst]
+                labels[f"Failure: {record.task} {name}"] = states
     return labels
 
 

@@ -296,10 +296,10 @@ def _scores_by_fold(
         images, labels = vectors[is_training], training.labels[is_training]
         probe = fit_probe(images, labels, n_classes, is_balanced=True)
         for index, images_of_kind in enumerate(test_vectors):
-            scores["linear_probe"][index][is_tested] = probe.scores(images_of_kind[is_tested])
-            scores["knn"][index][is_tested] = neighbour_votes(
-                images_of_kind[is_tested], images, labels, n_classes, is_balanced=True
-            )
+            tested = images_of_kind[is_tested]
+            votes = neighbour_votes(tested, images, labels, n_classes, is_balanced=True)
+            scores["linear_probe"][index][is_tested] = probe.scores(tested)
+            scores["knn"][index][is_tested] = votes
     return scores
 
 

@@ -177,9 +177,9 @@ def other_version(texts: list[str]) -> np.ndarray:
 
 def cut_at_the_start(texts: list[str]) -> np.ndarray:
     """Return tokens whose beginning is cut off, not their end."""
-    whole = bundled()[1].with_context(4096).encode(texts)
-    rows = np.zeros((len(texts), LENGTH), whole.dtype)
-    for row, ids in enumerate(whole):
+    vectors = bundled()[1].with_context(4096).encode(texts)
+    rows = np.zeros((len(texts), LENGTH), vectors.dtype)
+    for row, ids in enumerate(vectors):
         kept = ids[: int(ids.argmax()) + 1]
         kept = kept if len(kept) <= LENGTH else np.concatenate([kept[:1], kept[1 - LENGTH :]])
         rows[row, : len(kept)] = kept

@@ -38,7 +38,7 @@ def photos(tmp_path: Path) -> Dataset:
 
 
 def named(dataset: Dataset, bound: StoreEmbedder) -> dict[str, CheckFinding]:
-    findings = {each.check: each for each in examine(bound, dataset, raise_bugs=True)}
+    findings = {finding.check: finding for finding in examine(bound, dataset, raise_bugs=True)}
     assert set(findings) >= DATA_CHECKS
     return {name: findings[name] for name in DATA_CHECKS if findings[name].status in ("warning", "fault")}
 
@@ -96,9 +96,9 @@ BROKEN: dict[str, tuple[Callable[[Dataset], Dataset], str, str]] = {
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_data_broken_in_one_way_are_named_for_it(name: str, photos: Dataset, toy_clip: Any, embedder: Bind) -> None:
-    spoil, check, seen = BROKEN[name]
+    spoil, check, symptom = BROKEN[name]
     findings = named(spoil(photos), embedder(toy_clip()))
-    assert set(findings) - {"classes"} == {check} - {"classes"} and seen in findings[check].seen
+    assert set(findings) - {"classes"} == {check} - {"classes"} and symptom in findings[check].seen
     assert findings[check].why and findings[check].fix
 
 
@@ -106,10 +106,10 @@ def test_captions_of_the_user_are_what_the_model_is_checked_on(toy_clip: Any, em
     scenes = load_data("scenes", data_options={"n": "80"})
     assert scenes.captions is not None
     bound = embedder(toy_clip())
-    right = {each.check: each for each in examine(bound, scenes)}["pairs"]
+    right = {finding.check: finding for finding in examine(bound, scenes)}["pairs"]
     assert right.status == "ok" and "64 images of scenes" in right.seen
     shuffled = replace(scenes, captions=np.random.default_rng(0).permutation(scenes.captions).tolist())
-    wrong = {each.check: each for each in examine(bound, shuffled)}["pairs"]
+    wrong = {finding.check: finding for finding in examine(bound, shuffled)}["pairs"]
     assert wrong.status == "fault" and "standard deviations above shuffled ones: " in wrong.seen
 
 
@@ -120,5 +120,5 @@ def test_classes_are_pairs_too(toy_clip: Any, embedder: Bind) -> None:
         portraits, labels=portraits.label_sets["colour_kind"].labels,
         class_names=portraits.label_sets["colour_kind"].class_names, label_sets=None,
     )  # fmt: skip
-    found = {each.check: each for each in examine(embedder(toy_clip()), colours)}["pairs"]
-    assert found.status == "ok" and "64 images of scenes" in found.seen
+    result = {finding.check: finding for finding in examine(embedder(toy_clip()), colours)}["pairs"]
+    assert result.status == "ok" and "64 images of scenes" in result.seen

@@ -132,10 +132,10 @@ HEADS = ("text.text_projection", "text_projection", "text_model.head")
 def references(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """References of the healthy models of each family."""
     root = tmp_path_factory.mktemp("fitted")
-    found = {name: build(root / name.replace(" ", "-")) for name, build in BUILDERS.items()}
-    for reference in found.values():
+    result = {name: build(root / name.replace(" ", "-")) for name, build in BUILDERS.items()}
+    for reference in result.values():
         fit(reference)
-    return {**found, "tiny": "tiny"}
+    return {**result, "tiny": "tiny"}
 
 
 @pytest.fixture(autouse=True)
@@ -148,15 +148,15 @@ def diagnosis(model: Any) -> Diagnosis:
     return doctor(model, device="cpu") if isinstance(model, str) else doctor(model)
 
 
-def named(made: Diagnosis) -> set[str]:
-    return {each.check for each in made.findings if each.status in ("warning", "fault")}
+def named(diagnosis: Diagnosis) -> set[str]:
+    return {finding.check for finding in diagnosis.findings if finding.status in ("warning", "fault")}
 
 
 @pytest.mark.parametrize("name", [*BUILDERS, "tiny"])
 def test_a_healthy_model_is_left_alone(name: str, references: dict[str, str]) -> None:
-    made = diagnosis(references[name])
-    assert not named(made), made.frame().to_string()
-    hidden = {each.check for each in made.findings if each.status == "not examined"}
+    report = diagnosis(references[name])
+    assert not named(report), report.frame().to_string()
+    hidden = {finding.check for finding in report.findings if finding.status == "not examined"}
     # SigLIP's GELU of transformers is a function there, no module; none has roles, and not all a start of text
     assert hidden <= {"activation", "roles", "start-of-text"}
 
@@ -164,5 +164,5 @@ def test_a_healthy_model_is_left_alone(name: str, references: dict[str, str]) ->
 def test_vectors_of_a_healthy_model_are_left_alone() -> None:
     model = loaded("tiny")
     pairs = scene_pairs(model)
-    made = diagnosis(vectors(images=pairs.image_vectors, texts=pairs.text_vectors, logit_scale=41.0))
-    assert not named(made) and made.is_healthy
+    report = diagnosis(vectors(images=pairs.image_vectors, texts=pairs.text_vectors, logit_scale=41.0))
+    assert not named(report) and report.is_healthy

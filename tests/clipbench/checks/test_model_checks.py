@@ -23,11 +23,11 @@ from tests.clipbench.checks.conftest import Bind
 
 
 def found(embedder: Embedder, **options: Any) -> dict[str, CheckFinding]:
-    return {each.check: each for each in examine(embedder, raise_bugs=True, **options)}
+    return {finding.check: finding for finding in examine(embedder, raise_bugs=True, **options)}
 
 
 def named(findings: Mapping[str, CheckFinding]) -> dict[str, str]:
-    return {name: each.status for name, each in findings.items() if each.status in ("warning", "fault")}
+    return {name: finding.status for name, finding in findings.items() if finding.status in ("warning", "fault")}
 
 
 BROKEN: dict[str, tuple[dict[str, Any], str, str]] = {
@@ -52,10 +52,10 @@ BROKEN: dict[str, tuple[dict[str, Any], str, str]] = {
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_model_broken_in_one_way_is_named_for_it(name: str, toy_clip: Any, embedder: Bind) -> None:
-    fields, check, seen = BROKEN[name]
+    fields, check, symptom = BROKEN[name]
     findings = found(embedder(toy_clip(**fields)))
     assert findings[check].status in ("warning", "fault")
-    assert seen in findings[check].seen and findings[check].why and findings[check].fix
+    assert symptom in findings[check].seen and findings[check].why and findings[check].fix
     # A text that is read otherwise fits its image no longer: that much may follow from the fault.
     assert set(named(findings)) <= {check, "pairs", *(("batches",) if name == "two texts alike" else ())}
 
@@ -118,7 +118,7 @@ def test_a_scale_that_training_does_not_reach_is_named(
     bound = embedder(replace(model, info=replace(model.info, **info)))
     findings = found(bound)
     assert seen in findings["scale"].seen and named(findings) == {"scale": "fault"}
-    assert [each.check for each in preflight(bound)] == ["scale"]
+    assert [warning.check for warning in preflight(bound)] == ["scale"]
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_a_context_is_tried_where_no_tokens_are_shown(read: int, context: int, s
 
 def test_a_model_that_shows_nothing_is_examined_as_far_as_it_goes(embedder: Bind) -> None:
     findings = found(embedder(ToyModel()))
-    hidden = {name: each.seen for name, each in findings.items() if each.status == "not examined"}
+    hidden = {name: finding.seen for name, finding in findings.items() if finding.status == "not examined"}
     assert hidden.pop("roles").startswith("the model has no roles")
     assert set(hidden) == {"evaluation-mode", "end-of-text", "start-of-text", "preprocessing", "activation", "weights"}
     assert all("shows no" in reason for reason in hidden.values())
@@ -181,8 +181,8 @@ def test_a_model_that_fails_has_a_fault_and_the_other_checks_are_made(toy_clip: 
                 raise RuntimeError("too long")
             return super().tokenize(texts)
 
-    findings = {each.check: each for each in examine(embedder(Crashing()))}
-    faults = {name for name, each in findings.items() if each.status == "fault"}
+    findings = {evaluation.check: evaluation for evaluation in examine(embedder(Crashing()))}
+    faults = {name for name, evaluation in findings.items() if evaluation.status == "fault"}
     assert faults == {"determinism", "batches", "padding", "end-of-text", "start-of-text", "tokenizer", "scale"}
     assert "fails: RuntimeError: too long" in findings["tokenizer"].seen
     assert findings["preprocessing"].status == "ok"
@@ -201,7 +201,7 @@ NOISY = UNITS + np.random.default_rng(1).standard_normal((60, 16))
 def test_vectors_of_a_file_are_examined_without_their_model() -> None:
     findings = of_vectors(NOISY)
     assert not named(findings)
-    assert {name for name, each in findings.items() if each.status == "ok"} == {"vectors", "scale", "pairs"}
+    assert {name for name, finding in findings.items() if finding.status == "ok"} == {"vectors", "scale", "pairs"}
     assert preflight(vectors(images=UNITS, texts=NOISY, logit_scale=100.0)) == []
 
 

@@ -36,8 +36,8 @@ def outcome(net: Any, tmp_path: Path) -> Callable[..., CheckOutcome]:
         transform = open_clip.transform.image_transform_v2(settings, is_train=False)
         scale = options.pop("logit_scale", net.logit_scale.exp())
         tokenizer = options.pop("tokenizer", open_clip.get_tokenizer("ViT-B-32"))
-        made = torch_model(net, transform, tokenizer, logit_scale=scale, context_length=77, **options)
-        return check(Subject(StoreEmbedder(wrap(made, "mine", batch_size=8), tmp_path, workers=0)))
+        model = torch_model(net, transform, tokenizer, logit_scale=scale, context_length=77, **options)
+        return check(Subject(StoreEmbedder(wrap(model, "mine", batch_size=8), tmp_path, workers=0)))
 
     return examine
 
@@ -54,31 +54,31 @@ def outcome(net: Any, tmp_path: Path) -> Callable[..., CheckOutcome]:
 def test_a_preprocessing_that_is_not_the_checkpoint_s_is_named(
     preprocess: dict[str, Any], seen: str, outcome: Callable[..., CheckOutcome]
 ) -> None:
-    found = outcome(settings.preprocessing, preprocess)
-    assert found.status == "fault" and seen in found.seen and found.seen.count(";") == 0
+    result = outcome(settings.preprocessing, preprocess)
+    assert result.status == "fault" and seen in result.seen and result.seen.count(";") == 0
 
 
 def declared(net: Any) -> Any:
     from clipbench.models.introspection.modules import declared_preprocessing
 
-    found = declared_preprocessing(net)
-    return None if found is None else found[0]
+    result = declared_preprocessing(net)
+    return None if result is None else result[0]
 
 
 def test_a_scale_that_the_library_does_not_apply_is_named(outcome: Callable[..., CheckOutcome]) -> None:
-    found = outcome(settings.scale, logit_scale=100.0)
-    assert found.status == "fault" and "differ from the library's own logits" in found.seen
+    result = outcome(settings.scale, logit_scale=100.0)
+    assert result.status == "fault" and "differ from the library's own logits" in result.seen
     assert outcome(settings.scale, logit_bias=-5.0).status == "fault"
 
 
 def test_weights_as_they_were_before_training_are_named(net: Any, outcome: Callable[..., CheckOutcome]) -> None:
-    found = outcome(settings.weights)
-    assert found.status == "fault" and "of the image tower and the text tower has the weights" in found.seen
+    result = outcome(settings.weights)
+    assert result.status == "fault" and "of the image tower and the text tower has the weights" in result.seen
     with torch.no_grad():
         net.visual.ln_post.weight += 0.01
     try:
-        found = outcome(settings.weights)
-        assert found.status == "fault" and "normalization of the text tower has" in found.seen
+        result = outcome(settings.weights)
+        assert result.status == "fault" and "normalization of the text tower has" in result.seen
         with torch.no_grad():
             net.ln_final.bias += 0.01
         assert outcome(settings.weights).status == "ok"
@@ -106,16 +106,16 @@ class Dropping:
 
 
 def test_a_module_in_training_mode_is_named(tmp_path: Path) -> None:
-    made = Dropping()
-    subject = Subject(StoreEmbedder(wrap(made, "dropping", batch_size=8), tmp_path, workers=0))
-    found = behaviour.evaluation_mode(subject)
+    model = Dropping()
+    subject = Subject(StoreEmbedder(wrap(model, "dropping", batch_size=8), tmp_path, workers=0))
+    result = behaviour.evaluation_mode(subject)
     assert (
-        found.status == "fault"
-        and "in training mode while the model encodes: 1 (1 of the module's parts)" in found.seen
+        result.status == "fault"
+        and "in training mode while the model encodes: 1 (1 of the module's parts)" in result.seen
     )
     assert behaviour.determinism(subject).status == "fault"
-    made.module.eval()
-    subject = Subject(StoreEmbedder(wrap(made, "dropping", batch_size=8), tmp_path, workers=0))
+    model.module.eval()
+    subject = Subject(StoreEmbedder(wrap(model, "dropping", batch_size=8), tmp_path, workers=0))
     assert behaviour.evaluation_mode(subject).status == "ok" and behaviour.determinism(subject).status == "ok"
 
 
@@ -125,8 +125,8 @@ def test_a_file_that_states_no_size_declares_no_resizing(tmp_path: Path) -> None
     (tmp_path / "preprocessor_config.json").write_text('{"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}')
     config = CLIPConfig()
     config._name_or_path = str(tmp_path)
-    found = declared(SimpleNamespace(config=config))
-    assert (found.mean, found.size, found.resize) == ((0.5, 0.5, 0.5), None, None)
+    result = declared(SimpleNamespace(config=config))
+    assert (result.mean, result.size, result.resize) == ((0.5, 0.5, 0.5), None, None)
 
 
 def test_a_whole_processor_declares_its_images_and_a_tokenizer_alone_declares_none(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_images_that_are_reduced_below_the_model_s_size_are_named(net: Any, tmp_
         return transform(image.resize((side // 2, side // 2)))
 
     for preprocess, status in ((transform, "ok"), (reduced, "fault")):
-        made = torch_model(net, preprocess, open_clip.get_tokenizer("ViT-B-32"), context_length=77)
-        found = settings.preprocessing(Subject(StoreEmbedder(wrap(made, "mine", batch_size=8), tmp_path, workers=0)))
-        assert found.status == status, found
-        assert ("reduced below" in found.seen) == (status == "fault")
+        model = torch_model(net, preprocess, open_clip.get_tokenizer("ViT-B-32"), context_length=77)
+        result = settings.preprocessing(Subject(StoreEmbedder(wrap(model, "mine", batch_size=8), tmp_path, workers=0)))
+        assert result.status == status, result
+        assert ("reduced below" in result.seen) == (status == "fault")

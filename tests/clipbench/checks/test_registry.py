@@ -20,7 +20,9 @@ PAGE = Path(__file__).parents[3] / "docs" / "doctor.md"
 
 def test_every_check_is_on_the_page_and_quick_ones_have_their_star() -> None:
     rows = re.findall(r"^(?:\||-) `([\w-]+)`( \*)?(?: \||:)", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
-    assert {name: bool(star) for name, star in rows if name != "loading"} == {each.name: each.is_quick for each in OURS}
+    assert {name: bool(star) for name, star in rows if name != "loading"} == {
+        check.name: check.is_quick for check in OURS
+    }
 
 
 def shortness(subject: Subject) -> CheckOutcome:
@@ -35,8 +37,10 @@ SHORT = Check(name="shortness", why="Few dimensions hold few classes.", examine=
 def test_checks_of_packages_are_made_beside_ours(embedder: Bind, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plugins, "names", lambda group: ["mine"] if group == plugins.CHECKS else [])
     monkeypatch.setattr(plugins, "load", lambda group, name: SHORT)
-    assert [each.name for each in all_checks()][-1] == "shortness"
-    assert [(each.check, each.seen) for each in preflight(embedder(ToyModel()))] == [("shortness", "32 dimensions")]
+    assert [warning.name for warning in all_checks()][-1] == "shortness"
+    assert [(warning.check, warning.seen) for warning in preflight(embedder(ToyModel()))] == [
+        ("shortness", "32 dimensions")
+    ]
     assert preflight(embedder(ToyModel(embed_dim=101, fingerprint="long"))) == []
     monkeypatch.setattr(plugins, "load", lambda group, name: "no check")
     with pytest.warns(LeftOutWarning, match=r"plug-in 'mine' is not a check: expected an object of clipbench\.Check"):
@@ -79,10 +83,10 @@ def test_the_function_takes_a_model_and_data_in_memory(
     toy_clip: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path))
-    found = doctor(toy_clip(noise=0.1))
-    assert not found.is_healthy and "1 fault, 0 warnings" in repr(found)
-    assert found.frame().query("status == 'fault'")["check"].tolist() == ["determinism"]
-    assert "determinism" in found._repr_html_()
+    report = doctor(toy_clip(noise=0.1))
+    assert not report.is_healthy and "1 fault, 0 warnings" in repr(report)
+    assert report.frame().query("status == 'fault'")["check"].tolist() == ["determinism"]
+    assert "determinism" in report._repr_html_()
     scenes = clipbench.load_data("scenes", data_options={"n": "40"})
     pairs = [(image.open(), caption) for image, caption in zip(scenes.images, scenes.captions or (), strict=True)]
     healthy = doctor(toy_clip(), data=pairs)

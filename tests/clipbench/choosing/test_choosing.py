@@ -75,18 +75,18 @@ def test_candidates_are_the_first_of_all_models_and_random_others_in_an_order_th
         assert sorted(images) == sorted({*firsts, *rankings[query].random})
         assert len(rankings[query].random) == 2 and not firsts & set(rankings[query].random)
         assert rankings[query].models["better"][0] == f"p{query[1:]}"
-    shown = "".join((pool.folder / name).read_text() for name in ("candidates.jsonl", "queries.jsonl", "corpus.jsonl"))
-    assert "better" not in shown and "random" not in shown
+    text = "".join((pool.folder / name).read_text() for name in ("candidates.jsonl", "queries.jsonl", "corpus.jsonl"))
+    assert "better" not in text and "random" not in text
     assert make(out="again").candidates == pool.candidates
 
 
 def test_a_judged_pool_is_judged_data(make: Make) -> None:
     pool = make()
     judge(pool, [*pool.queries])
-    found = read_log(pool)
-    write_qrels(found)
+    log = read_log(pool)
+    write_qrels(log)
     dataset = load_data(str(pool.folder), DataOptions())
-    assert dataset.judgements is not None and len(dataset.judgements.grade) == found.n
+    assert dataset.judgements is not None and len(dataset.judgements.grade) == log.n
     assert {image.name for image in dataset.images} == {str(path) for path in pool.images.values()}
 
 
@@ -94,12 +94,12 @@ def test_what_is_open_is_bounded_both_ways_and_the_bounds_contain_the_full_value
     pool = make()
     judge(pool, [*pool.queries])
     lines = (pool.folder / LOG).read_text().splitlines(keepends=True)
-    whole = choose_model(read_log(pool), scope="list")
+    choice = choose_model(read_log(pool), scope="list")
     (pool.folder / LOG).write_text("".join(lines[: len(lines) // 2]))
     half = choose_model(read_log(pool), scope="list")
     assert half.n_open == 1 and 0 < half.n_queries < N_QUERIES
-    assert half.differences[0].low <= whole.differences[0].value <= half.differences[0].high
-    assert whole.differences[0].low == whole.differences[0].high == pytest.approx(whole.differences[0].value)
+    assert half.differences[0].low <= choice.differences[0].value <= half.differences[0].high
+    assert choice.differences[0].low == choice.differences[0].high == pytest.approx(choice.differences[0].value)
     begun = read_log(pool).begun()
     (pool.folder / LOG).write_text("".join(line for line in lines if json.loads(line)["query"] in begun))
     full = choose_model(read_log(pool))
@@ -182,12 +182,12 @@ def test_relevant_photographs_that_no_model_found_are_estimated(make: Make) -> N
     pool = make()
     rankings = read_rankings(pool)
     for query, images in pool.candidates.items():
-        drawn = rankings[query].random
-        append(pool, grade_lines(query, {image: int(image == drawn[0]) for image in images}, "anna"))
+        random = rankings[query].random
+        append(pool, grade_lines(query, {image: int(image == random[0]) for image in images}, "anna"))
     chosen = choose_model(read_log(pool))
     unseen = chosen.unseen
     assert unseen is not None and (unseen.n_relevant, unseen.n_drawn) == (N_QUERIES, 2 * N_QUERIES)
-    sizes = [N_IMAGES - len({i for first in each.models.values() for i in first}) for each in rankings.values()]
+    sizes = [N_IMAGES - len({i for first in ranking.models.values() for i in first}) for ranking in rankings.values()]
     assert unseen.value == pytest.approx(np.mean(sizes) / 2)
     assert 0 < unseen.low < unseen.value < unseen.high < max(sizes)
     sentence = f"for future queries like these: {unseen.value:.1f} [{unseen.low:.1f}, {unseen.high:.1f}] per query,"
@@ -202,17 +202,17 @@ def test_relevant_photographs_that_no_model_found_are_covered_for_future_queries
     """A few queries may have all of them: simulated, n = 60 queries with 5 of 100 photographs each."""
     n_queries, n_images, n_drawn, n_simulations = 60, 100, 5, 300
     ids = [f"q{row}" for row in range(n_queries)]
-    drawn = [f"p{row}" for row in range(n_drawn)]
+    lines = [f"p{row}" for row in range(n_drawn)]
     facts = Facts(models={"a": "a", "b": "b"}, images="", n_images=n_images, content="", k=1, n_random=n_drawn, seed=0)
-    candidates = dict.fromkeys(ids, drawn)
+    candidates = dict.fromkeys(ids, lines)
     pool = Pool(folder=Path(), facts=facts, queries={}, candidates=candidates, batches={}, images={})
-    rankings = {query: Ranking(query=query, models={}, random=drawn) for query in ids}
+    rankings = {query: Ranking(query=query, models={}, random=lines) for query in ids}
     rng, n_covered = np.random.default_rng(0), 0
     for _ in range(n_simulations):
         n_relevant = np.where(rng.random(n_queries) < share_of_queries, round(share_of_images * n_images), 0)
         hits = rng.hypergeometric(n_relevant, n_images - n_relevant, n_drawn)
         grades = {
-            query: {image: int(row < n_hits) for row, image in enumerate(drawn)}
+            query: {image: int(row < n_hits) for row, image in enumerate(lines)}
             for query, n_hits in zip(ids, hits.tolist(), strict=True)
         }
         unseen = _unseen(pool, rankings, grades)
@@ -227,9 +227,9 @@ def test_of_several_judges_the_lower_median_counts_and_what_they_grade_apart_is_
     first, second, *_ = images = pool.candidates[query]
     for name, grade in (("anna", 0), ("ben", 3), ("cem", 1), ("dora", 2)):
         append(pool, grade_lines(query, {**dict.fromkeys(images, 0), first: grade}, name))
-    found = read_log(pool)
-    assert (found.grades(query) or {})[first] == 1 and found.judges == ["anna", "ben", "cem", "dora"]
-    assert [each[:2] for each in found.disagreements()] == [(query, first)]
+    log = read_log(pool)
+    assert (log.grades(query) or {})[first] == 1 and log.judges == ["anna", "ben", "cem", "dora"]
+    assert [disagreement[:2] for disagreement in log.disagreements()] == [(query, first)]
     append(pool, skip_lines(query, "anna"))  # without a say, and the grades of others stay
     assert (read_log(pool).grades(query) or {})[first] == 2
     append(pool, undo_lines(read_log(pool), "anna"))
@@ -286,11 +286,11 @@ def test_two_judges_at_once_lose_nothing(make: Make) -> None:
     started = [
         subprocess.Popen([sys.executable, "-c", WORKER, pool.folder, name], stdout=subprocess.PIPE) for name in "ab"
     ]
-    for each in started:
-        each.communicate(timeout=120)
+    for popen in started:
+        popen.communicate(timeout=120)
     n = sum(map(len, pool.candidates.values()))
-    found = read_log(pool)
-    assert found.n == 2 * n and {line.grade for line in found.lines} == {2} and not found.notes
+    log = read_log(pool)
+    assert log.n == 2 * n and {line.grade for line in log.lines} == {2} and not log.notes
     assert len((pool.folder / LOG).read_bytes().splitlines()) == 6 * n
 
 
@@ -313,8 +313,8 @@ def test_a_killed_process_loses_nothing_that_it_answered_and_its_half_line_costs
         process.kill()
         answered += process.stdout.readlines()
     written = [json.loads(line) for line in (pool.folder / LOG).read_text().splitlines()]
-    said = [f"{line['query']} {line['image']} {line['grade']}\n" for line in written]
-    assert said[: len(answered)] == answered and len(said) - len(answered) in (0, 1)
+    lines = [f"{line['query']} {line['image']} {line['grade']}\n" for line in written]
+    assert lines[: len(answered)] == answered and len(lines) - len(answered) in (0, 1)
     before = read_log(pool)
     with (pool.folder / LOG).open("a") as file:
         file.write('{"query": "q1", "ima')
@@ -352,9 +352,9 @@ def test_a_pool_is_kept_and_never_overwritten(make: Make, photographs: Path, tmp
     assert read_log(longer).n == len(pool.candidates["q1"])
 
     judge(longer, [*pool.queries])  # all of the first batch, of whose order nothing follows for the second
-    (found,) = choose_model(read_log(longer), scope="list").differences
-    ends = [(N_QUERIES * found.value + 8 * side) / (N_QUERIES + 8) for side in (-1, 1)]
-    assert found.value > 0.1 and (found.low, found.high) == pytest.approx(ends, abs=1e-4)
+    (result,) = choose_model(read_log(longer), scope="list").differences
+    ends = [(N_QUERIES * result.value + 8 * side) / (N_QUERIES + 8) for side in (-1, 1)]
+    assert result.value > 0.1 and (result.low, result.high) == pytest.approx(ends, abs=1e-4)
 
 
 def test_equal_photographs_are_one_and_a_bad_one_is_left_out_where_asked(photographs: Path, tmp_path: Path) -> None:

@@ -152,18 +152,18 @@ def test_a_result_is_named_by_its_path_or_its_last_part_and_copies_count_once(
     (photographs / "copy.png").write_bytes((photographs / "photo-00.png").read_bytes())
     short = [[name.rpartition("/")[2] for name in names] for names in ranked(photographs, MODELS["good"])]
     short[0] = ["photo-00.png", "copy.png", *(name for name in short[0] if name not in ("photo-00.png", "copy.png"))]
-    whole = [["copy.png", *names] for names in ranked(photographs, MODELS["weaker"])]
-    whole[0] = ["copy.png", *(name for name in whole[0][1:] if name != "copy.png")]
-    whole[1:] = [names[1:] for names in whole[1:]]
+    rankings = [["copy.png", *names] for names in ranked(photographs, MODELS["weaker"])]
+    rankings[0] = ["copy.png", *(name for name in rankings[0][1:] if name != "copy.png")]
+    rankings[1:] = [names[1:] for names in rankings[1:]]
     files = {
         "short": write_json(tmp_path / "short.jsonl", short),
-        "whole": write_json(tmp_path / "whole.jsonl", whole),
+        "whole": write_json(tmp_path / "whole.jsonl", rankings),
     }
     pool = make(photographs, tmp_path / "pool", [], files)
     assert pool.facts.n_images == N_IMAGES
     line = read_rankings(pool)["q1"]
-    kept = next(image for image, path in pool.images.items() if path.name == "copy.png")
-    assert line.models["short"][0] == kept == line.models["whole"][0] and len({*line.models["short"]}) == K
+    items = next(image for image, path in pool.images.items() if path.name == "copy.png")
+    assert line.models["short"][0] == items == line.models["whole"][0] and len({*line.models["short"]}) == K
     (photographs / "other").mkdir()
     (photographs / "other/photo-01.png").write_bytes(b"another with this name")
     with pytest.raises(DataError, match=r"got 'photo-01.png', which 2 photographs have: expected names relative to"):
@@ -319,10 +319,10 @@ class StubEngine(BaseHTTPRequestHandler):
     """Answers as a plain search engine, and as immich."""
 
     def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        names = [f"{asked['query']} {number}.png" for number in range(int(asked.get("size") or asked["limit"]))]
+        content = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        names = [f"{content['query']} {number}.png" for number in range(int(content.get("size") or content["limit"]))]
         answer: dict[str, Any] = {"hits": [{"file": name} for name in names]}
-        if self.path == "/api/search/smart" and self.headers["x-api-key"] and asked["type"] == "IMAGE":
+        if self.path == "/api/search/smart" and self.headers["x-api-key"] and content["type"] == "IMAGE":
             answer = {"assets": {"items": [{"originalFileName": name} for name in names]}}
         self.send_response(200)
         self.end_headers()

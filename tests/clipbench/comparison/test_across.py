@@ -35,18 +35,18 @@ def models(n: int) -> list[Run]:
 
 def test_models_are_placed_by_both_metrics_with_their_correlation() -> None:
     runs = models(24)
-    found = cb.across(*runs, x="gap", y="retrieval/mrr")
-    frame = found.frame()
+    result = cb.across(*runs, x="gap", y="retrieval/mrr")
+    frame = result.frame()
     assert list(frame.columns) == ["model", "x", "x_low", "x_high", "y", "y_low", "y_high", "parameters"]
     assert list(frame["model"]) == [f"m{k}" for k in range(24)]
-    assert found.correlation.value == pytest.approx(stats.spearmanr(frame["x"], frame["y"]).statistic)
-    low, high, method = found.correlation.interval
-    assert low is not None and high is not None and low < found.correlation.value < high < 0
+    assert result.correlation.value == pytest.approx(stats.spearmanr(frame["x"], frame["y"]).statistic)
+    low, high, method = result.correlation.interval
+    assert low is not None and high is not None and low < result.correlation.value < high < 0
     assert method == "percentile bootstrap over 24 points"
-    assert found.given_parameters is not None and found.given_parameters.interval.low is not None
-    assert (found.x_title, found.y_title) == ("Modality gap", "MRR")
+    assert result.given_parameters is not None and result.given_parameters.interval.low is not None
+    assert (result.x_title, result.y_title) == ("Modality gap", "MRR")
     again = cb.across(*runs, x="modality-gap@coco/gap", y="mrr")
-    assert again.points == found.points
+    assert again.points == result.points
     named = cb.across(*runs[1:], run_of("caf\udce9", 0.5, 0.5), x="gap", y="retrieval/mrr")
     assert named.frame()["model"].iloc[-1] == "caf?"
 
@@ -54,9 +54,9 @@ def test_models_are_placed_by_both_metrics_with_their_correlation() -> None:
 def test_models_without_a_value_are_left_out_with_the_reason() -> None:
     bare = run_of("bare", 0.5, 0.5)
     bare = replace(bare, result=replace(bare.result, evaluations=bare.result.evaluations[:1]))
-    found = cb.across(*models(3), run_of("one", None, 0.5), bare, x="gap", y="mrr")
-    assert len(found.points) == 3
-    assert found.left_out == ["one: gap is undefined (one pair)", "bare: no mrr"]
+    result = cb.across(*models(3), run_of("one", None, 0.5), bare, x="gap", y="mrr")
+    assert len(result.points) == 3
+    assert result.left_out == ["one: gap is undefined (one pair)", "bare: no mrr"]
     with pytest.raises(
         UsageError, match=r"^2 of 3 runs have both gap and mrr: expected at least 3 models \(bare: no mrr\)$"
     ):
@@ -65,10 +65,10 @@ def test_models_without_a_value_are_left_out_with_the_reason() -> None:
 
 def test_checkpoints_of_one_training_have_no_interval_and_no_test() -> None:
     runs = [run_of(f"training/step-{k}", 1 - k / 10, k / 10, step=k) for k in range(10)]
-    found = cb.across(*runs, x="gap", y="mrr")
-    assert found.are_checkpoints and found.correlation.value == pytest.approx(-1)
-    assert found.correlation.interval == (None, None, "checkpoints of one training are not independent models")
-    assert found.correlation.p is None and found.given_parameters is None
+    result = cb.across(*runs, x="gap", y="mrr")
+    assert result.are_checkpoints and result.correlation.value == pytest.approx(-1)
+    assert result.correlation.interval == (None, None, "checkpoints of one training are not independent models")
+    assert result.correlation.p is None and result.given_parameters is None
 
 
 def test_runs_of_other_samples_and_names_of_several_metrics_are_refused() -> None:
@@ -76,7 +76,7 @@ def test_runs_of_other_samples_and_names_of_several_metrics_are_refused() -> Non
     with pytest.raises(ClipbenchError, match=r"modality-gap@coco has other .* in runs/other than in runs/m0"):
         cb.across(*models(3), other, x="gap", y="mrr")
     runs = models(3)
-    flickr = [replace(each, dataset=replace(COCO, id="flickr")) for each in runs[0].result.evaluations]
+    flickr = [replace(evaluation, dataset=replace(COCO, id="flickr")) for evaluation in runs[0].result.evaluations]
     two = replace(runs[0], result=replace(runs[0].result, evaluations=[*runs[0].result.evaluations, *flickr]))
     with pytest.raises(
         UsageError,
@@ -105,8 +105,11 @@ def priced(flops: list[float], recalls: list[float], *, higher_is_better: bool |
         run = run_of(f"m{k}", 0.5, recall, n_parameters=10**k, embed_dim=8)
         towers = {"image": TowerRecord(flops=int(1e9 * work), items_per_second=100 / work)}
         records = [
-            replace(each, metrics={n: replace(m, higher_is_better=higher_is_better) for n, m in each.metrics.items()})
-            for each in run.result.evaluations
+            replace(
+                evaluation,
+                metrics={n: replace(m, higher_is_better=higher_is_better) for n, m in evaluation.metrics.items()},
+            )
+            for evaluation in run.result.evaluations
         ]
         made.append(replace(run, result=replace(run.result, towers=towers, evaluations=records)))
     return made
@@ -114,12 +117,12 @@ def priced(flops: list[float], recalls: list[float], *, higher_is_better: bool |
 
 def test_the_front_are_the_models_that_no_other_beats_in_price_and_quality() -> None:
     runs = priced([4, 1, 2, 2, 3, 8], [0.9, 0.5, 0.7, 0.6, 0.7, 0.9])
-    found = cb.across(*runs, x="image_flops", y="mrr")
-    assert found.x_title == "GFLOPs of one image" and [each.x.value for each in found.points] == [4, 1, 2, 2, 3, 8]
-    assert found.front == ["m1", "m2", "m0"]
-    assert found.frame()["on_front"].tolist() == [True, True, True, False, False, False]
-    assert cb.across(*runs, x="mrr", y="image_flops").front == found.front
-    assert cb.across(*runs, x="image_per_second", y="mrr").front == found.front
+    result = cb.across(*runs, x="image_flops", y="mrr")
+    assert result.x_title == "GFLOPs of one image" and [point.x.value for point in result.points] == [4, 1, 2, 2, 3, 8]
+    assert result.front == ["m1", "m2", "m0"]
+    assert result.frame()["on_front"].tolist() == [True, True, True, False, False, False]
+    assert cb.across(*runs, x="mrr", y="image_flops").front == result.front
+    assert cb.across(*runs, x="image_per_second", y="mrr").front == result.front
     worse = priced([4, 1, 2], [0.9, 0.5, 0.7], higher_is_better=False)
     assert cb.across(*worse, x="image_flops", y="mrr").front == ["m1"]
 
@@ -160,10 +163,10 @@ def test_the_price_of_a_query_is_a_cost_of_a_machine() -> None:
         machine = {"cpu": "Xeon", "threads": str(k // 2)}
         price = PriceRecord(load_seconds=1.0, text_p50=(0.03, 0.01, 0.04)[k], vector_bytes=32, machine=machine)
         runs.append(replace(run, result=replace(run.result, price=price)))
-    found = cb.across(*runs, x="text_p50", y="mrr")
-    assert found.x_title == "Milliseconds of one text, median" and found.front == ["m1", "m0"]
-    assert [each.x.value for each in found.points] == pytest.approx([30, 10, 40])
-    assert found.notes == [
+    result = cb.across(*runs, x="text_p50", y="mrr")
+    assert result.x_title == "Milliseconds of one text, median" and result.front == ["m1", "m0"]
+    assert [point.x.value for point in result.points] == pytest.approx([30, 10, 40])
+    assert result.notes == [
         "Speed and memory are of a run's machine as well as of its model, and these runs differ in threads."
     ]
     with pytest.raises(cb.ClipbenchError, match="did you mean text_p50 or image_p50"):

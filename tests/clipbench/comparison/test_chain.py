@@ -32,9 +32,9 @@ def test_steps_and_whole_are_the_comparisons_of_two_runs_in_one_family(tmp_path:
     runs = make_runs(tmp_path, (0, 4, 4, 40))
     chain = cb.compare_chain(*runs, max_drop="0.5pp")
     pairs = [(0, 1), (1, 2), (2, 3), (0, 3)]
-    alone = [cb.compare(runs[before], runs[after]) for before, after in pairs]
+    comparisons = [cb.compare(runs[before], runs[after]) for before, after in pairs]
     together = [*chain.steps, chain.whole]
-    for one, other in zip(together, alone, strict=True):
+    for one, other in zip(together, comparisons, strict=True):
         assert [(d.name, d.value, d.low, d.p_value) for d in one.differences] == [
             (d.name, d.value, d.low, d.p_value) for d in other.differences
         ]

@@ -36,7 +36,7 @@ class Held(Run):
 
 
 def held(*evaluations: tuple[EvaluationRecord, pandas.DataFrame], name: str = "run", seed: int = 0) -> Held:
-    records = [replace(record, files={"samples": str(place)}) for place, (record, _) in enumerate(evaluations)]
+    records = [replace(record, files={"samples": str(index)}) for index, (record, _) in enumerate(evaluations)]
     return Held(Path(name), result_of(*records, seed=seed, model={}), [table for _, table in evaluations])
 
 
@@ -61,22 +61,22 @@ def of_hits(values: np.ndarray, **changes: Any) -> Held:
     return held(evaluation({"acc": mean_of(values)}, {"hit": values}, **changes))
 
 
-def bounds(found: Difference) -> tuple[float, float]:
-    assert found.low is not None and found.high is not None
-    return found.low, found.high
+def bounds(difference: Difference) -> tuple[float, float]:
+    assert difference.low is not None and difference.high is not None
+    return difference.low, difference.high
 
 
 def test_a_mean_s_difference_is_the_mean_of_the_differences_with_their_interval() -> None:
     rng = np.random.default_rng(0)
     before = rng.integers(0, 2, 500).astype(float)
     after = np.where(rng.random(500) < 0.2, 1.0, before)
-    (found,) = differences(of_hits(before), of_hits(after))
+    (result,) = differences(of_hits(before), of_hits(after))
     rows = after - before
-    assert found.value == pytest.approx(rows.mean())
+    assert result.value == pytest.approx(rows.mean())
     half = Z * rows.std(ddof=1) / np.sqrt(500)
-    assert bounds(found) == pytest.approx((rows.mean() - half, rows.mean() + half), abs=0.15 * half)
-    assert (found.evaluation, found.name, found.n) == ("mine@birds", "acc", 500)
-    assert found.method == "gains and losses by Wilson"
+    assert bounds(result) == pytest.approx((rows.mean() - half, rows.mean() + half), abs=0.15 * half)
+    assert (result.evaluation, result.name, result.n) == ("mine@birds", "acc", 500)
+    assert result.method == "gains and losses by Wilson"
 
 
 def test_samples_are_paired_by_name_whatever_the_order_of_the_rows() -> None:
@@ -95,27 +95,27 @@ def test_whole_clusters_are_drawn_together() -> None:
         held(evaluation({"acc": mean_of(values, unit="cosine")}, {"hit": values, "cluster": clusters}))
         for values in (before, shift)
     ]
-    (found,) = differences(*runs)
+    (result,) = differences(*runs)
     half = Z * shift[::5].std(ddof=1) / np.sqrt(80)
-    low, high = bounds(found)
+    low, high = bounds(result)
     assert half <= (high - low) / 2 <= 1.2 * half
-    assert found.method == "Bayesian bootstrap of 80 clusters, with one unseen"
+    assert result.method == "Bayesian bootstrap of 80 clusters, with one unseen"
 
 
 def test_values_of_other_samples_are_not_paired() -> None:
     before, after = np.array([1.0, 0.0, np.nan, 1.0] * 20), np.array([1.0, 1.0, 0.0, np.nan] * 20)
-    (found,) = differences(of_hits(before), of_hits(after))
-    assert found.value == pytest.approx(0)
-    assert (found.low, found.high, found.n) == (None, None, 40)
-    assert found.method == "no paired interval: the runs have values for different samples"
+    (result,) = differences(of_hits(before), of_hits(after))
+    assert result.value == pytest.approx(0)
+    assert (result.low, result.high, result.n) == (None, None, 40)
+    assert result.method == "no paired interval: the runs have values for different samples"
 
 
 def test_a_value_that_is_no_mean_has_a_difference_without_an_interval() -> None:
     columns = {"hit": np.array([1.0, 0.0])}
     metrics = [{"ece": Metric(value=value, low=0.0, high=1.0, n=2)} for value in (0.1, 0.4)]
-    (found,) = differences(*(held(evaluation(each, columns)) for each in metrics))
-    assert found.value == pytest.approx(0.3) and (found.low, found.high, found.n) == (None, None, 2)
-    assert found.method == "no paired interval: no per-sample values are recorded"
+    (result,) = differences(*(held(evaluation(metric, columns)) for metric in metrics))
+    assert result.value == pytest.approx(0.3) and (result.low, result.high, result.n) == (None, None, 2)
+    assert result.method == "no paired interval: no per-sample values are recorded"
 
 
 def test_what_contradicts_its_samples_or_is_there_twice_is_not_compared() -> None:
@@ -126,7 +126,7 @@ def test_what_contradicts_its_samples_or_is_there_twice_is_not_compared() -> Non
     gone = evaluation({"acc": Metric(value=0.75, column="gone", n=4)}, hits)
     failed = (replace(good[0], status="unavailable", reason="no data", metrics={}), good[1])
     other = evaluation({"acc": mean_of(hits["hit"])}, hits, dataset=DatasetRecord(id="bees", fingerprint="f2"))
-    for candidate, told in (
+    for candidate, message in (
         ([wrong], "acc is 0.9, and 0.75 by its samples: one of them is damaged"),
         ([empty], "no sample has a value in the column 'hit'"),
         ([gone], "no sample has a value in the column 'gone'"),
@@ -134,20 +134,22 @@ def test_what_contradicts_its_samples_or_is_there_twice_is_not_compared() -> Non
         ([failed], "is unavailable in"),
         ([good, wrong], "has it 2 times"),
     ):
-        found = compare(held(good, other), held(*candidate, other))
-        assert [each.evaluation for each in found.refused] == [good[0].name] and told in found.refused[0].reason
-        assert {each.evaluation for each in found.differences} == {other[0].name}
+        comparison = compare(held(good, other), held(*candidate, other))
+        assert [difference.evaluation for difference in comparison.refused] == [
+            good[0].name
+        ] and message in comparison.refused[0].reason
+        assert {difference.evaluation for difference in comparison.differences} == {other[0].name}
 
 
 def test_an_evaluation_that_was_made_twice_is_paired_with_the_one_of_its_parameters() -> None:
     hits = {k: np.array([1.0, 0.0, k, 1.0]) for k in (0, 1)}
     both = [evaluation({"acc": mean_of(hits[k])}, {"hit": hits[k]}, params={"k": k}) for k in (0, 1)]
-    found = differences(held(*both), held(*reversed(both)))
-    assert [each.value for each in found] == [0, 0]
+    result = differences(held(*both), held(*reversed(both)))
+    assert [metric.value for metric in result] == [0, 0]
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         (
             {"dataset": DatasetRecord(id="birds", fingerprint="f2")},
@@ -161,9 +163,9 @@ def test_an_evaluation_that_was_made_twice_is_paired_with_the_one_of_its_paramet
         ({"task_version": 2}, "task version 1 in the one run, 2 in the other"),
     ],
 )
-def test_what_was_measured_otherwise_is_refused_by_name(changes: dict[str, Any], told: str) -> None:
+def test_what_was_measured_otherwise_is_refused_by_name(changes: dict[str, Any], message: str) -> None:
     values = np.array([1.0, 0.0])
-    with pytest.raises(UsageError, match=rf"^mine@birds is not comparable: {told}$"):
+    with pytest.raises(UsageError, match=rf"^mine@birds is not comparable: {message}$"):
         differences(of_hits(values), of_hits(values, **changes))
 
 
@@ -177,34 +179,37 @@ def flipped(n: int, *, gained: int, lost: int) -> tuple[np.ndarray, np.ndarray]:
 
 def test_independent_hits_are_tested_by_mcnemar() -> None:
     before, after = flipped(400, gained=30, lost=12)
-    (found,) = differences(of_hits(before), of_hits(after))
-    assert found.test == "exact McNemar, 30 gained and 12 lost"
-    assert found.p_value == pytest.approx(scipy.stats.binomtest(30, 42).pvalue)
-    assert found.p_adjusted == found.p_value
-    assert found.verdict == "better"
+    (result,) = differences(of_hits(before), of_hits(after))
+    assert result.test == "exact McNemar, 30 gained and 12 lost"
+    assert result.p_value == pytest.approx(scipy.stats.binomtest(30, 42).pvalue)
+    assert result.p_adjusted == result.p_value
+    assert result.verdict == "better"
     assert differences(of_hits(after), of_hits(before))[0].verdict == "worse"
 
 
 def test_clustered_hits_are_as_many_as_their_clusters() -> None:
     before, after = flipped(60, gained=30, lost=0)
     clusters = {"cluster": np.repeat(np.arange(6), 10)}  # all that was gained lies in three of them
-    runs = [held(evaluation({"acc": mean_of(each)}, {"hit": each, **clusters})) for each in (before, after)]
-    (found,) = differences(*runs)
-    assert found.test == "interval of 6 clusters, inverted"
-    assert found.p_value == pytest.approx(2 * scipy.stats.beta(3, 0.75).cdf(0.5), rel=0.05)
-    assert found.verdict == "not shown"
+    runs = [
+        held(evaluation({"acc": mean_of(hits_of_run)}, {"hit": hits_of_run, **clusters}))
+        for hits_of_run in (before, after)
+    ]
+    (result,) = differences(*runs)
+    assert result.test == "interval of 6 clusters, inverted"
+    assert result.p_value == pytest.approx(2 * scipy.stats.beta(3, 0.75).cdf(0.5), rel=0.05)
+    assert result.verdict == "not shown"
 
 
 def test_credits_that_change_alike_are_tested_more_carefully_than_the_throws_of_a_coin() -> None:
     rng = np.random.default_rng(8)
     before = rng.choice([0, 0.5, 1], 200)
     after = np.clip(before + rng.choice([-0.5, 0, 0.5], 200, p=[0.1, 0.7, 0.2]), 0, 1)
-    (found,) = differences(of_hits(before), of_hits(after))
+    (result,) = differences(of_hits(before), of_hits(after))
     gained, changed = int((after > before).sum()), int((after != before).sum())
-    assert found.test == "interval of 200 samples, inverted"
+    assert result.test == "interval of 200 samples, inverted"
     p_of_coin = scipy.stats.binomtest(gained, changed).pvalue
-    assert found.p_value is not None and p_of_coin <= found.p_value <= 2 * p_of_coin  # others may change by 1
-    assert differences(of_hits(before), of_hits(after))[0].p_value == found.p_value
+    assert result.p_value is not None and p_of_coin <= result.p_value <= 2 * p_of_coin  # others may change by 1
+    assert differences(of_hits(before), of_hits(after))[0].p_value == result.p_value
 
 
 @pytest.mark.parametrize(("n_clusters", "size"), [(300, 1), (60, 4), (11, 6)])
@@ -218,23 +223,23 @@ def test_a_smooth_value_has_student_s_t_of_the_differences_of_its_influences(n_c
         held(evaluation({"gap": Metric(value=value, influence="i", unit="distance")}, {"i": column, **shared}))
         for value, column in zip((0.5, 0.9), columns, strict=True)
     ]
-    (found,) = differences(*runs)
+    (result,) = differences(*runs)
     sums = np.bincount(clusters, columns[1] - columns[0])
     error, law = np.sqrt((sums**2).sum() * n_clusters / (n_clusters - 1)) / n, scipy.stats.t(n_clusters - 1)
-    assert found.value == pytest.approx(0.4)
-    assert bounds(found) == pytest.approx((0.4 - law.ppf(0.975) * error, 0.4 + law.ppf(0.975) * error))
-    assert found.method == ("delta method" if size == 1 else f"delta method over {n_clusters} clusters")
-    assert found.test == "t-test (delta method)"
-    assert found.p_value == pytest.approx(2 * law.sf(0.4 / error))
-    assert found.detectable == pytest.approx((law.ppf(0.975) + law.ppf(0.8)) * error)
-    assert found.p_value is not None and found.p_value == pytest.approx(2 * law.sf(0.4 / error))
+    assert result.value == pytest.approx(0.4)
+    assert bounds(result) == pytest.approx((0.4 - law.ppf(0.975) * error, 0.4 + law.ppf(0.975) * error))
+    assert result.method == ("delta method" if size == 1 else f"delta method over {n_clusters} clusters")
+    assert result.test == "t-test (delta method)"
+    assert result.p_value == pytest.approx(2 * law.sf(0.4 / error))
+    assert result.detectable == pytest.approx((law.ppf(0.975) + law.ppf(0.8)) * error)
+    assert result.p_value is not None and result.p_value == pytest.approx(2 * law.sf(0.4 / error))
 
 
 def test_a_metric_without_a_column_is_not_tested_and_not_counted_among_the_tested() -> None:
     before, after = flipped(100, gained=12, lost=2)
     runs = [
-        held(evaluation({"acc": mean_of(each), "ece": Metric(value=0.1, n=100)}, {"hit": each}))
-        for each in (before, after)
+        held(evaluation({"acc": mean_of(hits_of_run), "ece": Metric(value=0.1, n=100)}, {"hit": hits_of_run}))
+        for hits_of_run in (before, after)
     ]
     acc, ece = compare(runs[0], runs[1]).differences
     assert (ece.test, ece.p_value, ece.p_adjusted) == (
@@ -260,29 +265,29 @@ def test_headlines_are_one_family_and_all_other_metrics_another() -> None:
         undefined = {"acc4": Metric(value=None, is_headline=True), "acc5": metrics["acc1"]}  # no other takes its place
         third = evaluation(undefined, hits, dataset=DatasetRecord(id="cats", fingerprint="f3"))
         runs.append(held(evaluation(first, hits), evaluation(second, hits, dataset=other), third))
-    found = {each.name: each for each in compare(runs[0], runs[1]).differences}
-    assert [name for name, each in found.items() if each.is_headline] == ["acc0", "acc3"]
+    result = {difference.name: difference for difference in compare(runs[0], runs[1]).differences}
+    assert [name for name, difference in result.items() if difference.is_headline] == ["acc0", "acc3"]
     p = {f"acc{k}": scipy.stats.binomtest(gained, gained + lost).pvalue for k, (gained, lost) in enumerate(changes)}
     p["acc5"] = p["acc1"]
     for names in (("acc0", "acc3"), ("acc1", "acc2", "acc5")):
         expected = significance.holm([p[name] for name in names])
-        assert [found[name].p_adjusted for name in names] == pytest.approx(expected)
+        assert [result[name].p_adjusted for name in names] == pytest.approx(expected)
 
 
 def test_more_metrics_hide_no_loss_of_a_headline() -> None:
     before, after = flipped(200, gained=4, lost=20)
     rng = np.random.default_rng(0)
-    others = {f"other{k}": rng.integers(0, 2, 200).astype(float) for k in range(40)}
+    other_hits = {f"other{k}": rng.integers(0, 2, 200).astype(float) for k in range(40)}
     p_values = []
     for n in (0, 40):
         runs = []
         for hits in (before, after):
-            columns = {"hit": hits, **dict(list(others.items())[:n])}
-            metrics = {name: mean_of(each, name, higher_is_better=True) for name, each in columns.items()}
+            columns = {"hit": hits, **dict(list(other_hits.items())[:n])}
+            metrics = {name: mean_of(column, name, higher_is_better=True) for name, column in columns.items()}
             runs.append(held(evaluation(metrics, columns)))
-        found = compare(runs[0], runs[1]).differences[0]
-        assert found.verdict == "worse"
-        p_values.append(found.p_adjusted)
+        difference = compare(runs[0], runs[1]).differences[0]
+        assert difference.verdict == "worse"
+        p_values.append(difference.p_adjusted)
     assert p_values[0] == p_values[1]
 
 
@@ -299,23 +304,24 @@ def test_more_metrics_hide_no_loss_of_a_headline() -> None:
 def test_the_verdict_is_of_direction_and_size(higher_is_better: bool | None, margin: str, verdict: Verdict) -> None:
     columns = flipped(200, gained=20, lost=4)
     runs = [
-        held(evaluation({"acc": mean_of(each, higher_is_better=higher_is_better)}, {"hit": each})) for each in columns
+        held(evaluation({"acc": mean_of(column, higher_is_better=higher_is_better)}, {"hit": column}))
+        for column in columns
     ]
-    (found,) = compare(
+    (result,) = compare(
         runs[0], runs[1], CompareOptions(equivalence_margin=Tolerance.parse_option(margin, "equivalence_margin"))
     ).differences
-    assert found.value == pytest.approx(0.08) and 0.1 < bounds(found)[1] < 0.2
-    assert found.verdict == verdict
+    assert result.value == pytest.approx(0.08) and 0.1 < bounds(result)[1] < 0.2
+    assert result.verdict == verdict
 
 
 def test_the_verdict_is_by_the_p_value_at_the_alpha_that_was_asked_for() -> None:
     before, after = flipped(40, gained=5, lost=0)  # McNemar: 2 / 2^5
-    (found,) = compare(of_hits(before), of_hits(after)).differences
-    assert bounds(found)[0] == 0
-    assert (found.p_value, found.verdict) == (0.0625, "not shown")
+    (result,) = compare(of_hits(before), of_hits(after)).differences
+    assert bounds(result)[0] == 0
+    assert (result.p_value, result.verdict) == (0.0625, "not shown")
     for alpha in (0.0625, 0.1):
-        (found,) = compare(of_hits(before), of_hits(after), CompareOptions(alpha=alpha)).differences
-        assert found.verdict == "better"
+        (result,) = compare(of_hits(before), of_hits(after), CompareOptions(alpha=alpha)).differences
+        assert result.verdict == "better"
 
 
 def test_a_metric_with_a_direction_in_one_run_only_is_refused() -> None:
@@ -327,20 +333,20 @@ def test_a_metric_with_a_direction_in_one_run_only_is_refused() -> None:
 
 def test_equal_samples_are_no_evidence_that_the_models_are_equal() -> None:
     hits = np.array([1.0, 0.0, 1.0, 1.0])
-    (found,) = compare(
+    (result,) = compare(
         of_hits(hits),
         of_hits(hits),
         CompareOptions(equivalence_margin=Tolerance.parse_option("10pp", "equivalence_margin")),
     ).differences
-    assert (found.value, found.p_value) == (0, 1)
-    assert found.low == pytest.approx(0.025**0.25 - 1) and found.high == pytest.approx(1 - 0.025**0.25)
-    assert (found.detectable, found.verdict) == (None, "not shown")
-    assert found.flips == Flips((), ())
+    assert (result.value, result.p_value) == (0, 1)
+    assert result.low == pytest.approx(0.025**0.25 - 1) and result.high == pytest.approx(1 - 0.025**0.25)
+    assert (result.detectable, result.verdict) == (None, "not shown")
+    assert result.flips == Flips((), ())
 
 
 def test_a_detectable_difference_is_of_the_alpha_that_was_asked_for() -> None:
     before, after = flipped(400, gained=30, lost=12)
-    found = [
+    detectables = [
         compare(of_hits(before), of_hits(after), CompareOptions(alpha=alpha)).differences[0].detectable
         for alpha in (0.05, 0.01)
     ]
@@ -348,15 +354,15 @@ def test_a_detectable_difference_is_of_the_alpha_that_was_asked_for() -> None:
     expected = [
         (scipy.stats.t.isf(alpha / 2, 399) + scipy.stats.t.ppf(0.8, 399)) * error + 1 / 400 for alpha in (0.05, 0.01)
     ]
-    assert found == pytest.approx(expected)
+    assert detectables == pytest.approx(expected)
 
 
 def test_samples_that_flipped_are_named_the_largest_change_first() -> None:
     before = np.array([0.25, 1.0, 0.5, 0.0, 1.0, np.nan, 1.0])
     after = np.array([0.5, 0.0, 1.0, 1.0, 0.5, np.nan, 1.0])
-    (found,) = differences(of_hits(before), of_hits(after))
+    (result,) = differences(of_hits(before), of_hits(after))
     # Of hits, 0 to 1 alone is a flip: a tie has part of the credit.
-    assert found.flips == Flips(
+    assert result.flips == Flips(
         gained=("s0003",), lost=("s0001",), part_gained=("s0002", "s0000"), part_lost=("s0004",)
     )
 
@@ -366,7 +372,7 @@ def test_samples_that_flipped_are_named_the_largest_change_first() -> None:
 )
 def test_only_credits_flip(unit: str, values: list[float]) -> None:
     columns = np.array(values), np.array(values[::-1])
-    runs = [held(evaluation({"m": mean_of(each, unit=unit)}, {"hit": each})) for each in columns]
+    runs = [held(evaluation({"m": mean_of(column, unit=unit)}, {"hit": column})) for column in columns]
     assert differences(*runs)[0].flips is None
 
 
@@ -381,31 +387,31 @@ def test_what_must_not_be_compared_is_refused_and_the_rest_is_compared() -> None
         evaluation({"acc": mean_of(hits)}, {"hit": hits}),
         evaluation({"acc": mean_of(hits)}, {"hit": hits}, dataset=other, task_version=2),
     )
-    found = compare(first, second)
-    assert [each.evaluation for each in found.differences] == ["mine@birds"]
+    comparison = compare(first, second)
+    assert [difference.evaluation for difference in comparison.differences] == ["mine@birds"]
     reason = "task version 1 in the one run, 2 in the other; contents of the data differ"
-    assert found.refused == [Refusal("mine@bees", reason)]
+    assert comparison.refused == [Refusal("mine@bees", reason)]
     with pytest.raises(NotComparable, match=r"^mine@bees is not comparable: task version 1 in"):
         differences(first, second)
 
 
 def test_nothing_that_is_left_out_is_hidden() -> None:
     hits = {"hit": np.array([1.0, 0.0])}
-    known, undefined = mean_of(hits["hit"]), Metric(value=None, reason="of two classes")
+    metrics, undefined = mean_of(hits["hit"]), Metric(value=None, reason="of two classes")
     ants, bees = (DatasetRecord(id=name, fingerprint=name) for name in ("ants", "bees"))
     failed = {"status": "failed", "reason": "no images"}
     first = held(
-        evaluation({"a": known, "b": known, "c": undefined}, hits), evaluation({"a": known}, hits, dataset=ants)
+        evaluation({"a": metrics, "b": metrics, "c": undefined}, hits), evaluation({"a": metrics}, hits, dataset=ants)
     )
     second = held(
-        evaluation({"a": known, "b": undefined, "d": known}, hits), evaluation({}, hits, dataset=bees, **failed)
+        evaluation({"a": metrics, "b": undefined, "d": metrics}, hits), evaluation({}, hits, dataset=bees, **failed)
     )
-    found = compare(first, replace(second, folder=Path("new")))
-    assert [str(each) for each in found.refused] == [
+    comparison = compare(first, replace(second, folder=Path("new")))
+    assert [str(refusal) for refusal in comparison.refused] == [
         "mine@ants is not comparable: new has not measured it",
         "mine@birds/b is not comparable: it has no value in new (of two classes)",
     ]
-    assert found.notes == [
+    assert comparison.notes == [
         "mine@bees is failed in the candidate: no images",
         "mine@birds/d is not compared: it has no value in the base (it is not there)",
     ]
@@ -446,11 +452,11 @@ LENGTHS = StatisticRecord(name="first_length_reaching", columns=["hit"], paramet
     ],
 )
 def test_a_metric_that_its_samples_do_not_fit_is_one_line(metric: dict[str, Any], message: str) -> None:
-    made = held(evaluation({"m": Metric(value=0.5, **metric)}, {"hit": HITS, "text": TEXTS}))
+    comparison = held(evaluation({"m": Metric(value=0.5, **metric)}, {"hit": HITS, "text": TEXTS}))
     with pytest.raises(
         ClipbenchError, match=f"^mine@birds/m cannot be compared: {message}: a run is damaged, make it a"
     ):
-        compare(made, made)
+        compare(comparison, comparison)
 
 
 @pytest.mark.parametrize(
@@ -458,22 +464,22 @@ def test_a_metric_that_its_samples_do_not_fit_is_one_line(metric: dict[str, Any]
     [{"squared_influence": "hit", "chance": 0.1}, {"unit": "bytes", "reason": "float16 loses less than 1 point"}],
 )
 def test_a_metric_without_the_column_beside_its_own_is_not_tested(metric: dict[str, Any]) -> None:
-    made = held(evaluation({"m": Metric(value=0.5, **metric)}, {"hit": HITS}))
-    (found,) = compare(made, made).differences
-    assert found.test == "no test: no per-sample values are recorded"
+    comparison = held(evaluation({"m": Metric(value=0.5, **metric)}, {"hit": HITS}))
+    (result,) = compare(comparison, comparison).differences
+    assert result.test == "no test: no per-sample values are recorded"
 
 
 def test_a_value_without_samples_is_not_tested_for_the_reason_that_it_has_no_interval() -> None:
     spread = Metric(value=12.5, unit="dimensions", reason="biased by the number of samples: no interval")
-    made = held(evaluation({"effective_rank": spread}, {"hit": HITS}))
-    (found,) = compare(made, made).differences
-    assert (found.test, found.p_value) == ("no test: biased by the number of samples", None)
+    comparison = held(evaluation({"effective_rank": spread}, {"hit": HITS}))
+    (result,) = compare(comparison, comparison).differences
+    assert (result.test, result.p_value) == ("no test: biased by the number of samples", None)
 
 
 def test_ids_and_clusters_of_several_types_are_texts() -> None:
     odd = np.array([1, "a", None, 2.5], object)
-    made = held(evaluation({"acc": mean_of(HITS)}, {"hit": HITS, "sample_id": odd, "cluster": odd}))
-    assert [each.value for each in compare(made, made).differences] == [0]
+    comparison = held(evaluation({"acc": mean_of(HITS)}, {"hit": HITS, "sample_id": odd, "cluster": odd}))
+    assert [difference.value for difference in compare(comparison, comparison).differences] == [0]
 
 
 def test_tables_that_are_missing_or_damaged_are_one_line(tmp_path: Path) -> None:
@@ -500,7 +506,10 @@ def test_the_test_of_a_mean_draws_nothing() -> None:
     metric = {"unit": "cosine"}
     first, other = (
         differences(
-            *(held(evaluation({"m": mean_of(each, **metric)}, {"hit": each}), seed=seed) for each in (before, after))
+            *(
+                held(evaluation({"m": mean_of(hits_of_run, **metric)}, {"hit": hits_of_run}), seed=seed)
+                for hits_of_run in (before, after)
+            )
         )
         for seed in (0, 1)
     )
@@ -598,4 +607,6 @@ def test_the_equivalence_margin_is_of_metrics_whose_unit_it_suits(margin: str, v
     for hits in flipped(200, gained=20, lost=4):
         metrics = {"acc": mean_of(hits), "rank": mean_of(hits, unit="rank", column="rank")}
         runs.append(held(evaluation(metrics, {"hit": hits, "rank": hits})))
-    assert {each.name: each.verdict for each in api.compare(*runs, equivalence_margin=margin).differences} == verdicts
+    assert {
+        difference.name: difference.verdict for difference in api.compare(*runs, equivalence_margin=margin).differences
+    } == verdicts

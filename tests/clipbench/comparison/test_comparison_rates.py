@@ -51,12 +51,12 @@ class World:
     def _compared(self, columns: Sequence[np.ndarray], groups: np.ndarray, rng: np.random.Generator) -> PairedTest:
         before, after = (float(column.mean()) for column in columns)
         values = [column - column.mean() for column in columns] if self.is_smooth else columns
-        base, candidate = (pandas.DataFrame({"value": each, "cluster": groups}) for each in values)
+        base, candidate = (pandas.DataFrame({"value": value, "cluster": groups}) for value in values)
         metric = Metric(value=before, influence="value") if self.is_smooth else Metric(value=before, column="value")
         tables = Tables(base, candidate)
-        found = paired_test(metric, replace(metric, value=after), tables=tables, rng=rng)
+        paired_result = paired_test(metric, replace(metric, value=after), tables=tables, rng=rng)
         n_differing = int((columns[0] != columns[1]).sum()) // self.per_cluster
-        return replace(found, test=str(n_differing))  # all that is asked of the test's name
+        return replace(paired_result, test=str(n_differing))  # all that is asked of the test's name
 
 
 WORLDS = {
@@ -94,11 +94,11 @@ def trials() -> Trials:
 @pytest.mark.parametrize("n", N_TRIALS)
 @pytest.mark.parametrize("name", WORLDS)
 def test_models_that_are_as_good_raise_false_alarms_at_the_rate_of_the_test(name: str, n: int, trials: Trials) -> None:
-    found = trials(name, 0.0, n)
-    n_alarms = int((p_values(found) <= ALPHA).sum())
-    sizes = [size(each, WORLDS[name]) for each in found]
+    outcomes = trials(name, 0.0, n)
+    n_alarms = int((p_values(outcomes) <= ALPHA).sum())
+    sizes = [size(outcome, WORLDS[name]) for outcome in outcomes]
     assert max(sizes) <= ALPHA + 1e-12
-    spread = scipy.stats.norm.isf((1 - SURE) / 2) * np.sqrt(sum(each * (1 - each) for each in sizes))
+    spread = scipy.stats.norm.isf((1 - SURE) / 2) * np.sqrt(sum(outcome * (1 - outcome) for outcome in sizes))
     assert abs(n_alarms - sum(sizes)) <= spread + 1
     assert n_alarms <= scipy.stats.binom.isf((1 - SURE) / 2, n, ALPHA)
 
@@ -108,9 +108,9 @@ def test_models_that_are_as_good_raise_false_alarms_at_the_rate_of_the_test(name
 def test_intervals_hold_a_true_difference_nineteen_times_in_twenty(name: str, n: int, trials: Trials) -> None:
     advantage = round(reported(trials(name, 0.0, n)), 3)
     n_holding = sum(
-        each.interval.low <= advantage <= each.interval.high
-        for each in trials(name, advantage, n)
-        if each.interval.low is not None and each.interval.high is not None
+        trial.interval.low <= advantage <= trial.interval.high
+        for trial in trials(name, advantage, n)
+        if trial.interval.low is not None and trial.interval.high is not None
     )
     assert is_between(n_holding, n, 0.93, 0.97)
 
@@ -119,9 +119,9 @@ def test_intervals_hold_a_true_difference_nineteen_times_in_twenty(name: str, n:
 @pytest.mark.parametrize("name", WORLDS)
 def test_the_smallest_detectable_difference_is_found_four_times_in_five(name: str, n: int, trials: Trials) -> None:
     advantage = round(reported(trials(name, 0.0, n)), 3)
-    found = trials(name, advantage, n)
-    assert reported(found) == pytest.approx(advantage, rel=0.05)
-    assert is_between(int((p_values(found) <= ALPHA).sum()), n, 0.76, 0.84)
+    outcomes = trials(name, advantage, n)
+    assert reported(outcomes) == pytest.approx(advantage, rel=0.05)
+    assert is_between(int((p_values(outcomes) <= ALPHA).sum()), n, 0.76, 0.84)
 
 
 @pytest.mark.parametrize("n", [400, pytest.param(2000, marks=pytest.mark.slow)])
@@ -131,20 +131,22 @@ def test_many_metrics_together_raise_a_false_alarm_no_more_often_than_one(n: int
         own, common = rng.normal(size=(n, 20)), rng.normal(size=(n, 1))
         tables = np.sqrt(1 - shared**2) * own + shared * common
         alarms = [
-            min(significance.holm([significance.t_test(each, 1.0, 100_000_000) for each in row])) <= ALPHA
+            min(significance.holm([significance.t_test(p_value, 1.0, 100_000_000) for p_value in row])) <= ALPHA
             for row in tables
         ]
         assert sum(alarms) <= scipy.stats.binom.isf((1 - SURE) / 2, n, ALPHA)
         assert sum(alarms) >= (scipy.stats.binom.ppf((1 - SURE) / 2, n, 1 - 0.95) if shared == 0 else 1)
 
 
-def p_values(found: Sequence[PairedTest]) -> np.ndarray:
-    return np.array([each.p_value for each in found], np.float64)
+def p_values(paired_tests: Sequence[PairedTest]) -> np.ndarray:
+    return np.array([difference.p_value for difference in paired_tests], np.float64)
 
 
-def reported(found: Sequence[PairedTest]) -> float:
+def reported(paired_tests: Sequence[PairedTest]) -> float:
     """Return the smallest detectable difference, on average."""
-    return float(np.mean([each.power.at(ALPHA) for each in found if each.power is not None]))
+    return float(
+        np.mean([paired_test.power.at(ALPHA) for paired_test in paired_tests if paired_test.power is not None])
+    )
 
 
 def is_between(n_found: int, n: int, low: float, high: float) -> bool:
@@ -153,14 +155,14 @@ def is_between(n_found: int, n: int, low: float, high: float) -> bool:
     return bool(scipy.stats.binom.ppf(tail, n, low) <= n_found <= scipy.stats.binom.isf(tail, n, high))
 
 
-def size(found: PairedTest, world: World) -> float:
+def size(paired_test: PairedTest, world: World) -> float:
     """Return how often the test raises a false alarm, given what it is of; alpha for one that is not discrete."""
     if world.is_smooth:
         return ALPHA
     if world.is_graded:
         n_flips = 2 ** min(world.n // world.per_cluster, 40)
         return 2 * int(ALPHA * n_flips / 2) / n_flips
-    return size_of_mcnemar(int(found.test))
+    return size_of_mcnemar(int(paired_test.test))
 
 
 @cache

@@ -324,9 +324,9 @@ def test_a_group_with_most_of_a_lost_class_is_not_worse_than_elsewhere(write: Wr
 
     explanation = explain(write("base", right, **columns), write("new", right & ~is_lost, **columns))
 
-    first, *others = explanation.claims
+    first, *other_claims = explanation.claims
     assert (first.slice, first.claim) == ("class = sandal", "worse than elsewhere")
-    blurred = next(claim for claim in others if claim.slice == "blur = blurred")
+    blurred = next(claim for claim in other_claims if claim.slice == "blur = blurred")
     assert blurred.p_elsewhere <= 0.05
     assert (blurred.claim, blurred.share_of_loss) == ("worse", None)
     assert blurred.difference < 2 * blurred.net_difference < 0

@@ -79,8 +79,8 @@ def empty(outcomes: Sequence[Outcome] = ()) -> Comparison:
 
 
 def test_what_can_be_detected_has_no_sign(difference: MakeDifference) -> None:
-    found = replace(difference("zero-shot@birds/acc1", 0.6, 0.5, 0.001), detectable=0.04)
-    assert "| 4.00 pp |" in as_markdown(difference_table("", [found])).replace("\N{NO-BREAK SPACE}", " ")
+    result = replace(difference("zero-shot@birds/acc1", 0.6, 0.5, 0.001), detectable=0.04)
+    assert "| 4.00 pp |" in as_markdown(difference_table("", [result])).replace("\N{NO-BREAK SPACE}", " ")
 
 
 def test_the_table_lists_the_first_samples_that_changed_each_way(judged: Comparison) -> None:
@@ -117,13 +117,13 @@ def test_the_table_ends_with_what_the_gate_says_the_gravest_first(judged: Compar
 def test_without_a_gate_the_mark_is_that_of_the_worst_significant_change(
     difference: MakeDifference, verdicts: list[Verdict], mark: str, level: str
 ) -> None:
-    found = [
+    result = [
         replace(difference(f"a@b/m{k}", 0.6, 0.5, 0.001, verdict=verdict), is_headline=True)
         for k, verdict in enumerate(verdicts)
     ]
     for outcomes in ([], [outcome("not gated")]):
         gate = GateResult(outcomes=outcomes)
-        judged = with_verdict(Comparison(base="old", candidate="new", differences=found, gate=gate))
+        judged = with_verdict(Comparison(base="old", candidate="new", differences=result, gate=gate))
         assert markdown([judged]).startswith(f"**{mark} clipbench: {judged.verdict}**")
         (line,) = github([judged]).splitlines()
         assert line.startswith(f"::{level} title=new against old::verdict: {judged.verdict} (")

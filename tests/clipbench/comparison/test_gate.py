@@ -33,13 +33,19 @@ def comparison(*differences: Difference, refused: Sequence[Refusal] = ()) -> Com
     return Comparison(base="old", candidate="new", differences=list(differences), refused=list(refused))
 
 
-def judge(found: Comparison, gate: Gate, today: date | None = None) -> list[Outcome]:
+def judge(comparison: Comparison, gate: Gate, today: date | None = None) -> list[Outcome]:
     """Return the outcomes of a comparison that holds all metrics of both sides."""
-    names = [(MetricName(each.evaluation, each.name), each) for each in reversed(found.differences)]
-    before, after = {name: each.base for name, each in names}, {name: each.candidate for name, each in names}
+    names = [
+        (MetricName(difference.evaluation, difference.name), difference)
+        for difference in reversed(comparison.differences)
+    ]
+    before, after = (
+        {name: difference.base for name, difference in names},
+        {name: difference.candidate for name, difference in names},
+    )
     ordered = list(reversed(before))
     base, candidate = ({name: side[name] for name in ordered} for side in (before, after))
-    return gates.judge(found, gate, base=base, candidate=candidate, alpha=0.05, today=today)
+    return gates.judge(comparison, gate, base=base, candidate=candidate, alpha=0.05, today=today)
 
 
 def only(outcomes: Sequence[Outcome]) -> Outcome:
@@ -70,8 +76,8 @@ def gate_of(tmp_path: Path, text: str) -> Gate:
 def test_a_regression_is_a_loss_beyond_the_tolerance_that_is_significant(
     difference: MakeDifference, candidate: float, p: float | None, status: str
 ) -> None:
-    found = comparison(difference(ACC1, 0.6, candidate, p))
-    assert only(judge(found, Gate.from_options("2pp"))).status == status
+    result = comparison(difference(ACC1, 0.6, candidate, p))
+    assert only(judge(result, Gate.from_options("2pp"))).status == status
 
 
 def test_a_strict_gate_takes_the_loss_alone(difference: MakeDifference) -> None:
@@ -83,13 +89,13 @@ def test_a_strict_gate_takes_the_loss_alone(difference: MakeDifference) -> None:
 
 def test_a_rise_is_the_loss_where_less_is_better(difference: MakeDifference) -> None:
     for candidate, status in ((0.2, "regression"), (0.05, "within"), (0.105, "not decided")):
-        found = comparison(difference("zero-shot@birds/ece", 0.1, candidate, 0.001, higher_is_better=False))
-        assert only(judge(found, Gate.from_options("1pp"))).status == status
+        result = comparison(difference("zero-shot@birds/ece", 0.1, candidate, 0.001, higher_is_better=False))
+        assert only(judge(result, Gate.from_options("1pp"))).status == status
 
 
 def test_p_values_are_corrected_over_the_gated_metrics_alone(difference: MakeDifference, tmp_path: Path) -> None:
     lost = [difference(f"zero-shot@birds/acc{k}", 0.6, 0.5, 0.02) for k in range(4)]
-    statuses = [each.status for each in judge(comparison(*lost), Gate.from_options("1pp"))]
+    statuses = [evaluation.status for evaluation in judge(comparison(*lost), Gate.from_options("1pp"))]
     assert statuses == ["not decided"] * 4  # 4 * 0.02 > 0.05
     one = gate_of(tmp_path, '"zero-shot/acc2" = {max_drop = "1pp"}')
     assert only(judge(comparison(*lost), one)).status == "regression"
@@ -100,11 +106,11 @@ def test_the_last_pattern_that_matches_counts_with_its_own_alpha(difference: Mak
         tmp_path,
         '"*" = {max_drop = "1pp"}\n"composition/*/text_acc" = {max_drop = "1pp", alpha = 0.01}\n',
     )
-    found = comparison(
+    result = comparison(
         difference("composition@aro/swap/text_acc", 0.6, 0.5, 0.015),
         difference("composition@aro/text_acc", 0.6, 0.5, 0.015),
     )
-    assert [each.status for each in judge(found, gate)] == ["not decided", "regression"]
+    assert [evaluation.status for evaluation in judge(result, gate)] == ["not decided", "regression"]
 
 
 @pytest.mark.parametrize(
@@ -139,11 +145,11 @@ def test_a_known_regression_passes_to_the_last_day_of_its_acknowledgement(
         '"*" = {max_drop = "1pp"}\n[[acknowledge]]\nmetric = "zero-shot/*"\nreason = "new crop"\nexpires ='
         " 2026-06-01\n",
     )
-    found = comparison(difference(ACC1, 0.6, 0.5, 0.001))
-    known = only(judge(found, gate, today=DAY))
-    assert known.status == "acknowledged"
-    assert known.message.endswith("known until 2026-06-01: new crop")
-    expired = only(judge(found, gate, today=date(2026, 6, 2)))
+    result = comparison(difference(ACC1, 0.6, 0.5, 0.001))
+    outcome = only(judge(result, gate, today=DAY))
+    assert outcome.status == "acknowledged"
+    assert outcome.message.endswith("known until 2026-06-01: new crop")
+    expired = only(judge(result, gate, today=date(2026, 6, 2)))
     assert expired.status == "regression"
     assert expired.message.endswith("its acknowledgement expired on 2026-06-01: new crop")
 
@@ -165,12 +171,12 @@ def test_a_metric_that_the_candidate_lacks_is_missing_and_not_passed(difference:
     values = {ACC1: 0.6, RECALL: 0.4}
     base = {name: Metric(value=value, higher_is_better=True, column="hit") for name, value in values.items()}
     candidate = {ACC1: Metric(value=None, reason="3 classes", higher_is_better=True)}
-    found = comparison(refused=[Refusal("retrieval@coco", "data fingerprint a in the one run, b in the other")])
+    result = comparison(refused=[Refusal("retrieval@coco", "data fingerprint a in the one run, b in the other")])
     gate = Gate.from_options("1pp", require=[f"{ACC1} >= 10%", "retrieval@coco/recall@1 >= 10%"])
-    gated = apply_gate(found, gate, base=base, candidate=candidate, alpha=0.05)
+    gated = apply_gate(result, gate, base=base, candidate=candidate, alpha=0.05)
     outcomes = gated.gate.outcomes
-    assert {each.status for each in outcomes} == {"missing"}
-    assert [each.message for each in outcomes] == [
+    assert {outcome.status for outcome in outcomes} == {"missing"}
+    assert [outcome.message for outcome in outcomes] == [
         "new has no value: 3 classes",
         "not compared: data fingerprint a in the one run, b in the other",
         "new has no value: 3 classes",
@@ -189,25 +195,25 @@ def test_what_the_base_never_had_is_missing_by_its_name_and_not_gated_by_a_patte
 
 
 def test_a_task_that_was_asked_twice_is_judged_twice(difference: MakeDifference) -> None:
-    found = comparison(difference(ACC1, 0.6, 0.6, 1.0), difference(ACC1, 0.6, 0.5, 0.001))
-    assert [each.status for each in judge(found, Gate.from_options("1pp"))] == ["within", "regression"]
+    result = comparison(difference(ACC1, 0.6, 0.6, 1.0), difference(ACC1, 0.6, 0.5, 0.001))
+    assert [evaluation.status for evaluation in judge(result, Gate.from_options("1pp"))] == ["within", "regression"]
 
 
 def test_metrics_that_a_limit_does_not_fit_are_not_gated_and_decide_nothing(
     difference: MakeDifference, tmp_path: Path
 ) -> None:
-    found = comparison(
+    result = comparison(
         difference("modality-gap@birds/gap", 0.8, 0.9, 0.001, unit="distance", higher_is_better=None),
         replace(
             difference("retrieval@birds/median_rank", 1.0, 9.0, 0.001, unit="rank", higher_is_better=False),
             verdict="worse",
         ),
     )
-    outcomes = judge(found, Gate.from_options("1pp"))
+    outcomes = judge(result, Gate.from_options("1pp"))
     assert [outcome.status for outcome in outcomes] == ["not gated"] * 2
     assert [outcome.message for outcome in outcomes] == ["no direction", "1 pp does not fit its unit, rank"]
     assert GateResult(outcomes=outcomes).exit_status == 0
-    (ranked,) = judge(found, gate_of(tmp_path, '"*rank" = {max_drop = "5"}'))
+    (ranked,) = judge(result, gate_of(tmp_path, '"*rank" = {max_drop = "5"}'))
     assert (ranked.status, ranked.message) == ("regression", "1.0 to 9.0: loss 8.00, allowed 5.00, p 0.001")
 
 
@@ -270,17 +276,17 @@ def test_an_option_of_limits_without_a_limit_is_an_error(option: str) -> None:
 
 
 def test_a_conclusive_gate_ends_with_3_if_a_metric_is_not_decided(difference: MakeDifference) -> None:
-    found = comparison(difference(ACC1, 0.6, 0.595, 0.4))
-    metrics = {ACC1: found.differences[0].base}
+    result = comparison(difference(ACC1, 0.6, 0.595, 0.4))
+    metrics = {ACC1: result.differences[0].base}
     for limit, statuses in (("1pp", (0, 3)), ("5pp", (0, 0))):
         gates_of_limit = [Gate.from_options(limit, conclusive=is_conclusive) for is_conclusive in (False, True)]
-        gated = [apply_gate(found, gate, base=metrics, candidate=metrics, alpha=0.05) for gate in gates_of_limit]
+        gated = [apply_gate(result, gate, base=metrics, candidate=metrics, alpha=0.05) for gate in gates_of_limit]
         assert tuple(comparison.exit_status for comparison in gated) == statuses
 
 
 def test_with_a_limit_of_0_no_metric_counts_as_not_decided(difference: MakeDifference) -> None:
-    found = comparison(difference(ACC1, 0.6, 0.595, 0.4), difference("zero-shot@birds/acc5", 0.6, 0.7, 0.001))
-    assert [outcome.status for outcome in judge(found, Gate.from_options("0"))] == ["pass", "pass"]
+    result = comparison(difference(ACC1, 0.6, 0.595, 0.4), difference("zero-shot@birds/acc5", 0.6, 0.7, 0.001))
+    assert [outcome.status for outcome in judge(result, Gate.from_options("0"))] == ["pass", "pass"]
 
 
 @pytest.mark.parametrize("n_clusters", [5, 6, 7, 8, 9])
@@ -292,19 +298,19 @@ def test_a_total_loss_of_few_clusters_is_never_passed(n_clusters: int) -> None:
         metrics = {name: mean_of(column, column=name) for name in names}
         clusters = np.array([f"image-{row % n_clusters}" for row in range(len(column))])
         sides.append(held(evaluation(metrics, {**dict.fromkeys(names, column), "cluster": clusters})))
-    found = compare(sides[0], sides[1], gate=Gate.from_options("1pp"))
+    comparison = compare(sides[0], sides[1], gate=Gate.from_options("1pp"))
     can_be_shown = 2 * scipy.stats.beta(n_clusters, 0.75).cdf(0.5) * len(names) <= 0.05
-    assert found.exit_status == (1 if can_be_shown else 3)
-    assert {outcome.status for outcome in found.gate.outcomes} == {"regression" if can_be_shown else "untested"}
+    assert comparison.exit_status == (1 if can_be_shown else 3)
+    assert {outcome.status for outcome in comparison.gate.outcomes} == {"regression" if can_be_shown else "untested"}
 
 
 def test_identical_samples_are_within_a_limit_only_if_their_number_shows_it() -> None:
     hits = np.tile([1.0, 0.0], 25)
     same = held(evaluation({"acc": mean_of(hits)}, {"hit": hits}))
     for limit, status, word in (("0.1pp", "not decided", "undecided"), ("8pp", "within", "equal")):
-        found = compare(same, same, gate=Gate.from_options(limit))
-        assert [outcome.status for outcome in found.gate.outcomes] == [status]
-        assert found.verdict == word
+        comparison = compare(same, same, gate=Gate.from_options(limit))
+        assert [outcome.status for outcome in comparison.gate.outcomes] == [status]
+        assert comparison.verdict == word
 
 
 def test_a_metric_that_no_data_allow_to_test_is_gated_only_by_its_name(
@@ -313,15 +319,17 @@ def test_a_metric_that_no_data_allow_to_test_is_gated_only_by_its_name(
     name = "modality-gap@birds/image_largest_hub"
     hub = replace(difference(name, 0.1, 0.5, higher_is_better=False), test="no test: other neighbours")
     hub = replace(hub, base=replace(hub.base, column=None), candidate=replace(hub.candidate, column=None))
-    found = comparison(difference(ACC1, 0.6, 0.7, 0.001), hub)
+    result = comparison(difference(ACC1, 0.6, 0.7, 0.001), hub)
     for pattern in ("*", "modality-gap/*", "*hub"):
-        outcomes = judge(found, gate_of(tmp_path, f'"*" = {{max_drop = "1pp"}}\n"{pattern}x" = {{max_drop = "1pp"}}\n'))
+        outcomes = judge(
+            result, gate_of(tmp_path, f'"*" = {{max_drop = "1pp"}}\n"{pattern}x" = {{max_drop = "1pp"}}\n')
+        )
         assert {outcome.metric: outcome.status for outcome in outcomes} == {ACC1: "within", name: "not gated"}
         assert GateResult(outcomes=outcomes).exit_status == 0
     for pattern in (name, "modality-gap/image_largest_hub", "modality-gap@*/image_largest_hub"):
         gate = gate_of(tmp_path, f'"{pattern}" = {{max_drop = "1pp"}}')
         metrics = {MetricName(*name.split("/")): hub.base}
-        gated = apply_gate(found, gate, base=metrics, candidate=metrics, alpha=0.05)
+        gated = apply_gate(result, gate, base=metrics, candidate=metrics, alpha=0.05)
         assert [outcome.status for outcome in gated.gate.outcomes] == ["untested"]
         assert (gated.exit_status, gated.verdict) == (3, "undecided")
 

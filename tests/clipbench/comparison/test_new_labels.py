@@ -65,9 +65,9 @@ def test_the_recorded_labels_change_no_number(runs: list[Run], tmp_path: Path) -
     (part,) = comparison.relabelled
     (acc1,) = [metric for metric in plain.differences if metric.name == "acc1"]
     facts = ("value", "low", "high", "lower_bound", "upper_bound", "n", "p_value", "test", "method", "flips", "power")
-    for found in (part.recorded, part.relabelled):
-        assert [getattr(found, fact) for fact in facts] == [getattr(acc1, fact) for fact in facts]
-        assert (found.base.value, found.candidate.value) == (acc1.base.value, acc1.candidate.value)
+    for recorded in (part.recorded, part.relabelled):
+        assert [getattr(recorded, fact) for fact in facts] == [getattr(acc1, fact) for fact in facts]
+        assert (recorded.base.value, recorded.candidate.value) == (acc1.base.value, acc1.candidate.value)
     assert comparison.differences == plain.differences
     assert not part.changed
     assert part.n_unlike == 0
@@ -80,16 +80,16 @@ def test_several_classes_count_as_plain_loops_find(runs: list[Run], tmp_path: Pa
     file = tmp_path / "labels.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     (part,) = cb.compare(*runs, labels=file).relabelled
-    kept = [row for row in range(250) if sets[row]]
-    by_new = [float(np.mean([predicted[row] in sets[row] for row in kept])) for predicted in PREDICTED]
-    by_recorded = [float(np.mean([predicted[row] == LABELS[row] for row in kept])) for predicted in PREDICTED]
-    assert (part.n, part.n_missing, part.n_without) == (len(kept), 50, 250 - len(kept))
-    assert part.n_several == sum(len(sets[row]) > 1 for row in kept)
+    labelled_rows = [row for row in range(250) if sets[row]]
+    by_new = [float(np.mean([predicted[row] in sets[row] for row in labelled_rows])) for predicted in PREDICTED]
+    by_recorded = [float(np.mean([predicted[row] == LABELS[row] for row in labelled_rows])) for predicted in PREDICTED]
+    assert (part.n, part.n_missing, part.n_without) == (len(labelled_rows), 50, 250 - len(labelled_rows))
+    assert part.n_several == sum(len(sets[row]) > 1 for row in labelled_rows)
     assert [part.relabelled.base.value, part.relabelled.candidate.value] == by_new
     assert [part.recorded.base.value, part.recorded.candidate.value] == by_recorded
     changed = [
         IDS[row]
-        for row in kept
+        for row in labelled_rows
         if (PREDICTED[1][row] in sets[row]) - (PREDICTED[0][row] in sets[row])
         != int(PREDICTED[1][row] == LABELS[row]) - int(PREDICTED[0][row] == LABELS[row])
     ]

@@ -46,8 +46,8 @@ def test_headlines_decide_if_nothing_is_gated(difference: MakeDifference, verdic
 
 def test_identical_samples_are_equal_only_if_their_interval_is_within_the_limit(difference: MakeDifference) -> None:
     identical = headline(difference, "not shown", value=0.0, p_value=1.0, low=-0.03, high=0.03, is_identical=True)
-    found = with_verdict(comparison(identical))
-    assert (found.verdict, found.reason) == (
+    result = with_verdict(comparison(identical))
+    assert (result.verdict, result.reason) == (
         "undecided",
         "all samples of 1 headline metric are identical, others may differ by 3.00 pp",
     )
@@ -70,11 +70,14 @@ def test_gated_metrics_decide_with_their_own_correction_and_limits(difference: M
     lost = difference("zero-shot@birds/acc1", 0.6, 0.5, 0.02, verdict="not shown")
     gained = [difference(f"zero-shot@birds/acc{k}", 0.6, 0.6, 1.0) for k in (2, 3)]
     name = MetricName("zero-shot@birds", "acc1")
-    found = comparison(lost, *gained)
-    metrics = {MetricName("zero-shot@birds", each.name): each.base for each in found.differences}
+    result = comparison(lost, *gained)
+    metrics = {
+        MetricName("zero-shot@birds", metric_difference.name): metric_difference.base
+        for metric_difference in result.differences
+    }
 
     def gated(gate: Gate) -> Comparison:
-        return apply_gate(found, gate, base=metrics, candidate=metrics, alpha=0.05)
+        return apply_gate(result, gate, base=metrics, candidate=metrics, alpha=0.05)
 
     many = gated(Gate.from_options("1pp"))  # 3 * 0.02 > 0.05
     assert (many.verdict, many.exit_status) == ("undecided", 0)
@@ -99,10 +102,12 @@ def test_intervals_within_the_limit_on_both_sides_are_equal(difference: MakeDiff
 def test_a_gain_beside_a_missing_metric_or_an_untested_loss_is_undecided(difference: MakeDifference) -> None:
     gained = difference("zero-shot@birds/acc1", 0.5, 0.6, 0.001)
     untested = difference("zero-shot@birds/acc5", 0.9, 0.5)
-    names = {MetricName("zero-shot@birds", each.name): each.base for each in (gained, untested)}
+    names = {
+        MetricName("zero-shot@birds", metric_outcome.name): metric_outcome.base for metric_outcome in (gained, untested)
+    }
     gate = Gate.from_options("1pp")
-    found = apply_gate(comparison(gained, untested), gate, base=names, candidate=names, alpha=0.05)
-    assert (found.verdict, found.reason) == (
+    result = apply_gate(comparison(gained, untested), gate, base=names, candidate=names, alpha=0.05)
+    assert (result.verdict, result.reason) == (
         "undecided",
         "zero-shot@birds/acc1 +10.00 pp [+9.00, +11.00], 1 of 2 gated metrics, untested loss: zero-shot@birds/acc5",
     )
@@ -132,10 +137,10 @@ def test_gate_and_word_keep_the_error_rate_of_the_test(
     words, statuses = list[str](), list[int]()
     for _ in range(n_pairs):
         base, candidate = runs_of(rng, 300, [advantage, 0.0, 0.0])
-        found = compare(base, candidate, gate=gate)
-        statuses.append(found.exit_status)
-        words.append(found.verdict)
-        assert found.verdict == compare(base, candidate).verdict  # the same three metrics, either way
+        comparison = compare(base, candidate, gate=gate)
+        statuses.append(comparison.exit_status)
+        words.append(comparison.verdict)
+        assert comparison.verdict == compare(base, candidate).verdict  # the same three metrics, either way
     worse, better = words.count("worse") + words.count("mixed"), words.count("better")
     assert statuses.count(1) == worse
     if advantage == 0:

@@ -20,12 +20,12 @@ from clipbench.stats.estimators import Estimator
 MEDIAN = Estimator("median", ("rank",))
 
 
-def compared(named: Estimator, before: pandas.DataFrame, after: pandas.DataFrame, seed: int = 0) -> PairedTest:
+def compared(estimator: Estimator, before: pandas.DataFrame, after: pandas.DataFrame, seed: int = 0) -> PairedTest:
     metrics = [
         Metric(
-            value=named({name: table[name].to_numpy() for name in named.columns}),
-            unit="rank" if named is MEDIAN else "dimensions",
-            statistic=named.record(),
+            value=estimator({name: table[name].to_numpy() for name in estimator.columns}),
+            unit="rank" if estimator is MEDIAN else "dimensions",
+            statistic=estimator.record(),
         )
         for table in (before, after)
     ]
@@ -43,7 +43,7 @@ def ranks(rng: np.random.Generator, n: int, shift: float) -> tuple[pandas.DataFr
 @pytest.mark.slow
 def test_the_standard_error_is_the_spread_under_exchange_as_scipy_has_it() -> None:
     before, after = ranks(np.random.default_rng(3), 200, 0.2)
-    found = compared(MEDIAN, before, after)
+    result = compared(MEDIAN, before, after)
     null = scipy.stats.permutation_test(
         [before["rank"].to_numpy(), after["rank"].to_numpy()],
         lambda one, other: float(np.median(other) - np.median(one)),
@@ -53,35 +53,39 @@ def test_the_standard_error_is_the_spread_under_exchange_as_scipy_has_it() -> No
         random_state=0,
     ).null_distribution
     # Of 500 and of 1,000 draws, spreads are known to 3 and 2 %.
-    assert standard_error(found) == pytest.approx(np.sqrt(np.mean(null**2)), rel=0.12)
-    assert found.test == "models exchanged in 200 samples"
+    assert standard_error(result) == pytest.approx(np.sqrt(np.mean(null**2)), rel=0.12)
+    assert result.test == "models exchanged in 200 samples"
 
 
 def test_models_that_give_the_same_are_tested_and_not_told_apart() -> None:
     before, _ = ranks(np.random.default_rng(9), 30, 0.3)
-    found = compared(MEDIAN, before, before)
-    assert found.power is not None
-    assert (found.p_value, found.power.standard_error, found.power.at(0.05)) == (1.0, None, None)
-    assert (found.interval.low, found.interval.high, found.bounds) == (None, None, NO_BOUNDS)
+    result = compared(MEDIAN, before, before)
+    assert result.power is not None
+    assert (result.p_value, result.power.standard_error, result.power.at(0.05)) == (1.0, None, None)
+    assert (result.interval.low, result.interval.high, result.bounds) == (None, None, NO_BOUNDS)
 
 
 def test_exchanges_and_resamples_without_a_value_are_left_out() -> None:
     """Each model finds two of twelve queries: where a resample or an exchange leaves it none, there is no length."""
-    early, late = (np.isin(np.arange(12), found).astype(np.float64) for found in ((0, 1), (2, 3)))
+    early, late = (np.isin(np.arange(12), difference).astype(np.float64) for difference in ((0, 1), (2, 3)))
     before = pandas.DataFrame({"at/5": early, "at/9": early})
     after = pandas.DataFrame({"at/5": np.zeros(12), "at/9": late})
-    named = Estimator("first_length_reaching", ("at/5", "at/9"), {"lengths": [5, 9], "share": 0.9})
-    found = compared(named, before, after)
-    assert found.p_value is not None and 0 < found.p_value <= 1
-    assert "left out" in found.interval.method
+    estimator = Estimator("first_length_reaching", ("at/5", "at/9"), {"lengths": [5, 9], "share": 0.9})
+    difference = compared(estimator, before, after)
+    assert difference.p_value is not None and 0 < difference.p_value <= 1
+    assert "left out" in difference.interval.method
 
 
 def test_no_samples_are_not_tested() -> None:
     empty = pandas.DataFrame({"rank": np.full(5, np.nan)})
     metric = Metric(value=1.0, statistic=MEDIAN.record())
     rng = np.random.default_rng(0)
-    found = paired_test(metric, metric, tables=Tables(empty, empty), rng=rng)
-    assert (found.n, found.p_value, found.test) == (0, None, "no test: no sample has a value in both runs")
+    paired_result = paired_test(metric, metric, tables=Tables(empty, empty), rng=rng)
+    assert (paired_result.n, paired_result.p_value, paired_result.test) == (
+        0,
+        None,
+        "no test: no sample has a value in both runs",
+    )
 
 
 def test_a_difference_beyond_the_range_of_its_unit_lies_in_its_interval() -> None:
@@ -96,10 +100,10 @@ def test_a_difference_beyond_the_range_of_its_unit_lies_in_its_interval() -> Non
 
 
 def test_a_difference_that_is_undefined_is_not_significant() -> None:
-    found = significance.exchange_test(
+    paired_result = significance.exchange_test(
         lambda is_exchanged: np.where(is_exchanged[:, 0], 1.0, np.nan), 30, np.random.default_rng(0)
     )
-    assert found.p_value == 1 and np.isnan(found.standard_error)
+    assert paired_result.p_value == 1 and np.isnan(paired_result.standard_error)
 
 
 def test_clusters_are_exchanged_whole() -> None:
@@ -112,9 +116,9 @@ def test_clusters_are_exchanged_whole() -> None:
     assert standard_error(clustered) == pytest.approx(standard_error(alone), rel=0.1)
 
 
-def standard_error(found: PairedTest) -> float:
-    assert found.power is not None and found.power.standard_error is not None
-    return found.power.standard_error
+def standard_error(paired_test: PairedTest) -> float:
+    assert paired_test.power is not None and paired_test.power.standard_error is not None
+    return paired_test.power.standard_error
 
 
 def test_what_cannot_be_exchanged_is_not_tested_and_says_why() -> None:
@@ -133,8 +137,8 @@ def test_what_cannot_be_exchanged_is_not_tested_and_says_why() -> None:
         "no test: no per-sample values"
     )
     longer = Metric(value=1.0, statistic=Estimator("median", ("other",)).record())
-    told = test_of(metric, longer, Tables(before, after))
-    assert told == "no test: the runs compute it from different columns"
+    paired_result = test_of(metric, longer, Tables(before, after))
+    assert paired_result == "no test: the runs compute it from different columns"
 
 
 def two_ranks(rng: np.random.Generator, n: int, shift: float) -> tuple[pandas.DataFrame, pandas.DataFrame]:
@@ -150,8 +154,8 @@ def test_the_p_value_of_a_median_of_few_values_is_that_of_the_exchanges() -> Non
     before, after = (
         pandas.DataFrame({"rank": rng.permutation(np.repeat([1.0, 2.0], [ones, 1000 - ones]))}) for ones in (499, 545)
     )
-    found = compared(MEDIAN, before, after)
-    assert found.p_value is not None and 0.02 < found.p_value < 0.1
+    result = compared(MEDIAN, before, after)
+    assert result.p_value is not None and 0.02 < result.p_value < 0.1
 
 
 @pytest.mark.slow
@@ -187,9 +191,9 @@ def clouds(
         for _ in range(2)
     )
     texts = unit((texts + gap * np.eye(dim)[1]).astype(np.float32))
-    found, noise = pair_geometry(images, texts).modality_gap, gap_noise(images, texts)
-    metric = Metric(value=found.value, chance=noise.chance, unit="distance", influence="i", squared_influence="s")
-    return metric, pandas.DataFrame({"i": found.influence, "s": noise.influence})
+    result, noise = pair_geometry(images, texts).modality_gap, gap_noise(images, texts)
+    metric = Metric(value=result.value, chance=noise.chance, unit="distance", influence="i", squared_influence="s")
+    return metric, pandas.DataFrame({"i": result.influence, "s": noise.influence})
 
 
 def gaps_compared(seed: int, *, n: int = 60, gaps: tuple[float, float] = (0, 0)) -> tuple[PairedTest, Metric, Metric]:
@@ -201,14 +205,14 @@ def gaps_compared(seed: int, *, n: int = 60, gaps: tuple[float, float] = (0, 0))
 def test_models_without_a_gap_do_not_differ_though_one_spreads_more() -> None:
     alarms, alarms_of_gaps, holds = 0, 0, 0
     for seed in range(100):
-        found, one, other = gaps_compared(seed)
-        assert found.p_value is not None and found.interval.low is not None and found.interval.high is not None
-        assert found.test == "t-test (delta method) of the unbiased squared distances"
+        result, one, other = gaps_compared(seed)
+        assert result.p_value is not None and result.interval.low is not None and result.interval.high is not None
+        assert result.test == "t-test (delta method) of the unbiased squared distances"
         assert one.value is not None and other.value is not None
-        assert found.interval.low <= other.value - one.value <= found.interval.high
-        alarms += found.p_value <= 0.05
-        holds += found.interval.low <= 0 <= found.interval.high
-        without = [replace(each, squared_influence=None) for each in (one, other)]
+        assert result.interval.low <= other.value - one.value <= result.interval.high
+        alarms += result.p_value <= 0.05
+        holds += result.interval.low <= 0 <= result.interval.high
+        without = [replace(vectors_of_model, squared_influence=None) for vectors_of_model in (one, other)]
         rng = np.random.default_rng(seed)
         tables = Tables(*(clouds(rng, 60, spread, 0)[1] for spread in (0.2, 1.0)))
         plain = paired_test(*without, tables=tables, rng=rng)
@@ -217,19 +221,19 @@ def test_models_without_a_gap_do_not_differ_though_one_spreads_more() -> None:
 
 
 def test_a_difference_of_gaps_is_found_and_its_interval_is_that_of_the_delta_method() -> None:
-    found, one, other = gaps_compared(0, n=400, gaps=(0.5, 0.8))
-    assert found.p_value is not None and found.p_value < 1e-6
+    result, one, other = gaps_compared(0, n=400, gaps=(0.5, 0.8))
+    assert result.p_value is not None and result.p_value < 1e-6
     rng = np.random.default_rng(0)
     tables = Tables(*(clouds(rng, 400, spread, gap)[1] for spread, gap in ((0.2, 0.5), (1.0, 0.8))))
     plain = paired_test(
-        *(replace(each, squared_influence=None) for each in (one, other)),
+        *(replace(metric, squared_influence=None) for metric in (one, other)),
         tables=tables,
         rng=rng,
     )
     assert plain.interval.low is not None and plain.interval.high is not None
-    assert found.interval.low is not None and found.interval.high is not None
+    assert result.interval.low is not None and result.interval.high is not None
     width = plain.interval.high - plain.interval.low
-    assert found.interval.high - found.interval.low == pytest.approx(width, rel=0.15)
-    unbiased = [np.sqrt(each.value**2 - each.chance**2) for each in (one, other)]  # type: ignore[operator]
-    middle = (found.interval.low + found.interval.high) / 2
+    assert result.interval.high - result.interval.low == pytest.approx(width, rel=0.15)
+    unbiased = [np.sqrt(metric.value**2 - metric.chance**2) for metric in (one, other)]  # type: ignore[operator]
+    middle = (result.interval.low + result.interval.high) / 2
     assert middle == pytest.approx(unbiased[1] - unbiased[0], abs=0.1 * width)

@@ -35,8 +35,8 @@ def write(folder: Path, arrays: dict[str, Any] | None, rows: np.ndarray | None =
     pandas.DataFrame({"sample_id": IDS}).to_parquet(folder / "samples.parquet", index=False)
     rows = np.arange(N) if rows is None else rows
     if arrays is not None:
-        kept = {name: np.asarray(each)[rows] for name, each in {"pair_id": np.array(IDS), **arrays}.items()}
-        np.savez(folder / "arrays/gap.npz", **kept)  # type: ignore[arg-type]
+        arrays_of_rows = {name: np.asarray(array)[rows] for name, array in {"pair_id": np.array(IDS), **arrays}.items()}
+        np.savez(folder / "arrays/gap.npz", **arrays_of_rows)  # type: ignore[arg-type]
     facts: dict[str, Any] = {
         "task_version": 2,
         "metrics": {"gap": Metric(value=0.5, n=N, unit="distance")},
@@ -55,15 +55,15 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
 
 
 def test_images_and_texts_have_both_measures_on_the_pairs_of_both_runs(runs: list[Run]) -> None:
-    found = cb.compare(*runs[:2])
-    frame = found.similarity_frame().set_index(["modality", "metric"])
+    comparison = cb.compare(*runs[:2])
+    frame = comparison.similarity_frame().set_index(["modality", "metric"])
     for modality, name in (("image", "images"), ("text", "texts")):
         one, other = vectors(1)[name], vectors(2, 12)[name]
         assert frame.loc[(modality, "mutual_knn"), "value"] == pytest.approx(mutual_neighbours(one, other))
         assert frame.loc[(modality, "cka"), "value"] == pytest.approx(cka(one, other).value)
     assert (frame["n"] == N).all() and (frame["low"] < frame["value"]).all() and (frame["value"] < frame["high"]).all()
     assert list(frame["chance"]) == pytest.approx([10 / (N - 1), 0, 10 / (N - 1), 0])
-    assert found.notes == [] and [each.name for each in found.differences] == ["gap"]
+    assert comparison.notes == [] and [difference.name for difference in comparison.differences] == ["gap"]
 
 
 def test_a_model_is_exactly_like_itself_and_like_its_rotation(runs: list[Run], tmp_path: Path) -> None:
@@ -97,30 +97,30 @@ def test_pairs_are_found_by_id_and_those_that_one_run_lacks_are_left_out(runs: l
 
 
 def test_runs_without_vectors_compare_as_before_with_a_line(runs: list[Run], tmp_path: Path) -> None:
-    whole = vectors(2)
-    for place, (kept, told) in enumerate(
+    result = vectors(2)
+    for index, (kept, message) in enumerate(
         (
             (None, f"lacks the arrays images, texts, pair_id: {KEEPS}"),
-            ({"texts": whole["texts"]}, f"lacks the array images: {KEEPS}"),
-            ({**whole, "images": whole["images"][:, 0]}, "has no vector for each pair of modality-gap@coco"),
-            ({**whole, "pair_id": np.array(["same"] * N)}, "has no vector for each pair of modality-gap@coco"),
-            ({**whole, "images": whole["images"] * np.nan}, "vector 0 has length nan"),
+            ({"texts": result["texts"]}, f"lacks the array images: {KEEPS}"),
+            ({**result, "images": result["images"][:, 0]}, "has no vector for each pair of modality-gap@coco"),
+            ({**result, "pair_id": np.array(["same"] * N)}, "has no vector for each pair of modality-gap@coco"),
+            ({**result, "images": result["images"] * np.nan}, "vector 0 has length nan"),
         )
     ):
-        found = cb.compare(runs[0], write(tmp_path / str(place), kept))
-        assert found.representational_similarity == [] and len(found.differences) == 1
-        (note,) = found.notes
+        comparison = cb.compare(runs[0], write(tmp_path / str(index), kept))
+        assert comparison.representational_similarity == [] and len(comparison.differences) == 1
+        (note,) = comparison.notes
         assert note.startswith("modality-gap@coco: mutual k-NN and CKA of the two models are not computed: ")
-        assert told in note
-        assert found.similarity_frame().empty
+        assert message in note
+        assert comparison.similarity_frame().empty
 
 
 def test_a_matrix_has_every_two_runs_on_the_pairs_of_all(runs: list[Run], tmp_path: Path) -> None:
     bare = write(tmp_path / "bare", None)
-    found = similarity_matrix([*runs, bare])
-    assert list(found.by_pair) == [(0, 1), (0, 2), (1, 2)] and (found.n, found.labels) == (N, ["1", "2", "3"])
-    assert found.by_pair[0, 1] == cb.compare(*runs[:2]).representational_similarity
-    assert found.left_out == [f"bare: {bare.folder} lacks the arrays images, texts, pair_id: {KEEPS}"]
+    matrix = similarity_matrix([*runs, bare])
+    assert list(matrix.by_pair) == [(0, 1), (0, 2), (1, 2)] and (matrix.n, matrix.labels) == (N, ["1", "2", "3"])
+    assert matrix.by_pair[0, 1] == cb.compare(*runs[:2]).representational_similarity
+    assert matrix.left_out == [f"bare: {bare.folder} lacks the arrays images, texts, pair_id: {KEEPS}"]
     with pytest.raises(
         UsageError, match=r"^1 of 2 runs have vectors of pairs: expected at least 2 \(bare: .* lacks the arrays"
     ):
@@ -135,18 +135,20 @@ def test_a_matrix_has_every_two_runs_on_the_pairs_of_all(runs: list[Run], tmp_pa
 @pytest.mark.parametrize("n_others", [0, 2])
 def test_equal_vectors_of_a_model_have_no_similarity(tmp_path: Path, runs: list[Run], n_others: int) -> None:
     collapsed = {name: np.where(np.arange(N)[:, None] < n_others, each, each[-1:]) for name, each in vectors(1).items()}
-    found = cb.compare(runs[0], write(tmp_path / "collapsed", collapsed)).representational_similarity
-    for each in found:
+    representational_similarity = cb.compare(
+        runs[0], write(tmp_path / "collapsed", collapsed)
+    ).representational_similarity
+    for each in representational_similarity:
         assert each.mutual_knn.value is None and each.cka.value is None
         assert each.mutual_knn.reason == f"all {each.modality}s are equal in one of the models, or all but one or two"
 
 
 def test_few_pairs_have_a_mutual_k_nn_without_an_interval(tmp_path: Path) -> None:
     few = [write(tmp_path / str(seed), vectors(seed), np.arange(30)) for seed in (1, 3)]
-    for each in cb.compare(*few).representational_similarity:
-        assert each.mutual_knn.value is not None and each.mutual_knn.low is None
-        assert each.mutual_knn.reason == "no interval: with 30 pairs, 34.5 % are neighbours by chance"
-        assert each.cka.low is not None
+    for similarity in cb.compare(*few).representational_similarity:
+        assert similarity.mutual_knn.value is not None and similarity.mutual_knn.low is None
+        assert similarity.mutual_knn.reason == "no interval: with 30 pairs, 34.5 % are neighbours by chance"
+        assert similarity.cka.low is not None
 
 
 def notes_on_one_model(base: Run, candidate: Run) -> list[str]:

@@ -26,7 +26,7 @@ def run_of(accuracies: dict[str, float], half: float = 0.004) -> Run:
 
 
 def published(*data: str) -> dict[str, float]:
-    return {each: open_clip_results()[VIT_B_32][f"zero-shot@{each}/acc1"] for each in ("imagenet", *data)}
+    return {name: open_clip_results()[VIT_B_32][f"zero-shot@{name}/acc1"] for name in ("imagenet", *data)}
 
 
 @pytest.mark.parametrize(
@@ -40,9 +40,9 @@ def published(*data: str) -> dict[str, float]:
     ],
 )
 def test_the_lines_of_standard_models_are_the_published_ones(data: str, slope: float, intercept: float, n: int) -> None:
-    found = reference("standard", data)
-    assert found is not None and found.trend.n == n
-    assert (found.trend.slope, found.trend.intercept) == pytest.approx((slope, intercept), abs=1e-4)
+    line = reference("standard", data)
+    assert line is not None and line.trend.n == n
+    assert (line.trend.slope, line.trend.intercept) == pytest.approx((slope, intercept), abs=1e-4)
 
 
 def test_a_clip_model_lies_above_the_line_of_standard_models_and_near_that_of_others() -> None:

@@ -26,7 +26,7 @@ def digits(names: tuple[str, ...] | None, n_classes: int = 10) -> Dataset:
 
 def test_entries_are_complete_and_repositories_are_of_one_entry() -> None:
     repositories = [repository for entry in catalogue().values() for repository in entry.hub]
-    assert len(repositories) == len(set(repositories)) and all(each.count("/") == 1 for each in repositories)
+    assert len(repositories) == len(set(repositories)) and all(template.count("/") == 1 for template in repositories)
     for name, entry in catalogue().items():
         assert entry.purpose and entry.protocol and entry.tasks and entry.sources, name
         assert re.search(r", .+\b(19|20)\d\d\b", entry.cite), f"{name}: a paper and its year"
@@ -34,7 +34,9 @@ def test_entries_are_complete_and_repositories_are_of_one_entry() -> None:
         assert entry.n_captions is None or entry.kind == "retrieval"
         assert entry.n_items is None or entry.kind in ("contrasts", "attacks")
         assert all(0 < chance < 1 for chance in entry.chance.values())
-        assert entry.prompts is None or all("{c}" in each for each in published_prompts(entry.prompts).templates)
+        assert entry.prompts is None or all(
+            "{c}" in template for template in published_prompts(entry.prompts).templates
+        )
         for source in entry.sources:
             assert bool(source.hub) == (source.form in ("webdataset", "parquet", "judged", "archive", "script"))
             assert bool(source.urls) == (source.form == "urls")
@@ -51,7 +53,10 @@ def test_suites_name_data_of_the_catalogue() -> None:
 def test_a_first_look_is_as_small_as_the_pages_say_where_no_server_can_be_asked(tmp_path: Path) -> None:
     from clipbench.evaluation.plan import read_suite
 
-    uses = {str(each.data): Use([each.task], each.limit) for each in read_suite("quick", needs_data=False)}
+    uses = {
+        str(evaluation.data): Use([evaluation.task], evaluation.limit)
+        for evaluation in read_suite("quick", needs_data=False)
+    }
     assert sum(need.n_bytes or 0 for need in find_needs(uses, tmp_path)) == pytest.approx(0.7e9, rel=0.01)
 
 
@@ -97,9 +102,9 @@ def test_an_entry_of_ten_lines_is_a_data_set(own_catalogue: Callable[[str], None
     own_catalogue(TEN_LINES.format(kind="retrieval"))
     assert catalogue()["birds"].by_hand == "ask" and catalogue()["imagenet"].can_be_fetched
     write_birds(tmp_path / "birds")
-    found = load_data("birds", DataOptions(data_root=tmp_path))
-    assert (found.id, found.captions, found.labels) == ("birds", ["an owl", "an emu"], None)
-    assert found.revision == "abc", "the record of data get is no second table"
+    dataset = load_data("birds", DataOptions(data_root=tmp_path))
+    assert (dataset.id, dataset.captions, dataset.labels) == ("birds", ["an owl", "an emu"], None)
+    assert dataset.revision == "abc", "the record of data get is no second table"
     own_catalogue('[coco]\ntitle = "mirror"\nkind = "retrieval"\nlicence = "ours"')
     assert (catalogue()["coco"].licence, catalogue()["coco"].places) == ("ours", ("coco",))
     with pytest.raises(Unavailable, match="looked for coco below"):

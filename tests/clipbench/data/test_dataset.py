@@ -16,7 +16,7 @@ from tests.clipbench.data.conftest import labels_of, owners_of
 
 
 def made(**parts: object) -> Dataset:
-    whole: dict[str, object] = {
+    all_fields: dict[str, object] = {
         "id": "x",
         "images": [NamedImage(id) for id in "abc"],
         "image_ids": list("abc"),
@@ -26,7 +26,7 @@ def made(**parts: object) -> Dataset:
         "caption_image": np.array([2, 0, 1, 2]),
         "caption_ids": ["w", "x", "y", "z"],
     }
-    return Dataset(**{**whole, **parts})  # type: ignore[arg-type]
+    return Dataset(**{**all_fields, **parts})  # type: ignore[arg-type]
 
 
 def test_taking_images_takes_their_captions_along() -> None:
@@ -72,7 +72,7 @@ def test_parts_that_do_not_fit_are_refused(change: dict[str, object], message: s
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"id": "\udce9"}, r"the name '\\udce9'"),
         ({"image_ids": ["a", "b", "c\udce9.jpg"]}, r"the image id 'c\\udce9.jpg'"),
@@ -82,9 +82,9 @@ def test_parts_that_do_not_fit_are_refused(change: dict[str, object], message: s
         ({"caption_ids": ["w", "x", "y", "\ud800"]}, r"the caption id '\\ud800'"),
     ],
 )
-def test_half_a_character_is_refused_and_shown(change: dict[str, object], told: str) -> None:
+def test_half_a_character_is_refused_and_shown(change: dict[str, object], message: str) -> None:
     assert check(made(captions=["1", "2", "3", "\N{OWL}"]))
-    with pytest.raises(DataError, match=rf"has {told}, which is not Unicode text: correct it"):
+    with pytest.raises(DataError, match=rf"has {message}, which is not Unicode text: correct it"):
         check(made(**change))
 
 
@@ -92,13 +92,13 @@ def everything(**parts: object) -> Dataset:
     """Return a data set that has every part."""
     contrast = Contrast("n", "swap", (0, 2), ("right", "wrong"), ((True, False), (False, True)))
     attack = Attack("p", label=0, word=1, attacked=1, clean=0)
-    whole: dict[str, object] = {
+    all_fields: dict[str, object] = {
         "multilabels": np.eye(3, 2, dtype=bool),
         "label_sets": {"kind": LabelSet(np.array([1, 0, 0]), ("x", "y"))},
         "contrasts": (contrast, contrast._replace(id="m", images=(1,), is_true=((True, False),))),
         "attacks": (attack, attack._replace(id="o", attacked=2)),
     }
-    return made(**{**whole, **parts})
+    return made(**{**all_fields, **parts})
 
 
 def reordered(data: Dataset, images: list[int], captions: list[int]) -> Dataset:
@@ -118,11 +118,14 @@ def reordered(data: Dataset, images: list[int], captions: list[int]) -> Dataset:
         caption_image=np.array([place[data.caption_image[row]] for row in captions]),
         caption_ids=None if data.caption_ids is None else [data.caption_ids[row] for row in captions],
         contrasts=tuple(
-            each._replace(images=tuple(place[row] for row in each.images)) for each in reversed(data.contrasts or ())
+            contrast._replace(images=tuple(place[row] for row in contrast.images))
+            for contrast in reversed(data.contrasts or ())
         ),
         attacks=tuple(
-            each._replace(attacked=place[each.attacked], clean=None if each.clean is None else place[each.clean])
-            for each in reversed(data.attacks or ())
+            contrast._replace(
+                attacked=place[contrast.attacked], clean=None if contrast.clean is None else place[contrast.clean]
+            )
+            for contrast in reversed(data.attacks or ())
         ),
     )
 

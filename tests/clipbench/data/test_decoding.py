@@ -149,7 +149,7 @@ def test_tiffs_of_twelve_bits_and_with_a_white_zero_are_scaled_by_their_own_whit
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "message"),
     [
         (encoded(Image.fromarray(np.full((4, 4), 0.7, np.float32)), "TIFF"), "floating-point numbers"),
         (encoded(Image.fromarray(np.full((4, 4), 40_000, np.int32)), "TIFF"), "32-bit or signed integers"),
@@ -158,8 +158,8 @@ def test_tiffs_of_twelve_bits_and_with_a_white_zero_are_scaled_by_their_own_whit
         (b"Pf\n2 1\n-1.0\n" + struct.pack("<2f", 0.25, 1.0), "floating-point numbers"),
     ],
 )
-def test_numbers_of_which_no_standard_says_what_is_white_are_refused_by_name(data: bytes, told: str) -> None:
-    with pytest.raises(BadImage, match=f"its pixels are {told}, and no standard says which is white: save it with"):
+def test_numbers_of_which_no_standard_says_what_is_white_are_refused_by_name(data: bytes, message: str) -> None:
+    with pytest.raises(BadImage, match=f"its pixels are {message}, and no standard says which is white: save it with"):
         decode(data, "x")
 
 

@@ -42,16 +42,16 @@ def test_images_of_a_folder_and_of_its_shards_are_distractors_unless_they_are_th
     assert len(data) == len(plain) == 2
     assert [image.open().convert("L").getpixel((0, 0)) for image in data.gallery[2:]] == [3, 4]
     prints = [
-        found
-        for each in (data, plain, load(root, "more/0.tar"))
-        for digests in [[image.digest() for image in each.gallery]]
-        for found in (each.fingerprint(digests), each.unordered_fingerprint(digests))
+        result
+        for dataset in (data, plain, load(root, "more/0.tar"))
+        for digests in [[image.digest() for image in dataset.gallery]]
+        for result in (dataset.fingerprint(digests), dataset.unordered_fingerprint(digests))
     ]
     assert len(set(prints)) == 3, "other distractors, other numbers"
 
 
 @pytest.mark.parametrize(
-    ("name", "error", "said"),
+    ("name", "error", "message"),
     [
         ("nowhere", UsageError, "no such file or folder: expected a folder of images or shards"),
         ("empty", UsageError, "no images there: expected image files at any depth, or .tar shards of some"),
@@ -60,8 +60,8 @@ def test_images_of_a_folder_and_of_its_shards_are_distractors_unless_they_are_th
         ("own", DataError, r"all of its distractors \(1\) are its own images"),
     ],
 )
-def test_what_gives_no_distractors_is_refused(root: Path, name: str, error: type[ClipbenchError], said: str) -> None:
-    with pytest.raises(error, match=said):
+def test_what_gives_no_distractors_is_refused(root: Path, name: str, error: type[ClipbenchError], message: str) -> None:
+    with pytest.raises(error, match=message):
         load(root, name)
 
 

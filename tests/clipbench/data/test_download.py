@@ -53,7 +53,7 @@ def plan(root: Path, revision: str | None = None, **source: Any) -> Download:
 
 def bodies(hub: Any, path: str = SHARD) -> list[str | None]:
     """The ranges of the requests for the content of a file."""
-    return [asked for method, where, asked in hub.requests if method == "GET" and where.endswith(path)]
+    return [requests for method, where, requests in hub.requests if method == "GET" and where.endswith(path)]
 
 
 def is_absent(root: Path) -> bool:
@@ -81,13 +81,13 @@ def test_parquet_comes_by_split_and_its_columns_are_those_of_the_entry(
     datasets.Dataset.from_dict(rows, features=features).to_parquet(str(tmp_path / "x"))
     content = (tmp_path / "x").read_bytes()
     hub.add("me/pets", {"data/test-00000-of-00001.parquet": content, "data/train-00000-of-00001.parquet": content})
-    made = plan(tmp_path / "data", form="parquet", hub="me/pets", columns={"image": "img", "label": "one"})
-    folder = fetch(made)
+    requests = plan(tmp_path / "data", form="parquet", hub="me/pets", columns={"image": "img", "label": "one"})
+    folder = fetch(requests)
     assert [path.name for path in folder.rglob("*.parquet")] == ["test-00000-of-00001.parquet"]
-    entry = CatalogueEntry(**{**vars(made.entry), "sources": (made.source,), "prompts": "rendered-sst2"})
+    entry = CatalogueEntry(**{**vars(requests.entry), "sources": (requests.source,), "prompts": "rendered-sst2"})
     monkeypatch.setattr("clipbench.data.dataset_loading.catalogue", lambda: {"pets": entry})
-    found = load_data("pets", DataOptions(data_root=tmp_path / "data"))
-    assert (labels_of(found), found.revision) == ([1, 0], "a" * 40)
+    dataset = load_data("pets", DataOptions(data_root=tmp_path / "data"))
+    assert (labels_of(dataset), dataset.revision) == ([1, 0], "a" * 40)
 
 
 GATED = (
@@ -149,8 +149,8 @@ def test_a_passing_refusal_is_waited_for(pets: Any, tmp_path: Path, status: int)
     is_listed_again = (
         int(huggingface_hub.__version__.partition(".")[0]) >= 2
     )  # older clients do not wait for the list of files
-    places = f"/tree/|{SHARD}" if is_listed_again else SHARD
-    pets.faults = [hub_server.Fault(places, "status", status=status, times=2, method="GET|HEAD")]
+    text = f"/tree/|{SHARD}" if is_listed_again else SHARD
+    pets.faults = [hub_server.Fault(text, "status", status=status, times=2, method="GET|HEAD")]
     assert fetch(plan(tmp_path)).is_dir()
 
 
@@ -188,10 +188,10 @@ def test_a_file_of_the_hub_that_broke_in_an_earlier_run_goes_on_from_its_last_by
         fetch(plan(tmp_path))
     pets.faults, pets.requests = [], []
     grown: list[int] = []
-    made = plan(tmp_path)
-    listing = list_files(made)
-    present = n_bytes_present(made, listing)
-    folder = fetch(replace(made, on_bytes=grown.append), listing)
+    requests = plan(tmp_path)
+    listing = list_files(requests)
+    present = n_bytes_present(requests, listing)
+    folder = fetch(replace(requests, on_bytes=grown.append), listing)
     assert bodies(pets) == ["bytes=700-"]
     assert present == 700 + len(b"pet\n" + b"1") and present + sum(grown) == listing.n_bytes
     assert len(load_data(str(folder), DataOptions())) == 3
@@ -219,21 +219,23 @@ def test_a_pinned_commit_is_fetched_though_the_head_has_moved(
 ) -> None:
     pets.add(REPOSITORY, {"classnames.txt": b"cat\n", "test/nshards.txt": b"1", SHARD: shard(image_bytes, 5)}, SECOND)
     assert len(load_data(str(fetch(plan(tmp_path / "new"))), DataOptions())) == 5
-    made = plan(tmp_path / "old")
+    requests = plan(tmp_path / "old")
     source = Source(form="webdataset", hub=REPOSITORY, split="test", revision=FIRST[:7])
-    folder = fetch(Download(entry=made.entry, source=source, root=tmp_path / "old", report=made.report))
+    folder = fetch(Download(entry=requests.entry, source=source, root=tmp_path / "old", report=requests.report))
     assert len(load_data(str(folder), DataOptions())) == 3
     assert json.loads((folder / ORIGIN_FILE).read_text())["revision"] == FIRST
 
 
 @pytest.mark.parametrize("pinned", ["9" * 7, "9" * 40])
 def test_a_pinned_commit_that_is_gone_is_said_and_not_replaced(pets: Any, tmp_path: Path, pinned: str) -> None:
-    made = plan(tmp_path)
+    requests = plan(tmp_path)
     source = Source(form="webdataset", hub=REPOSITORY, split="test", revision=pinned)
     with pytest.raises(UsageError, match=rf"me/wds_pets has no revision '{pinned}' \(any more\)\. --revision main"):
-        fetch(Download(entry=made.entry, source=source, root=tmp_path, report=made.report))
+        fetch(Download(entry=requests.entry, source=source, root=tmp_path, report=requests.report))
     assert is_absent(tmp_path)
-    assert fetch(Download(entry=made.entry, source=source, root=tmp_path, revision="main", report=made.report)).is_dir()
+    assert fetch(
+        Download(entry=requests.entry, source=source, root=tmp_path, revision="main", report=requests.report)
+    ).is_dir()
     with pytest.raises(UsageError, match=r"has no revision 'v9' \(any more\)$"):
         fetch(plan(tmp_path / "other", revision="v9"))
 
@@ -250,24 +252,24 @@ def test_what_was_begun_is_ended_with_the_same_commit_unless_that_is_gone(
     pets.add(REPOSITORY, {"classnames.txt": b"cat\n", "test/nshards.txt": b"1", SHARD: shard(image_bytes, 5)}, SECOND)
     assert len(load_data(str(fetch(plan(tmp_path / "a"))), DataOptions())) == 3
     pets.remove(REPOSITORY, FIRST)
-    said: list[str] = []
-    made = plan(tmp_path / "b")
-    folder = fetch(Download(entry=made.entry, source=made.source, root=made.root, report=said.append))
-    assert said[0] == "pets: commit 1111111 is gone from me/wds_pets: starting over"
+    notes: list[str] = []
+    requests = plan(tmp_path / "b")
+    folder = fetch(Download(entry=requests.entry, source=requests.source, root=requests.root, report=notes.append))
+    assert notes[0] == "pets: commit 1111111 is gone from me/wds_pets: starting over"
     assert len(load_data(str(folder), DataOptions())) == 5
     assert (folder / "classnames.txt").read_text() == "cat\n"
 
 
 def test_of_two_downloads_of_one_data_set_the_second_waits_for_the_first(pets: Any, tmp_path: Path) -> None:
     pets.faults.append(hub_server.Fault(SHARD, "slow", seconds=0.5, method="GET", times=1))
-    said: list[str] = []
+    notes: list[str] = []
     with ThreadPoolExecutor(1) as other:
         first = other.submit(fetch, plan(tmp_path / "data"))
         while not bodies(pets):
             assert not first.done(), first.result()
-        second = fetch(replace(plan(tmp_path / "data"), report=said.append))
+        second = fetch(replace(plan(tmp_path / "data"), report=notes.append))
         assert first.result() == second == tmp_path / "data/pets"
-    assert said == [f"pets: another clipbench process downloads it to {tmp_path / 'data'}: waiting until it ends"]
+    assert notes == [f"pets: another clipbench process downloads it to {tmp_path / 'data'}: waiting until it ends"]
     assert len(bodies(pets)) == 1 and [path.name for path in (tmp_path / "data").iterdir()] == ["pets"]
 
 
@@ -279,8 +281,8 @@ def test_an_archive_on_the_hub_is_checked_and_unpacked(hub: Any, tmp_path: Path)
     content = zipped()
     hub.add("me/urban", {"Urban1k.zip": content})
     digest = hashlib.sha256(content).hexdigest()
-    made = plan(tmp_path, form="archive", hub="me/urban", split=None, files=("*.zip",), sha256=digest[:8])
-    folder = fetch(made)
+    requests = plan(tmp_path, form="archive", hub="me/urban", split=None, files=("*.zip",), sha256=digest[:8])
+    folder = fetch(requests)
     assert sorted(path.name for path in folder.rglob("*") if path.is_file()) == [ORIGIN_FILE, "1.txt"]
     other = plan(tmp_path / "b", form="archive", hub="me/urban", split=None, files=("*.zip",), sha256="0" * 8)
     with pytest.raises(DataError, match=r"has sha256 [0-9a-f]{64}, expected 00000000...: it is another file than"):

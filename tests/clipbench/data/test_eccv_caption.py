@@ -49,24 +49,24 @@ def load(path: Path, *, allow_partial: bool = False, **options: str) -> Dataset:
 
 
 def judged(dataset: Dataset) -> dict[int, list[int]]:
-    found = dataset.judgements
-    assert found is not None and set(found.grade.tolist()) == {1}
+    judgements = dataset.judgements
+    assert judgements is not None and set(judgements.grade.tolist()) == {1}
     right: dict[int, list[int]] = {}
-    for query, document in zip(found.query.tolist(), found.document.tolist(), strict=True):
-        right.setdefault(int(found.queries.ids[query]), []).append(int(found.documents.ids[document]))
+    for query, document in zip(judgements.query.tolist(), judgements.document.tolist(), strict=True):
+        right.setdefault(int(judgements.queries.ids[query]), []).append(int(judgements.documents.ids[document]))
     return right
 
 
 def by_definition(ranked: Mapping[int, Sequence[int]], right: Mapping[int, Sequence[int]]) -> dict[str, float]:
     """Return mAP@R, R-Precision and R@1 as the authors' evaluation computes them, from ranked ids."""
-    found: dict[str, list[float]] = {"map@R": [], "r_precision": [], "hit_rate@1": []}
+    result: dict[str, list[float]] = {"map@R": [], "r_precision": [], "hit_rate@1": []}
     for query, relevant in right.items():
         hits = [document in set(relevant) for document in ranked[query][: len(set(relevant))]]
         precisions = [sum(hits[: at + 1]) / (at + 1) for at in range(len(hits))]
-        found["map@R"].append(float(np.mean([p if hit else 0 for p, hit in zip(precisions, hits, strict=True)])))
-        found["r_precision"].append(precisions[-1])
-        found["hit_rate@1"].append(float(hits[0]))
-    return {name: float(np.mean(values)) for name, values in found.items()}
+        result["map@R"].append(float(np.mean([p if hit else 0 for p, hit in zip(precisions, hits, strict=True)])))
+        result["r_precision"].append(precisions[-1])
+        result["hit_rate@1"].append(float(hits[0]))
+    return {name: float(np.mean(values)) for name, values in result.items()}
 
 
 def test_each_direction_has_its_queries_and_all_that_they_search(tmp_path: Path) -> None:
@@ -88,15 +88,15 @@ def test_metrics_are_those_of_the_authors_on_random_rankings(tmp_path: Path, dir
     data = load(folder(tmp_path), direction=direction)
     assert data.judgements is not None
     rng = np.random.default_rng(3)
-    texts = {f"caption {each}": rng.normal(size=8).tolist() for each in (11, 12, 21, 22, 31, 32, 41, 42, 99)}
+    texts = {f"caption {number}": rng.normal(size=8).tolist() for number in (11, 12, 21, 22, 31, 32, 41, 42, 99)}
     images = {image.name: rng.normal(size=8).tolist() for image in data.images}
-    found = Retrieval(ks=(1, 2)).evaluate(data, FixedEmbedder(images, texts), rng)
+    evaluation = Retrieval(ks=(1, 2)).evaluate(data, FixedEmbedder(images, texts), rng)
     of_text = {int(name.split()[1]): np.array(vector) / np.linalg.norm(vector) for name, vector in texts.items()}
     of_image = {int(name[-5]): np.array(vector) / np.linalg.norm(vector) for name, vector in images.items()}
     queries, documents = (of_text, of_image) if direction == "t2i" else (of_image, of_text)
-    ranked = {q: sorted(documents, key=lambda each: -(documents[each] @ queries[q])) for q in judged(data)}
+    ranked = {q: sorted(documents, key=lambda number: -(documents[number] @ queries[q])) for q in judged(data)}
     expected = by_definition(ranked, judged(data))
-    assert {name: float(found.samples[name].mean()) for name in expected} == pytest.approx(expected)
+    assert {name: float(evaluation.samples[name].mean()) for name in expected} == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("judgements", ["eccv_caption/data", "data"])
@@ -105,11 +105,11 @@ def test_the_repository_and_coco_may_lie_as_they_come(tmp_path: Path, judgements
     assert len(load(root, direction="t2i")) == 4
     (root / "coco").rename(tmp_path / "elsewhere")
     assert len(load(root, direction="t2i", coco=str(tmp_path / "elsewhere"))) == 4
-    found = load_data(
+    dataset = load_data(
         "eccv-caption-t2i",
         DataOptions(data_root=tmp_path, allow_partial=True, options={"coco": str(tmp_path / "elsewhere")}),
     )
-    assert (found.id, found.split) == ("eccv-caption-t2i", "t2i") and "expected 5,000" in found.notes[-1]
+    assert (dataset.id, dataset.split) == ("eccv-caption-t2i", "t2i") and "expected 5,000" in dataset.notes[-1]
 
 
 def test_by_name_other_judgements_have_numbers_of_their_own(tmp_path: Path) -> None:
@@ -134,12 +134,12 @@ def test_queries_that_coco_lacks_are_left_out_where_that_is_allowed(tmp_path: Pa
     (root / "eccv_caption_to_image.json").write_text('{"21": [1], "77": [2], "78": [3]}')
     with pytest.raises(DataError, match=r"has no caption 77, which searches: .*\. allow_partial=True leaves it out"):
         load(root, direction="t2i")
-    found = load(root, direction="t2i", allow_partial=True)
-    assert judged(found) == {21: [1]}
-    assert found.notes == ("captions that search and are not in captions_val2014.json (2): left out",)
+    dataset = load(root, direction="t2i", allow_partial=True)
+    assert judged(dataset) == {21: [1]}
+    assert dataset.notes == ("captions that search and are not in captions_val2014.json (2): left out",)
     (root / "eccv_image_to_caption.json").write_text('{"1": [11, 77], "9": [11]}')
-    found = load(root, direction="i2t", allow_partial=True)
-    assert judged(found) == {1: [11]} and found.notes == (
+    dataset = load(root, direction="i2t", allow_partial=True)
+    assert judged(dataset) == {1: [11]} and dataset.notes == (
         "captions judged right beyond the 8 of the split (1): searched too",
         "captions that are searched and are not in captions_val2014.json (1): left out",
         "images that search and are not in captions_val2014.json (1): left out",

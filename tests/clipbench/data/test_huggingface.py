@@ -29,10 +29,10 @@ def table(columns: dict[str, list[Any]], image_bytes: ImageBytes, *, image: str 
     """A table whose image column holds images 0, 1, ...; columns without a type are typed by their values."""
     n_rows = len(next(iter(columns.values())))
     images = [{"bytes": image_bytes(number), "path": None} for number in range(n_rows)]
-    made = datasets.Dataset.from_dict({image: images, **columns})
+    record = datasets.Dataset.from_dict({image: images, **columns})
     for name, kind in {image: datasets.Image(), **types}.items():
-        made = made.cast_column(name, kind)
-    return made
+        record = record.cast_column(name, kind)
+    return record
 
 
 def labelled(image_bytes: ImageBytes, n: int = 4) -> Any:
@@ -111,17 +111,17 @@ def test_image_files_are_read_from_where_they_lie(tmp_path: Path, image_bytes: I
 def test_rows_with_the_same_image_id_are_one_image_with_several_captions(
     tmp_path: Path, image_bytes: ImageBytes
 ) -> None:
-    made = table({"image_id": [7, 9, 7], "caption": ["a", "b", "c"]}, image_bytes)
-    dataset = load(save(made, tmp_path / "x"))
+    rows = table({"image_id": [7, 9, 7], "caption": ["a", "b", "c"]}, image_bytes)
+    dataset = load(save(rows, tmp_path / "x"))
     assert dataset.image_ids == ["7", "9"]
     assert dataset.captions == ["a", "b", "c"]
     assert owners_of(dataset) == [0, 1, 0]
 
 
 def test_hidden_labels_are_refused(tmp_path: Path, image_bytes: ImageBytes) -> None:
-    made = table({"label": [-1, -1]}, image_bytes)
+    rows = table({"label": [-1, -1]}, image_bytes)
     with pytest.raises(DataError, match=r"split 'test' of data has its labels hidden \(all -1\): choose another"):
-        load(save(datasets.DatasetDict({"test": made}), tmp_path / "x"))
+        load(save(datasets.DatasetDict({"test": rows}), tmp_path / "x"))
 
 
 def test_a_row_without_an_image_is_named_or_left_out(tmp_path: Path, image_bytes: ImageBytes) -> None:
@@ -150,10 +150,10 @@ def test_a_damaged_folder_is_one_line(tmp_path: Path, image_bytes: ImageBytes) -
 def test_references_travel_and_are_light(tmp_path: Path, image_bytes: ImageBytes) -> None:
     rows = 300
     noise = np.random.default_rng(0).bytes(10_000)
-    made = datasets.Dataset.from_dict(
+    column = datasets.Dataset.from_dict(
         {"image": [{"bytes": image_bytes(1) + noise, "path": None}] * rows, "label": [0] * rows}
     ).cast_column("image", datasets.Image())
-    images = list(load(save(made, tmp_path / "x")).images)
+    images = list(load(save(column, tmp_path / "x")).images)
     packed = pickle.dumps(images)
     assert len(packed) < 50 * rows  # the images are 3 MB
     travelled = pickle.loads(packed)
@@ -175,9 +175,9 @@ def read_contrasts(folder: Path, *, allow_partial: bool = False) -> Dataset:
 
 
 def test_the_box_of_aro_on_the_hub_is_cut_out(tmp_path: Path) -> None:
-    whole = np.arange(48 * 3, dtype=np.uint8).reshape(6, 8, 3)
+    pixels = np.arange(48 * 3, dtype=np.uint8).reshape(6, 8, 3)
     buffer = io.BytesIO()
-    Image.fromarray(whole).save(buffer, "png")
+    Image.fromarray(pixels).save(buffer, "png")
     columns = {
         "image": [{"bytes": buffer.getvalue(), "path": None}] * 2,
         "true_caption": ["a horse eats grass", "a cat on a mat"],
@@ -185,13 +185,13 @@ def test_the_box_of_aro_on_the_hub_is_cut_out(tmp_path: Path) -> None:
         "relation_name": ["eats", "on"],
         "bbox": [{"x": 2.0, "y": 1.0, "w": 3.0, "h": 4.0}, {"x": 0.0, "y": 0.0, "w": 8.0, "h": 6.0}],
     }
-    made = datasets.Dataset.from_dict(columns).cast_column("image", datasets.Image())
-    dataset = load(save(made, tmp_path / "aro"))
+    column = datasets.Dataset.from_dict(columns).cast_column("image", datasets.Image())
+    dataset = load(save(column, tmp_path / "aro"))
     first, second = (np.asarray(image.open()) for image in dataset.images)
-    np.testing.assert_array_equal(first, whole[1:5, 2:5])
-    np.testing.assert_array_equal(second, whole)
+    np.testing.assert_array_equal(first, pixels[1:5, 2:5])
+    np.testing.assert_array_equal(second, pixels)
     assert len({image.digest() for image in dataset.images}) == 2
-    assert [each.group for each in dataset.contrasts or ()] == ["eats", "on"]
+    assert [contrast.group for contrast in dataset.contrasts or ()] == ["eats", "on"]
 
 
 def test_a_row_without_its_image_is_left_out_only_when_asked(tmp_path: Path) -> None:
@@ -200,11 +200,11 @@ def test_a_row_without_its_image_is_left_out_only_when_asked(tmp_path: Path) -> 
         "caption": ["c", "d"],
         "negative_caption": ["n", "m"],
     }
-    made = datasets.Dataset.from_dict(columns).cast_column("image", datasets.Image())
-    made.to_parquet(str(tmp_path / "test.parquet"))
+    column = datasets.Dataset.from_dict(columns).cast_column("image", datasets.Image())
+    column.to_parquet(str(tmp_path / "test.parquet"))
     with pytest.raises(Unavailable, match="1 of 2 images of"):
         read_contrasts(tmp_path)
-    assert [each.id for each in read_contrasts(tmp_path, allow_partial=True).contrasts or ()] == ["0"]
+    assert [contrast.id for contrast in read_contrasts(tmp_path, allow_partial=True).contrasts or ()] == ["0"]
 
 
 # -- data that others have made
@@ -215,8 +215,8 @@ def test_a_card_that_names_files_of_another_place_is_refused(tmp_path: Path, pat
     (tmp_path / "private").mkdir()
     (tmp_path / "private" / "mine.csv").write_text("caption\nmy own words\n")
     (tmp_path / "data").mkdir()
-    named = pattern.replace("{private}", str(tmp_path / "private"))
-    card = f"---\nconfigs:\n- config_name: default\n  data_files:\n  - split: test\n    path: {named}\n---\n"
+    pattern_in_card = pattern.replace("{private}", str(tmp_path / "private"))
+    card = f"---\nconfigs:\n- config_name: default\n  data_files:\n  - split: test\n    path: {pattern_in_card}\n---\n"
     (tmp_path / "data" / "README.md").write_text(card)
     with pytest.raises(DataError, match=r"names .* as its data, which is outside of it: copy it there if it is meant"):
         load(tmp_path / "data")
@@ -227,11 +227,11 @@ def test_a_row_that_names_an_image_of_another_place_is_refused(tmp_path: Path, i
     cells = [
         {"bytes": None, "path": path} for path in (str(tmp_path / "private.png"), f"{tmp_path}/data/../private.png")
     ]
-    made = datasets.Dataset.from_dict({"image": cells, "caption": ["a", "b"]}).cast_column(
+    column = datasets.Dataset.from_dict({"image": cells, "caption": ["a", "b"]}).cast_column(
         "image", datasets.Image(decode=False)
     )
     (tmp_path / "data").mkdir()
-    made.to_parquet(str(tmp_path / "data" / "test.parquet"))
+    column.to_parquet(str(tmp_path / "data" / "test.parquet"))
     for ref in load(tmp_path / "data").images:
         with pytest.raises(BadImage, match=r"its row names .*private\.png, a file outside of the data"):
             ref.digest()
@@ -245,14 +245,14 @@ def test_columns_that_would_be_decoded_by_other_libraries_are_not_opened(
 
     for kind in (datasets.Audio, datasets.Image):
         monkeypatch.setattr(kind, "decode_example", opened)
-    made = table({"label": [0, 1], "sound": [None, None], "more": [[], []]}, image_bytes)
-    made = made.cast_column("sound", datasets.Audio()).cast_column("more", datasets.List(datasets.Image()))
-    pictured = made.add_column("caption", [image_cell(1), image_cell(2)]).cast_column("caption", datasets.Image())
+    column = table({"label": [0, 1], "sound": [None, None], "more": [[], []]}, image_bytes)
+    column = column.cast_column("sound", datasets.Audio()).cast_column("more", datasets.List(datasets.Image()))
+    pictured = column.add_column("caption", [image_cell(1), image_cell(2)]).cast_column("caption", datasets.Image())
     (tmp_path / "data").mkdir()
     pictured.to_parquet(str(tmp_path / "data" / "test.parquet"))
     with pytest.raises((UsageError, DataError)):  # two columns of images; none of them is opened to find out
         load(tmp_path / "data")
-    made.to_parquet(str(tmp_path / "data" / "test.parquet"))
+    column.to_parquet(str(tmp_path / "data" / "test.parquet"))
     dataset = load(tmp_path / "data")
     assert [ref.digest() for ref in dataset.images] == [content_digest(image_bytes(row)) for row in range(2)]
 
@@ -264,10 +264,10 @@ def test_a_class_without_a_name_is_no_attack(tmp_path: Path, label: int | None) 
     features = datasets.Features(
         {"image": datasets.Image(), "object": names, "text": names, "attack": datasets.Value("int64")}
     )
-    made = datasets.Dataset.from_dict({"image": [image_cell(1), image_cell(2)], **cells}, features=features)
-    made.save_to_disk(str(tmp_path))
-    said = "attack is 1 and '' is written" if label is None else f"row 1: text is {label}, expected 0 to 1"
-    with pytest.raises(DataError, match=said):
+    record = datasets.Dataset.from_dict({"image": [image_cell(1), image_cell(2)], **cells}, features=features)
+    record.save_to_disk(str(tmp_path))
+    text = "attack is 1 and '' is written" if label is None else f"row 1: text is {label}, expected 0 to 1"
+    with pytest.raises(DataError, match=text):
         load_data(f"hf:{tmp_path}", DataOptions(form="attacks"))
 
 

@@ -126,8 +126,8 @@ def test_folders_may_be_nested_deeper_than_python_calls(tmp_path: Path) -> None:
 
 def test_a_link_to_itself_is_broken(tmp_path: Path) -> None:
     write(tmp_path, "a/1.jpg")
-    for place in ("loop", "a/loop.jpg"):
-        (tmp_path / place).symlink_to(tmp_path / place)
+    for name in ("loop", "a/loop.jpg"):
+        (tmp_path / name).symlink_to(tmp_path / name)
     with pytest.raises(DataError, match=r"1 links to images are broken, the first .*loop\.jpg"):
         load(tmp_path)
     assert load(tmp_path, allow_partial=True).image_ids == ["a/1.jpg"]

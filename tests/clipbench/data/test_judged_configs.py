@@ -70,15 +70,15 @@ def files_of(layout: Mapping[str, tuple[str, Columns]], image_bytes: ImageBytes,
     """The card of a repository, and a parquet file for each configuration, with groups of two rows."""
     files, configs = {}, []
     for config, (split, columns) in layout.items():
-        made = datasets.Dataset.from_dict(
+        record = datasets.Dataset.from_dict(
             {
-                name: [_cell(value, image_bytes) for value in each] if name == "image" else each
-                for name, each in columns.items()
+                name: [_cell(value, image_bytes) for value in column] if name == "image" else column
+                for name, column in columns.items()
             }
         )
         if "image" in columns:
-            made = made.cast_column("image", datasets.Image())
-        made.to_parquet(str(tmp_path / "x"), batch_size=2)
+            record = record.cast_column("image", datasets.Image())
+        record.to_parquet(str(tmp_path / "x"), batch_size=2)
         files[f"{config}/{split}-00000-of-00001.parquet"] = (tmp_path / "x").read_bytes()
         configs.append({"config_name": config, "data_files": [{"split": split, "path": f"{config}/{split}-*"}]})
     return {"README.md": f"---\nconfigs: {json.dumps(configs)}\n---\n".encode(), **files}
@@ -90,7 +90,7 @@ def _cell(number: int | None, image_bytes: ImageBytes) -> Any:
 
 def naive(layout: Mapping[str, tuple[str, Columns]]) -> dict[str, Any]:
     """What mteb's loader and its loaders of ViDoRe make of a repository: items by id, and grades."""
-    found: dict[str, Any] = {"queries": {}, "documents": {}, "grades": {}}
+    result: dict[str, Any] = {"queries": {}, "documents": {}, "grades": {}}
     for config, (split, _) in layout.items():
         language, _, kind = config.rpartition("-")
         rows = datasets.load_dataset(REPOSITORY, config, split=split)
@@ -101,29 +101,29 @@ def naive(layout: Mapping[str, tuple[str, Columns]]) -> dict[str, Any]:
             id = next((str(row[name]) for name in ("_id", "id", "query-id", "query_id") if name in row), "")
             if kind in ("default", "qrels"):
                 document = next(str(row[name]) for name in ("corpus-id", "corpus_id") if name in row)
-                found["grades"][start + id, document] = int(row["score"])
+                result["grades"][start + id, document] = int(row["score"])
                 continue
             is_query = kind in ("query", "queries")
             id = id if is_query or "id" in row or "_id" in row else str(row.get("corpus-id", row.get("corpus_id")))
             text = f"{row.get('title') or ''} {row.get('text') or row.get('query') or ''}".strip()
             item = text, (row.get("image") or {}).get("bytes"), (language or row.get("language", "")) * is_query
-            found["queries" if is_query else "documents"][start * is_query + id] = item
-    judged = {query for query, _ in found["grades"]}
-    found["queries"] = {id: item for id, item in found["queries"].items() if id in judged}
-    return found
+            result["queries" if is_query else "documents"][start * is_query + id] = item
+    judged = {query for query, _ in result["grades"]}
+    result["queries"] = {id: item for id, item in result["queries"].items() if id in judged}
+    return result
 
 
 def read(dataset: Dataset) -> dict[str, Any]:
     judged = dataset.judgements
     assert judged is not None
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for name, side in (("queries", judged.queries), ("documents", judged.documents)):
         images = [None if row < 0 else dataset.images[row].read() for row in side.images.tolist()]
         items = zip(side.texts, images, side.languages or [""] * len(side.ids), strict=True)
-        found[name] = dict(zip(side.ids, items, strict=True))
+        result[name] = dict(zip(side.ids, items, strict=True))
     pairs = zip(judged.query.tolist(), judged.document.tolist(), judged.grade.tolist(), strict=True)
     ids = judged.queries.ids, judged.documents.ids
-    return {**found, "grades": {(ids[0][query], ids[1][document]): grade for query, document, grade in pairs}}
+    return {**result, "grades": {(ids[0][query], ids[1][document]): grade for query, document, grade in pairs}}
 
 
 def load(**options: str) -> Dataset:
@@ -171,12 +171,13 @@ def test_a_half_download_goes_on_and_the_cache_serves_when_the_hub_is_down(
         load()
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     hub.faults = []
-    whole = read(load())
+    dataset = read(load())
     assert came and not came & _fetched(hub.requests[n_before:])  # what has come is not fetched again
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     cached = load()
     assert (
-        read(cached) == whole and cached.notes[-1] == "the Hub did not answer, so the newest copy in the cache was read"
+        read(cached) == dataset
+        and cached.notes[-1] == "the Hub did not answer, so the newest copy in the cache was read"
     )
 
 
@@ -187,7 +188,10 @@ def _fetched(requests: Sequence[tuple[str, str, str | None]]) -> set[str]:
 def changed(config: str, **columns: Sequence[Any]) -> dict[str, tuple[str, Columns]]:
     """The layout of mteb with other columns of a configuration; None leaves one out."""
     split, before = LAYOUTS["mteb"][config]
-    return {**LAYOUTS["mteb"], config: (split, {name: each for name, each in {**before, **columns}.items() if each})}
+    return {
+        **LAYOUTS["mteb"],
+        config: (split, {name: column for name, column in {**before, **columns}.items() if column}),
+    }
 
 
 OTHER = {**LAYOUTS["languages"], "german-corpus": ("test", {"id": ["d0", "d9"], "image": [0, 1]})}

@@ -55,10 +55,12 @@ def load(path: Path, *, allow_partial: bool = False, **options: str) -> Dataset:
 
 
 def judged(dataset: Dataset) -> list[tuple[str, str, int]]:
-    found = dataset.judgements
-    assert found is not None
-    rows = zip(found.query.tolist(), found.document.tolist(), found.grade.tolist(), strict=True)
-    return [(found.queries.ids[query], found.documents.ids[document], grade) for query, document, grade in rows]
+    judgements = dataset.judgements
+    assert judgements is not None
+    rows = zip(judgements.query.tolist(), judgements.document.tolist(), judgements.grade.tolist(), strict=True)
+    return [
+        (judgements.queries.ids[query], judgements.documents.ids[document], grade) for query, document, grade in rows
+    ]
 
 
 def fingerprints(dataset: Dataset) -> tuple[str, str | None]:
@@ -68,14 +70,18 @@ def fingerprints(dataset: Dataset) -> tuple[str, str | None]:
 
 def test_texts_images_and_both_with_their_judgements(tmp_path: Path) -> None:
     dataset = load(folder(tmp_path))
-    found = dataset.judgements
-    assert found is not None
-    assert found.documents.texts == ("Boats Two boats.", "", "A hill.") and found.documents.images.tolist() == [
+    judgements = dataset.judgements
+    assert judgements is not None
+    assert judgements.documents.texts == (
+        "Boats Two boats.",
+        "",
+        "A hill.",
+    ) and judgements.documents.images.tolist() == [
         -1,
         0,
         1,
     ]
-    assert found.queries.ids == ("q1", "q2") and found.queries.images.tolist() == [-1, 1]
+    assert judgements.queries.ids == ("q1", "q2") and judgements.queries.images.tolist() == [-1, 1]
     assert dataset.image_ids == ["images/a.png", "images/b.png"] and dataset.split == "test"
     assert judged(dataset) == [("q1", "d1", 2), ("q1", "d3", 0), ("q2", "d3", 1)]
     assert dataset.notes == ("1 query is not judged in test.tsv: left out",)
@@ -91,8 +97,8 @@ def test_a_folder_of_mixbench_and_tables_with_commas(tmp_path: Path) -> None:
     corpus = "corpus_id,text,image\nd1,Boats Two boats.,\nd2,,images/a.png\nd3,A hill.,images/b.png\n"
     queries = "query_id,text,image\nq1,a boat,\nq2,,images/b.png\n"
     names = ("mixed_corpus.csv", "queries.csv")
-    found = load(folder(tmp_path, corpus=corpus, queries=queries, qrels={"qrels/qrels.tsv": BEIR}, names=names))
-    assert found.split is None and len(judged(found)) == 3 and found.notes == ()
+    dataset = load(folder(tmp_path, corpus=corpus, queries=queries, qrels={"qrels/qrels.tsv": BEIR}, names=names))
+    assert dataset.split is None and len(judged(dataset)) == 3 and dataset.notes == ()
 
 
 def test_the_split_is_test_unless_another_is_named(tmp_path: Path) -> None:
@@ -149,8 +155,8 @@ def test_a_part_may_be_left_out_where_that_is_allowed(tmp_path: Path) -> None:
     (path / "qrels" / "test.tsv").write_text(BEIR)
     with pytest.raises(Unavailable, match=r"1 of 2 images of .* are missing"):
         load(path)
-    found = load(path, allow_partial=True)  # the document and the query with that image go
-    assert judged(found) == [("q1", "d1", 2)] and len(found) == 1
+    dataset = load(path, allow_partial=True)  # the document and the query with that image go
+    assert judged(dataset) == [("q1", "d1", 2)] and len(dataset) == 1
 
 
 def test_the_fingerprint_knows_the_judgements_and_the_unordered_one_not_their_order(tmp_path: Path) -> None:

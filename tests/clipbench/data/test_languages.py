@@ -79,8 +79,8 @@ def test_captions_are_scored_by_language_and_over_all(
     evaluation = run.result.evaluations[0]
     slices = evaluation.slices["language"]
     english = next(language for language in languages if language.startswith("en"))
-    assert {name: (each.value, each.n) for name, each in slices.groups[english].items()} == {
-        name: (each.value, each.n) for name, each in evaluation.metrics.items() if each.value is not None
+    assert {name: (group.value, group.n) for name, group in slices.groups[english].items()} == {
+        name: (group.value, group.n) for name, group in evaluation.metrics.items() if group.value is not None
     }
     for direction in ("image_retrieval", "text_retrieval"):
         values = {language: metrics[f"{direction}_recall@1"].value for language, metrics in slices.groups.items()}
@@ -113,14 +113,14 @@ class Classifier:
 
 def test_babel_imagenet_is_imagenet_with_the_classes_of_each_language_as_slices(load: Load) -> None:
     dataset = load("babel-imagenet", "imagenet")
-    german, swahili = (dataset.label_slices["language"][each] for each in ("de", "sw"))
+    german, swahili = (dataset.label_slices["language"][name] for name in ("de", "sw"))
     assert sorted(dataset.label_slices["language"]) == ["de", "sw"], "English is the whole, Breton has no templates"
     assert (german.class_names, german.templates) == (
         ("Apfel", "Kerze", "Feder"),
         ("ein Foto von  {c} .", "viele  {c} ."),
     )
     assert dataset.labels is not None
-    assert [german.labels[dataset.labels == each].tolist() for each in range(6)] == [
+    assert [german.labels[dataset.labels == name].tolist() for name in range(6)] == [
         [0, 0],
         [-1, -1],
         [1, 1],
@@ -188,13 +188,13 @@ def test_what_is_about_other_data_s_images_needs_these_too(tmp_path: Path) -> No
 def test_the_language_of_all_data_is_the_first_that_is_named(folder: Path) -> None:
     rows = [{"image/key": key, "en": {"caption": [key]}, "de": {"caption": [f"{key}."]}} for key in "ab"]
     (folder / "captions.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    found = {
-        asked: load_data(str(folder), DataOptions(options={"language": asked} if asked else {}))
-        for asked in ("", "en,de", "de,en")
+    result = {
+        name: load_data(str(folder), DataOptions(options={"language": name} if name else {}))
+        for name in ("", "en,de", "de,en")
     }
-    assert [each.whole().captions for each in found.values()] == [["a", "b"], ["a", "b"], ["a.", "b."]]
-    assert [each.main_slice for each in found.values()] == ["{language=en}/", "{language=en}/", "{language=de}/"]
-    assert len({each.fingerprint(["x", "y"]) for each in found.values()}) == 2, "other metrics of all data"
+    assert [value.whole().captions for value in result.values()] == [["a", "b"], ["a", "b"], ["a.", "b."]]
+    assert [value.main_slice for value in result.values()] == ["{language=en}/", "{language=en}/", "{language=de}/"]
+    assert len({value.fingerprint(["x", "y"]) for value in result.values()}) == 2, "other metrics of all data"
 
 
 @pytest.fixture

@@ -40,8 +40,8 @@ def _files(folder: Path, image_bytes: ImageBytes) -> list[str]:
 
 def _table(image_bytes: ImageBytes, **columns: object) -> object:
     images = [{"bytes": image_bytes(row), "path": None} for row in range(5)]
-    made = datasets.Dataset.from_dict({"image": images, **columns}).cast_column("image", datasets.Image())
-    return made if "label" not in columns else made.cast_column("label", datasets.ClassLabel(names=NAMES))
+    column = datasets.Dataset.from_dict({"image": images, **columns}).cast_column("image", datasets.Image())
+    return column if "label" not in columns else column.cast_column("label", datasets.ClassLabel(names=NAMES))
 
 
 def folder_labels(folder: Path, image_bytes: ImageBytes) -> str:

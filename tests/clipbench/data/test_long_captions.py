@@ -66,8 +66,11 @@ def sharegpt(root: Path) -> Path:
     for number in range(3):
         image = f"sam/images/sa_{number}.jpg"
         draw(root / image)
-        said = [{"from": "human", "value": "<image>\nWhat is this?"}, {"from": "gpt", "value": f"Seen:\n{number} cats"}]
-        items.append({"id": str(number), "image": image, "conversations": said})
+        turns = [
+            {"from": "human", "value": "<image>\nWhat is this?"},
+            {"from": "gpt", "value": f"Seen:\n{number} cats"},
+        ]
+        items.append({"id": str(number), "image": image, "conversations": turns})
     return write(root / "share-captioner_coco_lcs_sam_1246k_1107.json", json.dumps(items)).parent
 
 
@@ -92,11 +95,11 @@ EXPECTED: Mapping[Callable[[Path], Path], tuple[list[str], list[str]]] = {
 
 @pytest.mark.parametrize("make", EXPECTED)
 def test_images_come_with_their_captions(make: Callable[[Path], Path], tmp_path: Path) -> None:
-    found = load(make(tmp_path / "set"))
+    dataset = load(make(tmp_path / "set"))
     ids, captions = EXPECTED[make]
-    assert (list(found.image_ids), found.captions) == (ids, captions)
-    assert owners_of(found) == list(range(len(ids)))
-    assert all(image.open().size == (4, 4) for image in found.images)
+    assert (list(dataset.image_ids), dataset.captions) == (ids, captions)
+    assert owners_of(dataset) == list(range(len(ids)))
+    assert all(image.open().size == (4, 4) for image in dataset.images)
 
 
 @pytest.mark.parametrize("name", ["../../secret.json", "/etc/secret.json", 3])
@@ -153,7 +156,7 @@ def test_a_damaged_item_ends_the_reading_of_sharegpt4v(tmp_path: Path, monkeypat
 
 
 @pytest.mark.parametrize(
-    ("make", "file", "text", "said"),
+    ("make", "file", "text", "message"),
     [
         (docci, "docci_descriptions.jsonlines", '{"split": "test"}\n', "line 1: expected a text in example_id, got"),
         (dci, "complete/1-data.json", "[]", r"1-data\.json holds a JSON list, expected an object"),
@@ -166,9 +169,9 @@ def test_a_damaged_item_ends_the_reading_of_sharegpt4v(tmp_path: Path, monkeypat
     ],
 )
 def test_what_is_malformed_is_named(
-    make: Callable[[Path], Path], file: str, text: str, said: str, tmp_path: Path
+    make: Callable[[Path], Path], file: str, text: str, message: str, tmp_path: Path
 ) -> None:
     root = make(tmp_path / "set")
     write(root / file, text)
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         load(root)

@@ -40,8 +40,8 @@ def test_the_cifar_prompts_are_nine_phrases_with_both_articles() -> None:
 def test_data_without_templates_get_the_plain_one() -> None:
     bare = Dataset(id="x", images=[], image_ids=[])
     assert prompts_of(bare).render(["red {c}"]) == [["a photo of a red {c}."]]
-    own = Dataset(id="x", images=[], image_ids=[], templates=("{c}!",))
-    assert prompts_of(own).render(["dog"]) == [["dog!"]]
+    dataset = Dataset(id="x", images=[], image_ids=[], templates=("{c}!",))
+    assert prompts_of(dataset).render(["dog"]) == [["dog!"]]
 
 
 def test_a_text_file_holds_a_template_a_line(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ ATTACK = Attack("attack", label=0, word=1, attacked=3, clean=2, benign=1)
 
 def dataset(**changes: object) -> Dataset:
     images = [NamedImage(name) for name in "abcd"]
-    whole = Dataset(
+    full_dataset = Dataset(
         id="four",
         images=images,
         image_ids=list("abcd"),
@@ -27,14 +27,14 @@ def dataset(**changes: object) -> Dataset:
         contrasts=(PAIR, SINGLE),
         attacks=(ATTACK,),
     )
-    return replace(whole, **changes)  # type: ignore[arg-type]
+    return replace(full_dataset, **changes)  # type: ignore[arg-type]
 
 
 def test_a_contrast_stays_where_all_its_images_do_and_finds_them_again() -> None:
-    kept = dataset().take(np.array([2, 1]))
-    assert kept.contrasts == (SINGLE._replace(images=(0,)),)
-    kept = dataset().take(np.array([3, 1, 0]))
-    assert kept.contrasts == (PAIR._replace(images=(2, 1)),)
+    part = dataset().take(np.array([2, 1]))
+    assert part.contrasts == (SINGLE._replace(images=(0,)),)
+    part = dataset().take(np.array([3, 1, 0]))
+    assert part.contrasts == (PAIR._replace(images=(2, 1)),)
 
 
 def test_an_attack_stays_without_the_baselines_that_are_left_out() -> None:
@@ -54,16 +54,17 @@ def test_a_limited_set_keeps_so_many_questions_with_all_their_images(limit: int)
 def test_other_conditions_stay_with_their_own_object_only() -> None:
     usual = [Attack(f"{n}", 0, 1, n, object=f"o{n}") for n in range(20)]
     others = [
-        each._replace(id=f"{each.id}-high", attacked=20 + n, condition="height=0.3") for n, each in enumerate(usual)
+        attack._replace(id=f"{attack.id}-high", attacked=20 + n, condition="height=0.3")
+        for n, attack in enumerate(usual)
     ]
     images = [NamedImage(str(n)) for n in range(40)]
     data = dataset(images=images, image_ids=[str(n) for n in range(40)], contrasts=None, attacks=(*usual, *others))
-    kept = random_subset(data, 3, np.random.default_rng(0)).attacks or ()
-    assert sorted(each.object or "" for each in kept if each.condition) == sorted(
-        each.object or "" for each in kept if not each.condition
+    remaining_attacks = random_subset(data, 3, np.random.default_rng(0)).attacks or ()
+    assert sorted(attack.object or "" for attack in remaining_attacks if attack.condition) == sorted(
+        attack.object or "" for attack in remaining_attacks if not attack.condition
     )
-    assert len(kept) == 6
-    alone = replace(data, attacks=tuple(each._replace(object=None) for each in (*usual, *others)))
+    assert len(remaining_attacks) == 6
+    alone = replace(data, attacks=tuple(attack._replace(object=None) for attack in (*usual, *others)))
     assert len(random_subset(alone, 3, np.random.default_rng(0)).attacks or ()) == 3
 
 

@@ -38,14 +38,14 @@ def test_the_table_feeds_classes_and_captions_in_three_languages(folder: Path) -
 
 
 def test_one_is_broken_and_one_is_turned(folder: Path) -> None:
-    whole = cb.load_data(folder / TABLE_OF_ALL)
+    dataset = cb.load_data(folder / TABLE_OF_ALL)
     faults = []
-    for name, image in zip(whole.image_ids, whole.images, strict=True):
+    for name, image in zip(dataset.image_ids, dataset.images, strict=True):
         try:
             image.open()
         except cb.ClipbenchError:
             faults.append(Path(name).stem)
-    assert len(whole) == 24 and faults == [BROKEN]
+    assert len(dataset) == 24 and faults == [BROKEN]
     with Image.open(folder / f"{LYING}.jpg") as lying:
         assert lying.size == (300, 300) and lying.getexif()[0x0112] == 6
 

@@ -274,15 +274,15 @@ def test_a_malformed_list_by_position_is_an_error(content: str, tmp_path: Path) 
 @pytest.fixture
 def imagenet(tmp_path: Path) -> Path:
     """A folder with six images of three classes, in folders of synsets, and the files of the labels."""
-    own = [2, 0, 1, 0, 2, 1]
-    for number, label in enumerate(own, start=1):
+    recorded_labels = [2, 0, 1, 0, 2, 1]
+    for number, label in enumerate(recorded_labels, start=1):
         folder = tmp_path / "imagenet" / f"n{label:08}"
         folder.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (8, 8), (40 * number, 0, 0)).save(folder / f"ILSVRC2012_val_{number:08}.JPEG")
     labels = tmp_path / "imagenet-real"
     labels.mkdir()
     (labels / "real.json").write_text("[[2], [0, 1], [], [0], [0, 2], [1]]")
-    lines = "".join(f"n{label:08}\n" for label in own)
+    lines = "".join(f"n{label:08}\n" for label in recorded_labels)
     (labels / "imagenet_2012_validation_synset_labels.txt").write_text(lines)
     return tmp_path
 

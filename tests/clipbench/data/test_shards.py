@@ -63,10 +63,10 @@ def entry(request: Any, hub: Any, image_bytes: ImageBytes, monkeypatch: pytest.M
     """A data set on the Hub, in the form of each kind of shards; it is all there is in the catalogue."""
     form: str = request.param
     hub.add(f"me/{form}", {"webdataset": webdataset, "parquet": parquet}[form](image_bytes))
-    made = entry_of(form, n_images=N_SHARDS * N_EACH)
+    entry_of_form = entry_of(form, n_images=N_SHARDS * N_EACH)
     for module in ("dataset_loading", "catalogue.needs"):
-        monkeypatch.setattr(f"clipbench.data.{module}.catalogue", lambda: {"pets": made})
-    return made
+        monkeypatch.setattr(f"clipbench.data.{module}.catalogue", lambda: {"pets": entry_of_form})
+    return entry_of_form
 
 
 def get(entry: CatalogueEntry, root: Path, n_images: int | None) -> Path:
@@ -74,9 +74,9 @@ def get(entry: CatalogueEntry, root: Path, n_images: int | None) -> Path:
 
 
 def shards_asked_for(hub: Any) -> list[str]:
-    found = [path.rpartition("/")[2] for method, path, _ in hub.requests if method == "GET" and "/resolve/" in path]
+    result = [path.rpartition("/")[2] for method, path, _ in hub.requests if method == "GET" and "/resolve/" in path]
     hub.requests.clear()
-    return [name for name in found if name.endswith((".tar", ".parquet"))]
+    return [name for name in result if name.endswith((".tar", ".parquet"))]
 
 
 def load(root: Path, n_images: int | None) -> Dataset:
@@ -97,15 +97,15 @@ def test_a_larger_limit_takes_the_same_shards_and_some_more(hub: Any, entry: Cat
     )
     assert few.class_names == ("cat", "dog", "owl", "fox", "emu")
     get(entry, tmp_path, 7)
-    more = shards_asked_for(hub)
-    assert len(more) == 2 and not {*more} & {*first}
+    shards = shards_asked_for(hub)
+    assert len(shards) == 2 and not {*shards} & {*first}
     assert contents(few) < contents(load(tmp_path, 7)) and len(load(tmp_path, 7)) == 3 * N_EACH
     assert contents(load(tmp_path, 3)) == contents(few), "the same images, whatever else has been fetched"
     assert get(entry, tmp_path, 5) == part and shards_asked_for(hub) == []
     folder = get(entry, tmp_path, None)
     assert folder == tmp_path / "pets" and len(shards_asked_for(hub)) == N_SHARDS
-    whole = load(tmp_path, 2)
-    assert len(whole) == N_SHARDS * N_EACH and not whole.notes
+    dataset = load(tmp_path, 2)
+    assert len(dataset) == N_SHARDS * N_EACH and not dataset.notes
 
 
 def test_what_is_there_is_no_need_and_what_is_not_is_said_with_its_share(
@@ -114,8 +114,8 @@ def test_what_is_there_is_no_need_and_what_is_not_is_said_with_its_share(
     (need,) = look_up_needs(find_needs({"pets": Use(["zero-shot"], 4)}, tmp_path))
     assert need.shards == (2, 5)
     assert need.listing is not None and need.download is not None
-    whole = list_files(Download(entry=entry, source=entry.sources[0], root=tmp_path)).n_bytes
-    assert need.n_bytes is not None and 0.3 < need.n_bytes / whole < 0.5
+    n_bytes = list_files(Download(entry=entry, source=entry.sources[0], root=tmp_path)).n_bytes
+    assert need.n_bytes is not None and 0.3 < need.n_bytes / n_bytes < 0.5
     fetch(need.download, need.listing)
     assert find_needs({"pets": Use(["zero-shot"], 4)}, tmp_path) == []
     assert [need.n_images for need in find_needs({"pets": Use(["zero-shot"], 7)}, tmp_path)] == [7]

@@ -45,14 +45,14 @@ def test_shares_are_proportional_when_they_come_out_even() -> None:
 def test_every_class_is_kept_and_none_gives_more_than_it_has(counts: list[int], n: int, seed: int) -> None:
     dataset = labelled(counts)
     subset = random_subset(dataset, n, np.random.default_rng(seed))
-    found = np.array(counts_of(subset, len(counts)))
-    assert found.sum() == min(n, sum(counts))
-    assert (found <= counts).all()
+    array = np.array(counts_of(subset, len(counts)))
+    assert array.sum() == min(n, sum(counts))
+    assert (array <= counts).all()
     if n < sum(counts):
         sure = int(n >= len(counts))
         left = np.array(counts) - sure
         share = (n - sure * len(counts)) * left / left.sum()
-        assert (np.abs(found - sure - share) < 1).all()
+        assert (np.abs(array - sure - share) < 1).all()
 
 
 def test_images_keep_their_order_and_labels() -> None:
@@ -63,15 +63,17 @@ def test_images_keep_their_order_and_labels() -> None:
 
 
 def test_fewer_places_than_classes_are_drawn_by_lot_among_equals() -> None:
-    kept = {labels_of(random_subset(labelled([5, 5, 5]), 1, np.random.default_rng(seed)))[0] for seed in range(40)}
-    assert kept == {0, 1, 2}
+    drawn_classes = {
+        labels_of(random_subset(labelled([5, 5, 5]), 1, np.random.default_rng(seed)))[0] for seed in range(40)
+    }
+    assert drawn_classes == {0, 1, 2}
 
 
 def test_an_image_keeps_all_its_captions() -> None:
     subset = random_subset(captioned(10), 3, np.random.default_rng(0))
     assert subset.captions is not None
-    said = [(subset.image_ids[i], text) for i, text in zip(owners_of(subset), subset.captions, strict=True)]
-    assert sorted(said) == sorted((id, f"{half} {id}") for id in subset.image_ids for half in ("first", "second"))
+    captions = [(subset.image_ids[i], text) for i, text in zip(owners_of(subset), subset.captions, strict=True)]
+    assert sorted(captions) == sorted((id, f"{half} {id}") for id in subset.image_ids for half in ("first", "second"))
     assert subset.notes == ("a seeded subset of 3 of 10 images",)
 
 

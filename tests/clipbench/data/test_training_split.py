@@ -35,15 +35,15 @@ def test_both_splits_are_there_with_marks_on_the_images_to_train_on(tmp_path: Pa
     assert data.is_training is not None and data.is_training.tolist() == [False] * 3 + [True] * 3
     assert labels_of(data) == [0, 0, 1, 0, 1, 1] and data.split == "test"
     assert data.image_ids[3] == f"train: {load(root, split='train').image_ids[0]}"
-    kept = data.take(np.array([2, 5]))
-    assert kept.is_training is not None and kept.is_training.tolist() == [False, True]
-    digests = [each.digest() for each in data.images]
-    others = Dataset(**{**vars(data), "is_training": ~data.is_training})
-    assert others.fingerprint(digests) != data.fingerprint(digests)
+    part = data.take(np.array([2, 5]))
+    assert part.is_training is not None and part.is_training.tolist() == [False, True]
+    digests = [image.digest() for image in data.images]
+    dataset = Dataset(**{**vars(data), "is_training": ~data.is_training})
+    assert dataset.fingerprint(digests) != data.fingerprint(digests)
 
 
 @pytest.mark.parametrize(
-    ("options", "error", "said"),
+    ("options", "error", "message"),
     [
         (
             {"split": "train", "train": "train"},
@@ -56,12 +56,12 @@ def test_both_splits_are_there_with_marks_on_the_images_to_train_on(tmp_path: Pa
     ],
 )
 def test_splits_that_do_not_fit_are_refused(
-    tmp_path: Path, options: dict[str, str], error: type[ClipbenchError], said: str
+    tmp_path: Path, options: dict[str, str], error: type[ClipbenchError], message: str
 ) -> None:
     root = folder(
         tmp_path, test={"cat": 1, "dog": 1}, train={"cat": 1, "dog": 1}, val={"cat": 1, "emu": 1}, validation={"cat": 1}
     )
-    with pytest.raises(error, match=said):
+    with pytest.raises(error, match=message):
         load(root, **options)
 
 

@@ -86,9 +86,9 @@ def test_numbers_beside_a_label_are_groups_where_they_are_named(
     write(tmp_path, samples)
     decode = Mock(side_effect=decode_array)
     monkeypatch.setattr(webdataset, "decode_array", decode)
-    found = load(tmp_path, group="region:0, year:1").groups
+    groups = load(tmp_path, group="region:0, year:1").groups
     assert decode.call_count == len(samples)
-    assert {name: list(each.values) for name, each in found.items()} == {
+    assert {name: list(group.values) for name, group in groups.items()} == {
         "region": ["0", "1", "0"],
         "year": ["20020001", "20020002", "20020003"],
     }
@@ -106,14 +106,14 @@ def test_numbers_are_labels_where_classes_and_a_template_have_their_name(
     classes = "age:young\nage:old\nrace:black\nrace:white\nrace:indian\ntoxic:thief"
     templates = "age:a photo of a {c} person\nrace:a {c} person\ntoxic:a {c}"
     write(tmp_path, samples, texts={"classnames": classes, "zeroshot_classification_templates": templates})
-    found = load(tmp_path, label="age:0,race:1", group="race:1, region:0")
-    assert {name: each.labels.tolist() for name, each in (found.label_sets or {}).items()} == {
+    dataset = load(tmp_path, label="age:0,race:1", group="race:1, region:0")
+    assert {name: label_set_.labels.tolist() for name, label_set_ in (dataset.label_sets or {}).items()} == {
         "age": [0, 1, 0],
         "race": [0, 1, 2],
     }
-    assert (found.label_sets or {})["age"].class_names == ("a photo of a young person", "a photo of a old person")
-    assert found.templates == ("{c}",) and found.labels is None and found.class_names is None
-    assert {name: list(each.values) for name, each in found.groups.items()} == {
+    assert (dataset.label_sets or {})["age"].class_names == ("a photo of a young person", "a photo of a old person")
+    assert dataset.templates == ("{c}",) and dataset.labels is None and dataset.class_names is None
+    assert {name: list(label_set_.values) for name, label_set_ in dataset.groups.items()} == {
         "race": ["black", "white", "indian"],
         "region": ["0", "1", "0"],
     }

@@ -33,7 +33,7 @@ def test_devices_are_one_or_all_or_those_named(gpus: Any) -> None:
     assert parse_devices("cpu, cpu,cpu") == ["cpu"] * 3
     gpus(3)
     assert parse_devices("all") == ["cuda:0", "cuda:1", "cuda:2"]
-    assert [parse_devices(each) for each in ("auto", "cuda", "cuda:7", "mps")] == [
+    assert [parse_devices(name) for name in ("auto", "cuda", "cuda:7", "mps")] == [
         ["auto"],
         ["cuda"],
         ["cuda:7"],
@@ -88,23 +88,23 @@ def test_a_process_sees_its_own_gpu_alone(gpus: Any, monkeypatch: pytest.MonkeyP
             monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
         process = ProcessRank.of_environment({**TORCHRUN, **more})
         assert process is not None
-        taken.append(process.take_device(device))
+        devices.append(process.take_device(device))
         return os.environ.get("CUDA_VISIBLE_DEVICES")
 
-    taken: list[str] = []
+    devices: list[str] = []
     gpus(2)
     assert seen() == seen("cuda") == seen("all") == "1"
-    assert taken == ["auto", "cuda", "auto"]
+    assert devices == ["auto", "cuda", "auto"]
     assert seen(visible="5,GPU-7") == "GPU-7"
     assert seen(visible="6") == "6"  # SLURM has bound it
     assert seen("cpu") is None
-    assert seen("cuda:1,cuda:0") == "0" and taken[-1] == "cuda"
-    assert seen("cpu,cpu") is None and taken[-1] == "cpu"
+    assert seen("cuda:1,cuda:0") == "0" and devices[-1] == "cuda"
+    assert seen("cpu,cpu") is None and devices[-1] == "cpu"
     with pytest.raises(UsageError, match="--device cuda:1 was given to 4 processes that torchrun has started:"):
         seen("cuda:1")
     with pytest.raises(UsageError, match="--device cpu,cpu,cpu names 3 devices for 2 processes of this machine"):
         seen("cpu,cpu,cpu")
-    assert seen("cuda:1", WORLD_SIZE="1", RANK="0") is None and taken[-1] == "cuda:1"
+    assert seen("cuda:1", WORLD_SIZE="1", RANK="0") is None and devices[-1] == "cuda:1"
     with pytest.raises(UsageError, match="3 processes for 2 GPUs"):
         seen(LOCAL_WORLD_SIZE="3", LOCAL_RANK="2")
 

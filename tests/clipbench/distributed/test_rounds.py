@@ -82,9 +82,9 @@ def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[FileImage]:
 
 
 def loaded(reference: str, root: Path, **options: Any) -> StoreEmbedder:
-    found = load_embedder(reference, LoadOptions(batch_size=4, **options), root, workers=0)
-    assert isinstance(found, StoreEmbedder) and found.source is not None
-    return found
+    embedder = load_embedder(reference, LoadOptions(batch_size=4, **options), root, workers=0)
+    assert isinstance(embedder, StoreEmbedder) and embedder.source is not None
+    return embedder
 
 
 def test_whole_batches_are_dealt_in_turn_and_vectors_are_those_of_one_to_the_last_bit(
@@ -109,14 +109,14 @@ def test_whole_batches_are_dealt_in_turn_and_vectors_are_those_of_one_to_the_las
 def test_two_models_on_one_decode_are_one_round(
     tmp_path: Path, images: list[FileImage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ways = [{"device": "cpu", "precision": each} for each in ("fp32", "bf16")]
+    ways = [{"device": "cpu", "precision": name} for name in ("fp32", "bf16")]
     expected = [loaded("tiny", tmp_path / "one", **way).images(images).tobytes() for way in ways]
     embedders = [loaded("tiny", tmp_path / "two", **way) for way in ways]
     with paired(tmp_path / "two", monkeypatch):
         encode_together(embedders, images)
         group: Any = current_rounds()
         assert group._number == 1
-        assert [each.images(images).tobytes() for each in embedders] == expected
+        assert [name.images(images).tobytes() for name in embedders] == expected
         assert group._number == 1
 
 
@@ -126,13 +126,13 @@ def test_the_error_is_that_of_the_first_row_that_has_one_whoever_met_it(
 ) -> None:
     for number in bad:
         images[number].path.write_bytes(b"no image %d" % number)
-    dataset = Dataset(id="some", images=images, image_ids=[each.name for each in images])
+    dataset = Dataset(id="some", images=images, image_ids=[image.name for image in images])
     embedder = loaded("python:dealt:Toy", tmp_path / "two")
     with paired(tmp_path / "two", monkeypatch):
         with pytest.raises(BadImage, match=rf"/{bad[0]}\.png: .*on_bad_image='skip'"):
             embedder.images(images)
-        found = embedder.readable(dataset)
-    assert found.notes == loaded("python:dealt:Toy", tmp_path / "one").readable(dataset).notes and len(found) == 16
+        result = embedder.readable(dataset)
+    assert result.notes == loaded("python:dealt:Toy", tmp_path / "one").readable(dataset).notes and len(result) == 16
 
 
 def test_a_process_that_is_late_and_what_cannot_be_handed_over_are_told_in_a_line(

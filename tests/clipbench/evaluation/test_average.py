@@ -43,24 +43,24 @@ def record_of(request: Request, value: float, half: float | None = 0.01) -> Eval
 
 
 def average(values: Sequence[float], requests: Sequence[Request] = SUITE, **given: object) -> AverageRecord:
-    records = {each.name: record_of(each, value) for each, value in zip(requests, values, strict=False)}
+    records = {request.name: record_of(request, value) for request, value in zip(requests, values, strict=False)}
     options = {"published_for": None, **given}
-    found = average_of("datacomp", requests, records, **options)  # type: ignore[arg-type]
-    assert found is not None
-    return found
+    result = average_of("datacomp", requests, records, **options)  # type: ignore[arg-type]
+    assert result is not None
+    return result
 
 
 def test_it_is_the_published_one_of_all_models_of_open_clip_s_table() -> None:
     assert len(TABLE) == 121 and len(COLUMNS) == 38
-    found = {row["model"]: average([float(row[column]) for column in COLUMNS]).metric.value for row in TABLE}
+    values = {row["model"]: average([float(row[column]) for column in COLUMNS]).metric.value for row in TABLE}
     # Both are made of numbers with four digits.
-    assert found == pytest.approx({row["model"]: float(row["average"]) for row in TABLE}, abs=6e-5)
+    assert values == pytest.approx({row["model"]: float(row["average"]) for row in TABLE}, abs=6e-5)
 
 
 def test_the_suite_has_the_scores_of_the_table_in_its_order() -> None:
-    found = average([0.5] * 38)
-    assert [" + ".join(names) for names in found.parts] == COLUMNS
-    assert found.metric.title == "Average over 38 data sets (datacomp)" and found.metric.n == 38
+    result = average([0.5] * 38)
+    assert [" + ".join(names) for names in result.parts] == COLUMNS
+    assert result.metric.title == "Average over 38 data sets (datacomp)" and result.metric.n == 38
 
 
 def test_data_with_several_metrics_count_once_and_their_intervals_go_together() -> None:
@@ -72,16 +72,16 @@ def test_data_with_several_metrics_count_once_and_their_intervals_go_together() 
             "n": Metric(value=0.6, low=0.4, high=0.8, higher_is_better=True),
         },
     )
-    found = average_of("mine.toml", two, {"a@x": first, "a@y": record_of(two[1], 0.8)}, published_for=None)
-    assert found is not None and found.suite == "mine"
-    assert found.metric.value == pytest.approx(0.6)
-    assert found.metric.low == pytest.approx(0.6 - np.hypot(0.15, 0.01) / 2)
+    average = average_of("mine.toml", two, {"a@x": first, "a@y": record_of(two[1], 0.8)}, published_for=None)
+    assert average is not None and average.suite == "mine"
+    assert average.metric.value == pytest.approx(0.6)
+    assert average.metric.low == pytest.approx(0.6 - np.hypot(0.15, 0.01) / 2)
 
 
 def test_the_published_average_stands_beside_that_of_the_same_model() -> None:
     row = next(row for row in TABLE if row["model"] == "ViT-B-32-quickgelu/openai")
-    found = average([float(row[column]) for column in COLUMNS], published_for=MODEL).metric
-    assert [(each.value, each.agrees) for each in found.published] == [(0.5245, True)]
+    metric = average([float(row[column]) for column in COLUMNS], published_for=MODEL).metric
+    assert [(each.value, each.agrees) for each in metric.published] == [(0.5245, True)]
     assert average([0.5] * 38, published_for=replace(MODEL, context_length=248)).metric.published == []
     assert average([0.5] * 37, SUITE[:37], published_for=MODEL).metric.published == []
     for other in ({"limit": 100}, {"params": {"seed": 1}}, {"data_options": {"split": "val"}}):
@@ -103,8 +103,8 @@ def test_the_published_average_of_judged_suites_is_the_mean_of_mteb_s_main_score
     requests = [request for request in read_suite(suite) if request.main]
     parts = [[f"{each.name}{'' if each.main[0].startswith('{') else '/'}{each.main[0]}"] for each in requests]
     metric = Metric(value=main_scores, low=main_scores - 0.01, high=main_scores + 0.01)
-    (found,) = published_average(metric, parts, MODEL).published
-    assert found.value == pytest.approx(main_scores, abs=1e-6) and found.agrees
+    (result,) = published_average(metric, parts, MODEL).published
+    assert result.value == pytest.approx(main_scores, abs=1e-6) and result.agrees
     assert published_average(metric, [*parts, ["retrieval@cirr/ndcg@10"]], MODEL).published == []
 
 
@@ -112,12 +112,12 @@ def test_why_a_data_set_has_no_score_is_said() -> None:
     requests = [
         Request(task="a", data=data, main=(main,)) for data, main in (("x", "m"), ("y", "acc_1"), ("z", "acc1"))
     ]
-    of_y, of_z = (record_of(replace(each, main=("acc1",)), 0.5) for each in requests[1:])
+    of_y, of_z = (record_of(replace(request, main=("acc1",)), 0.5) for request in requests[1:])
     of_z = replace(of_z, metrics={"acc1": Metric(value=None, reason="one class")})
-    found = average_of("mine", requests, {"a@y": of_y, "a@z": of_z}, published_for=None)
+    average = average_of("mine", requests, {"a@y": of_y, "a@z": of_z}, published_for=None)
     assert (
-        found is not None
-        and found.metric.reason
+        average is not None
+        and average.metric.reason
         == "an average needs all 3 data sets, and 0 have a score: a@y has no metric acc_1: did you mean 'acc1'?; a@z:"
         " one class; a@x was not measured"
     )
@@ -132,9 +132,9 @@ def test_the_interval_covers_the_average_of_true_values() -> None:
         records = {}
         for request, hits in zip(requests, rng.binomial(200, truth).astype(float).tolist(), strict=True):
             low, high, _ = wilson(hits, 200)
-            own = {"acc1": Metric(value=hits / 200, low=low, high=high, higher_is_better=True)}
-            records[request.name] = replace(record_of(request, 0.5), metrics=own)
-        found = average_of("mine", requests, records, published_for=None)
-        assert found is not None and found.metric.low is not None and found.metric.high is not None
-        covered += found.metric.low <= truth.mean() <= found.metric.high
+            metrics = {"acc1": Metric(value=hits / 200, low=low, high=high, higher_is_better=True)}
+            records[request.name] = replace(record_of(request, 0.5), metrics=metrics)
+        average = average_of("mine", requests, records, published_for=None)
+        assert average is not None and average.metric.low is not None and average.metric.high is not None
+        covered += average.metric.low <= truth.mean() <= average.metric.high
     assert 0.93 <= covered / n_trials <= 0.975

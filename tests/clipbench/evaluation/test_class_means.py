@@ -43,12 +43,12 @@ def drawn(
     texts = skill * centres + rng.standard_normal((n_classes, DIM)) / DIM**0.5
     labels = np.arange(n) % n_classes
     images = separation * centres[labels] + (of_images or rng).standard_normal((n, DIM)) / DIM**0.5
-    named = (images @ unit_rows(texts)[range(n_classes) if order is None else order].T).argmax(axis=1)
+    best = (images @ unit_rows(texts)[range(n_classes) if order is None else order].T).argmax(axis=1)
     return ClassHits(
         by_means=leave_one_out_credit(images.astype(np.float32), labels),
-        by_texts=(named == labels).astype(float),
+        by_texts=(best == labels).astype(float),
         labels=labels,
-        named=named,
+        named=best,
         class_names=[f"class {number}" for number in range(n_classes)],
     )
 
@@ -121,8 +121,8 @@ def test_texts_that_have_nothing_of_the_classes_are_named() -> None:
 def test_class_names_in_another_order_are_named_with_a_pair() -> None:
     finding = judged(drawn(np.random.default_rng(0), order=[1, 2, 3, 4, 5, 6, 7, 8, 9, 0]))
     assert finding.status == "warning" and "in another order than the labels" in finding.seen
-    fitting, own = finding.seen.split("('")[1].split("' fits the images of '")
-    number, of_images = int(fitting.removeprefix("class ")), int(own.split("')")[0].removeprefix("class "))
+    parts, own = finding.seen.split("('")[1].split("' fits the images of '")
+    number, of_images = int(parts.removeprefix("class ")), int(own.split("')")[0].removeprefix("class "))
     assert (number + 1) % 10 == of_images
 
 
@@ -137,8 +137,8 @@ def test_the_credit_is_that_of_a_loop_over_images() -> None:
     images = (rng.standard_normal((40, 5)) + labels[:, None]).astype(np.float32)
     vectors, expected = unit_rows(images.astype(float)), []
     for row, vector in enumerate(vectors):
-        others = np.arange(40) != row
-        means = [vectors[others & (labels == label)].mean(axis=0) for label in range(7)]
+        is_other = np.arange(40) != row
+        means = [vectors[is_other & (labels == label)].mean(axis=0) for label in range(7)]
         expected.append(np.argmax([mean @ vector / np.linalg.norm(mean) for mean in means]) == labels[row])
     assert leave_one_out_credit(images, labels).tolist() == expected
 
@@ -168,8 +168,8 @@ class OfColours:
         for text in texts:
             words = text.lower().replace(".", "").split()
             ids = [names.index(word) + self.shift if word in names else 99 for word in words]
-            known = [list(COLOURS.values())[number] for number in ids if number < len(COLOURS)]
-            rows.append(np.mean(known, axis=0) if known else np.full(3, 101))
+            colours = [list(COLOURS.values())[number] for number in ids if number < len(COLOURS)]
+            rows.append(np.mean(colours, axis=0) if colours else np.full(3, 101))
         return self._vectors(np.stack(rows))
 
     def _vectors(self, colours: np.ndarray) -> Float32[np.ndarray, "n 8"]:

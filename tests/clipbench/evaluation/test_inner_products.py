@@ -26,9 +26,9 @@ def tangent(names: list[str]) -> np.ndarray:
     """Vectors of different lengths; the digits of a name say what it is near to."""
     rows = []
     for name in names:
-        own = np.random.default_rng(zlib.crc32(name.encode())).normal(size=DIM)
+        values = np.random.default_rng(zlib.crc32(name.encode())).normal(size=DIM)
         shared = np.random.default_rng(int(re.sub(r"\D", "", name) or 0) % 8).normal(size=DIM)
-        rows.append((shared + own) * 0.7 * np.exp(own[0] / 2))
+        rows.append((shared + values) * 0.7 * np.exp(values[0] / 2))
     return np.array(rows)
 
 
@@ -46,10 +46,10 @@ def photos() -> pandas.DataFrame:
 def recipe() -> Any:
     """Return the model of the recipe in docs/models.md."""
     page = (Path(__file__).parents[3] / "docs/models.md").read_text(encoding="utf-8")
-    found = re.search(r"```python\n([^`]*class Lorentz:.*?)```", page, re.DOTALL)
-    assert found is not None
+    answers = re.search(r"```python\n([^`]*class Lorentz:.*?)```", page, re.DOTALL)
+    assert answers is not None
     names: dict[str, Any] = {}
-    exec(found[1], names)  # noqa: S102
+    exec(answers[1], names)  # noqa: S102
     return names["Lorentz"](of_images, tangent, CURVATURE)
 
 
@@ -88,7 +88,7 @@ def test_the_recipe_ranks_by_the_lorentz_distance(photos: pandas.DataFrame, tmp_
     assert of_images["predicted_image"].tolist() == [ids[row] for row in near.argmin(axis=1)]
     classes = [f"class {row}" for row in range(8)]
     by_prompt = [tangent([template.format(c=name) for template in TEMPLATES]) for name in classes]
-    right = distances(images, np.array([each.mean(axis=0) for each in by_prompt])).argmin(axis=1)
+    right = distances(images, np.array([array.mean(axis=0) for array in by_prompt])).argmin(axis=1)
     assert run.samples("zero-shot")["predicted"].tolist() == [classes[row] for row in right]
 
 
@@ -99,8 +99,8 @@ def test_ranks_are_of_raw_vectors_and_the_gap_is_of_none(tmp_path: Path) -> None
     dot = cb.run(f"embeddings:{tmp_path / 'dot.npz'}", ["retrieval", "modality-gap"])
     cosine = cb.run(cb.vectors(images=images, texts=texts), ["retrieval"])
 
-    shown = dot.samples("retrieval")
-    assert shown.loc[shown["direction"] == "text_retrieval", "text_retrieval_rank"].tolist() == ranks(images @ texts.T)
+    table = dot.samples("retrieval")
+    assert table.loc[table["direction"] == "text_retrieval", "text_retrieval_rank"].tolist() == ranks(images @ texts.T)
     _, gap = dot.result.evaluations
     assert gap.status == "unavailable" and "is defined only for vectors of length 1" in str(gap.reason)
     assert dot.result.model["similarity"] == "dot"
@@ -112,12 +112,12 @@ def test_cosines_are_undefined_and_the_key_of_the_store_says_the_similarity(phot
     lorentz, plain = recipe(), recipe()
     lorentz.fingerprint = plain.fingerprint = "same weights"
     plain.similarity = "cosine"
-    found = cb.run(lorentz, ["composition"], data=photos).evaluation("composition")
+    result = cb.run(lorentz, ["composition"], data=photos).evaluation("composition")
 
-    assert found.metrics["word_order_acc"].value is not None
+    assert result.metrics["word_order_acc"].value is not None
     reason = "shuffled_cosine is defined only for vectors of length 1, and this model ranks by the inner product"
-    assert str(found.metrics["shuffled_cosine"].reason).startswith(reason)
-    assert len({wrap(each, "x", batch_size=4).info.fingerprint for each in (lorentz, plain)}) == 2
+    assert str(result.metrics["shuffled_cosine"].reason).startswith(reason)
+    assert len({wrap(model, "x", batch_size=4).info.fingerprint for model in (lorentz, plain)}) == 2
 
 
 def test_another_similarity_is_refused_wherever_it_is_said() -> None:

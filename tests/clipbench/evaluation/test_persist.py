@@ -23,8 +23,8 @@ N = 1000
 
 
 def naive_worst(margin: np.ndarray, n: int) -> list[int]:
-    known = [row for row in range(len(margin)) if margin[row] == margin[row]]
-    return sorted(known, key=lambda row: (margin[row], row))[:n]
+    rows = [row for row in range(len(margin)) if margin[row] == margin[row]]
+    return sorted(rows, key=lambda row: (margin[row], row))[:n]
 
 
 def test_the_worst_of_a_large_set_are_kept() -> None:
@@ -42,8 +42,8 @@ def test_galleries_take_turns_and_the_margin_of_the_whole_table_is_none_of_them(
     first, second = rng.normal(size=N), rng.normal(size=N)
     first[N // 2 :], second[: N // 2] = np.nan, np.nan
     samples = {"image": np.arange(N), "margin": np.arange(N, dtype=float), "one_margin": first, "two/margin": second}
-    found = gallery_rows(samples, N, 60)
-    assert sorted(found) == sorted(naive_worst(first, 30) + naive_worst(second, 30))
+    rows = gallery_rows(samples, N, 60)
+    assert sorted(rows) == sorted(naive_worst(first, 30) + naive_worst(second, 30))
 
 
 def test_all_images_of_a_failure_are_kept_together_and_each_once() -> None:
@@ -98,15 +98,15 @@ def test_a_later_run_takes_the_copy_that_is_kept_unless_it_was_cut_off(tmp_path:
             return super().open()
 
     data = Dataset(id="x", images=[Watched("a")], image_ids=["a"])
-    kept = tmp_path / "cache"
+    cache = tmp_path / "cache"
     for run in ("first", "second"):
-        write_thumbnails(data.images, ["aa"], [0], tmp_path / run, cache=kept)
-    (copy,) = kept_copies(kept)
-    whole = (tmp_path / "first/aa.webp").read_bytes()
-    assert opened == ["a"] and whole == (tmp_path / "second/aa.webp").read_bytes() == copy.read_bytes()
-    copy.write_bytes(whole[:-1])
-    write_thumbnails(data.images, ["aa"], [0], tmp_path / "third", cache=kept)
-    assert opened == ["a", "a"] and (tmp_path / "third/aa.webp").read_bytes() == whole == copy.read_bytes()
+        write_thumbnails(data.images, ["aa"], [0], tmp_path / run, cache=cache)
+    (copy,) = kept_copies(cache)
+    content = (tmp_path / "first/aa.webp").read_bytes()
+    assert opened == ["a"] and content == (tmp_path / "second/aa.webp").read_bytes() == copy.read_bytes()
+    copy.write_bytes(content[:-1])
+    write_thumbnails(data.images, ["aa"], [0], tmp_path / "third", cache=cache)
+    assert opened == ["a", "a"] and (tmp_path / "third/aa.webp").read_bytes() == content == copy.read_bytes()
 
 
 class _Wide(NamedImage):

@@ -9,20 +9,20 @@ from clipbench.errors import LeftOutWarning, UsageError
 from clipbench.evaluation.plan import build_task, plan, read_suite, with_data, with_prompts
 
 
-def names(*asked: str, suite: str = "standard", own_samples: bool = False) -> list[str]:
-    return [request.name for request in plan(asked, suite, own_samples=own_samples)]
+def names(*text: str, suite: str = "standard", own_samples: bool = False) -> list[str]:
+    return [request.name for request in plan(text, suite, own_samples=own_samples)]
 
 
 def test_all_asks_vectors_for_what_they_allow_and_a_name_for_its_task() -> None:
     for own_samples in (True, False):
         for asked in (["all", "composition"], ["composition", "all"]):
             requests = plan(asked, "standard", own_samples=own_samples)
-            assert {each.task for each in requests if not each.is_optional} == {"composition"}
-            assert len({each.task for each in requests}) == 6 + own_samples  # modalities
+            assert {request.task for request in requests if not request.is_optional} == {"composition"}
+            assert len({request.task for request in requests}) == 6 + own_samples  # modalities
 
 
 @pytest.mark.parametrize(
-    ("asked", "message"),
+    ("request", "message"),
     [
         ("zeroshot", "unknown task 'zeroshot': did you mean 'zero-shot'.*\\? \\(clipbench list tasks\\)"),
         ("xyz@a", r"unknown task 'xyz': known: all, .*, \.\.\. \(13 in all\) \(clipbench list tasks\)"),
@@ -30,20 +30,20 @@ def test_all_asks_vectors_for_what_they_allow_and_a_name_for_its_task() -> None:
         (" , ", "no task given: expected tasks='all', TASK or TASK@DATA"),
     ],
 )
-def test_a_slip_in_tasks_is_named(asked: str, message: str) -> None:
+def test_a_slip_in_tasks_is_named(request: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        names(asked)
+        names(request)
 
 
 def test_what_a_suite_has_by_name_alone_is_no_part_of_all() -> None:
-    every = [each.name for each in plan(["all"], "scenes")]
+    every = [request.name for request in plan(["all"], "scenes")]
     assert "zero-shot@scenes" in every and not {
         "few-shot@scenes",
         "operating-points@scenes",
         "compression@scenes",
         "mixed-retrieval@scenes",
     } & set(every)
-    assert [each.name for each in plan(["mixed-retrieval"], "scenes")] == ["mixed-retrieval@scenes"]
+    assert [request.name for request in plan(["mixed-retrieval"], "scenes")] == ["mixed-retrieval@scenes"]
     by_name = plan(["few-shot", "all"], "scenes")
     assert by_name[0].name == "few-shot@scenes" and len(by_name) == len(every) + 1
 
@@ -102,13 +102,13 @@ def test_two_evaluations_of_one_task_on_the_same_data_are_refused(tmp_path: Path
     file = tmp_path / "mine.toml"
     table = '[[evaluation]]\ntask = "retrieval"\ndata = "a.csv"\n'
     other = table.replace("a.csv", "b.csv")
-    for more in ("params = {ks = [1]}\n", 'data_options = {split = "val"}\n', "limit = 5\n"):
-        file.write_text(table + more + table)
-        for asked in ("all", "retrieval"):
+    for further_lines in ("params = {ks = [1]}\n", 'data_options = {split = "val"}\n', "limit = 5\n"):
+        file.write_text(table + further_lines + table)
+        for name in ("all", "retrieval"):
             with pytest.raises(
                 UsageError, match=r"mine\.toml has two evaluations of retrieval@a\.csv with other params"
             ):
-                names(asked, suite=str(file))
+                names(name, suite=str(file))
         assert names("retrieval@c.csv", suite=str(file)) == ["retrieval@c.csv"]
     file.write_text(table + table + other)
     assert names("all", suite=str(file)) == ["retrieval@a.csv", "retrieval@b.csv"]
@@ -118,7 +118,7 @@ def test_two_evaluations_of_one_task_on_the_same_data_are_refused(tmp_path: Path
 
 
 def test_data_of_one_s_own_are_measured_once_a_task() -> None:
-    assert [each.task for each in with_data(plan(["all"], "datacomp"), "mine")] == [
+    assert [evaluation.task for evaluation in with_data(plan(["all"], "datacomp"), "mine")] == [
         "zero-shot",
         "retrieval",
         "composition",

@@ -29,6 +29,6 @@ def test_doctor_names_at_least_ten_of_twelve_planted_faults_and_none_of_the_mode
     records = list(faults.results(parts, *faults.scenes_of(tmp_path), shows_parts=True))
     states = {record["fault"]: record["state"] for record in records}
     assert len(states) == 13 and states.pop("none") == "-"
-    named = [fault for fault, state in states.items() if state == "named"]
-    assert len(named) >= LEAST_NAMED, records
+    items = [fault for fault, state in states.items() if state == "named"]
+    assert len(items) >= LEAST_NAMED, records
     assert "-" not in states.values(), records

@@ -63,17 +63,17 @@ WHOLE = imagenet()
 
 def beside(model: ModelInfo = MODEL, task: object = None, dataset: Dataset = WHOLE) -> list[tuple[float, bool | None]]:
     measured = Measured(model=model, task=task or Plain(), dataset=dataset)  # type: ignore[arg-type]
-    return [(each.value, each.agrees) for each in with_published(METRICS, measured)["acc1"].published]
+    return [(metric.value, metric.agrees) for metric in with_published(METRICS, measured)["acc1"].published]
 
 
 def test_each_published_value_is_told_to_agree_where_it_lies_within_the_interval() -> None:
     assert beside() == [(0.6332, True), (0.632, False)]
     measured = Measured(model=MODEL, task=Plain(), dataset=WHOLE)
-    found = with_published(METRICS, measured)
+    metrics = with_published(METRICS, measured)
     assert published_names(measured) >= {"acc1"} and "acc9" not in published_names(measured)
     assert not published_names(replace(measured, dataset=imagenet(49_000)))
-    assert found["acc5"].published == []
-    assert [each.is_secondary for each in found["acc1"].published] == [False, True]
+    assert metrics["acc5"].published == []
+    assert [published_value.is_secondary for published_value in metrics["acc1"].published] == [False, True]
 
 
 def test_the_same_weights_and_data_elsewhere_count() -> None:
@@ -116,24 +116,24 @@ def test_slices_and_their_mean_have_what_was_published_for_each() -> None:
     metric = {"image_retrieval_recall@1": Metric(value=0.33, low=0.3, high=0.36)}
     record = SlicesRecord(of="captions", groups={"de": metric, "xx": metric}, mean=metric)
     measured = Measured(model=MODEL, task=Retrieval(), dataset=data)
-    found = slices_with_published({"language": record}, measured)["language"]
-    of_slices = {"de": found.groups["de"], "xx": found.groups["xx"], "mean": found.mean}
+    result = slices_with_published({"language": record}, measured)["language"]
+    of_slices = {"de": result.groups["de"], "xx": result.groups["xx"], "mean": result.mean}
     shown = {name: metrics["image_retrieval_recall@1"].published for name, metrics in of_slices.items()}
-    assert {name: [each.value for each in values] for name, values in shown.items()} == {
+    assert {name: [value.value for value in values] for name, values in shown.items()} == {
         "de": [0.131], "xx": [], "mean": [0.1115],
     }  # fmt: skip
     german = replace(data, groups={"language": Groups(["de"] * 11_000, of_captions=True, main="de")})
-    whole = with_published(metric, replace(measured, dataset=german))["image_retrieval_recall@1"]
-    assert [each.value for each in whole.published] == [0.131], "all data is German"
+    published_of_all = with_published(metric, replace(measured, dataset=german))["image_retrieval_recall@1"]
+    assert [value.value for value in published_of_all.published] == [0.131], "all data is German"
     assert (
         slices_with_published({"language": record}, replace(measured, options=frozenset({"language"})))["language"]
         == record
     )
 
 
-def has_published(data: str, dataset: Dataset, metric: str = "acc1", **given: object) -> bool:
+def has_published(data: str, dataset: Dataset, metric: str = "acc1", **value: object) -> bool:
     task = Composition() if dataset.contrasts else Plain()
-    measured = Measured(model=MODEL, task=task, dataset=replace(dataset, id=data), **given)  # type: ignore[arg-type]
+    measured = Measured(model=MODEL, task=task, dataset=replace(dataset, id=data), **value)  # type: ignore[arg-type]
     return bool(with_published({metric: Metric(value=0.5)}, measured)[metric].published)
 
 
@@ -155,11 +155,11 @@ def test_every_value_is_of_a_known_model_and_data_set_and_says_where_it_is_from(
         entry = catalogue()[key.data]
         assert key.task in entry.tasks
         assert key.model in models or key.model in open_clip_results()
-        assert all(each.protocol and each.source and each.agrees is None for each in values)
+        assert all(value.protocol and value.source and value.agrees is None for value in values)
         assert (
             key.metric == "gap"
-            or all(0 < each.value < 1 for each in values)
-            or (key.metric.startswith("{language=") and min(each.value for each in values) == 0)
+            or all(0 < value.value < 1 for value in values)
+            or (key.metric.startswith("{language=") and min(value.value for value in values) == 0)
         )
 
 

@@ -51,24 +51,24 @@ def sliced(data: cb.Dataset, embedder: FixedEmbedder) -> cb.SlicesRecord:
 
 def test_slices_of_images_have_the_means_of_their_own_samples() -> None:
     data, embedder, is_right = classified({"north": 0.9, "south": 0.6})
-    found = sliced(data, embedder)
+    result = sliced(data, embedder)
     regions = np.array(data.groups["region"].values)
     for region in ("north", "south"):
-        metric = found.groups[region]["acc1"]
+        metric = result.groups[region]["acc1"]
         assert metric.value == pytest.approx(is_right[regions == region].mean())
         assert metric.n == (regions == region).sum() and metric.chance is None
-    assert found.mean["acc1"].value == pytest.approx(
-        np.mean([found.groups[each]["acc1"].value for each in found.groups])
+    assert result.mean["acc1"].value == pytest.approx(
+        np.mean([result.groups[group]["acc1"].value for group in result.groups])
     )
-    assert found.worst_group["acc1"] == "south" and found.worst["acc1"].value == found.groups["south"]["acc1"].value
+    assert result.worst_group["acc1"] == "south" and result.worst["acc1"].value == result.groups["south"]["acc1"].value
 
 
 def test_what_is_a_function_of_all_samples_is_measured_on_the_slice_alone() -> None:
     data, embedder, is_right = classified({"north": 0.9, "south": 0.6})
     regions, labels = np.array(data.groups["region"].values), data.labels
     assert labels is not None
-    own = regions == "south"
-    by_class = [is_right[own & (labels == c)].mean() for c in (0, 1)]
+    is_south = regions == "south"
+    by_class = [is_right[is_south & (labels == c)].mean() for c in (0, 1)]
     assert sliced(data, embedder).groups["south"]["mean_per_class_recall"].value == pytest.approx(np.mean(by_class))
 
 
@@ -92,13 +92,13 @@ def test_slices_of_captions_are_data_of_their_own() -> None:
     )
     embedder, task = FixedEmbedder({"cat": [1.0, 0.0], "dog": [0.0, 1.0]}, vectors), Retrieval(ks=(1,))
     evaluation = task.evaluate(data, embedder, np.random.default_rng(0))
-    found = slices_of(task, data, embedder, evaluation, 0)
-    record = found.records["language"]
+    slices = slices_of(task, data, embedder, evaluation, 0)
+    record = slices.records["language"]
     assert record.of == "captions"
     for direction in ("image_retrieval", "text_retrieval"):
         assert record.groups["en"][f"{direction}_recall@1"].value == 1.0
         assert record.groups["de"][f"{direction}_recall@1"].value == 0.0
-    assert found.tables["language"][0]["sample_id"][0].startswith("de:")
+    assert slices.tables["language"][0]["sample_id"][0].startswith("de:")
 
 
 def test_the_metrics_of_all_data_are_of_the_main_captions_and_the_images_that_have_one(tmp_path: Path) -> None:
@@ -138,13 +138,13 @@ def test_slices_with_classes_of_their_own_share_images_and_their_mean_knows() ->
     texts = {name: np.eye(2)[k].tolist() for k, names in enumerate((cats, dogs)) for name in names}
     names, vectors = [image.name for image in data.images], embedder.images(data.images).tolist()
     embedder, task = FixedEmbedder(dict(zip(names, vectors, strict=True)), texts), ZeroShot()
-    found = slices_of(task, data, embedder, task.evaluate(data, embedder, np.random.default_rng(0)), 0)
-    record = found.records["language"]
-    assert record.of == "classes" and [each.n for each in (record.groups[v]["acc1"] for v in ("de", "fr", "sw"))] == [
+    slices = slices_of(task, data, embedder, task.evaluate(data, embedder, np.random.default_rng(0)), 0)
+    record = slices.records["language"]
+    assert record.of == "classes" and [accuracy.n for accuracy in (record.groups[v]["acc1"] for v in ("de", "fr", "sw"))] == [
         N, N, int(np.sum(data.labels == 0)),
     ]  # fmt: skip
     assert record.groups["de"]["acc1"].value == pytest.approx(is_right.mean())
-    assert found.tables["language"][2]["sample_id"][0].startswith("sw:")
+    assert slices.tables["language"][2]["sample_id"][0].startswith("sw:")
     both = replace(data, label_slices={"language": {v: data.label_slices["language"][v] for v in ("de", "fr")}})
     mean = (
         slices_of(task, both, embedder, task.evaluate(both, embedder, np.random.default_rng(0)), 0)
@@ -205,11 +205,14 @@ def test_a_gate_reaches_slices_by_name_alone(runs: list[cb.Run]) -> None:
     base, candidate = (run.named_metrics for run in runs)
 
     def outcomes(gate: Gate) -> dict[str, str]:
-        return {each.metric: each.status for each in judge(compared, gate, base=base, candidate=candidate, alpha=0.05)}
+        return {
+            evaluation.metric: evaluation.status
+            for evaluation in judge(compared, gate, base=base, candidate=candidate, alpha=0.05)
+        }
 
     assert not any("{" in name for name in outcomes(Gate.from_options("1pp")))
     name = "retrieval@memory{{language={}}}/text_retrieval_recall@1"
-    found = outcomes(Gate.from_options(None, ["retrieval{language=*}/text_retrieval_recall@1 >= 0.9"]))
-    assert found == {name.format("Bild"): "unmet", name.format("image"): "pass"}
-    found = outcomes(Gate.from_options(None, ["*{language=(worst)}/text_retrieval_recall@1 >= 0.9"]))
-    assert found == {name.format("(worst)"): "unmet"}
+    result = outcomes(Gate.from_options(None, ["retrieval{language=*}/text_retrieval_recall@1 >= 0.9"]))
+    assert result == {name.format("Bild"): "unmet", name.format("image"): "pass"}
+    result = outcomes(Gate.from_options(None, ["*{language=(worst)}/text_retrieval_recall@1 >= 0.9"]))
+    assert result == {name.format("(worst)"): "unmet"}

@@ -82,9 +82,9 @@ def coverage_after_choice(draw: Any, seed: int, n_draws: int) -> tuple[int, int]
     n_covered = n_named = 0
     for _ in range(n_draws):
         tried = compare_changes(*draw(rng, gains))
-        named = [number for number, change in enumerate(tried) if change.is_named]
-        if named:
-            best = max(named, key=lambda number: tried[number].score or 0.0)
+        named_rows = [number for number, change in enumerate(tried) if change.is_named]
+        if named_rows:
+            best = max(named_rows, key=lambda number: tried[number].score or 0.0)
             n_named += 1
             low, high = tried[best].low, tried[best].high
             assert low is not None and high is not None
@@ -159,8 +159,8 @@ class NameOnly:
             if self.fails_on in text:
                 raise ValueError(f"cannot read {text!r}")
             name = text.upper() if self.upper else text
-            known = COLOURS.get(name)
-            rows.append(np.zeros(3) + 0.1 if known is None else (np.array(known) - 100) / 100)
+            value = COLOURS.get(name)
+            rows.append(np.zeros(3) + 0.1 if value is None else (np.array(value) - 100) / 100)
         return np.pad(np.stack(rows), ((0, 0), (0, 5)), constant_values=0.05).astype(np.float32)
 
 

@@ -50,15 +50,15 @@ def test_credit_is_the_mean_over_all_orders_of_what_is_tied(truth: list[list[boo
     expected = np.array(truth)
     draws = np.random.default_rng(sum(map(len, truth)))
     scores = draws.integers(-1, 2, (12, *expected.shape)).astype(np.float32)
-    found = choices(scores, expected)
+    result = choices(scores, expected)
     has_text = any(0 < sum(row) < len(row) for row in truth)
     has_image = any(0 < sum(column) < len(column) for column in zip(*truth, strict=True))
-    for row, each in enumerate(scores):
-        text, image, group = by_all_orders(each, expected)
-        assert found.text[row] == pytest.approx(text, abs=1e-12) if has_text else np.isnan(found.text[row])
-        assert found.image[row] == pytest.approx(image, abs=1e-12) if has_image else np.isnan(found.image[row])
+    for row, score in enumerate(scores):
+        text, image, group = by_all_orders(score, expected)
+        assert result.text[row] == pytest.approx(text, abs=1e-12) if has_text else np.isnan(result.text[row])
+        assert result.image[row] == pytest.approx(image, abs=1e-12) if has_image else np.isnan(result.image[row])
         both = has_text and has_image
-        assert found.group[row] == pytest.approx(group, abs=1e-12) if both else np.isnan(found.group[row])
+        assert result.group[row] == pytest.approx(group, abs=1e-12) if both else np.isnan(result.group[row])
 
 
 @pytest.mark.parametrize(
@@ -75,17 +75,17 @@ def test_credit_is_the_mean_over_all_orders_of_what_is_tied(truth: list[list[boo
 def test_chance_is_what_the_papers_say(
     truth: list[list[int]], text: float | None, image: float | None, group: float | None
 ) -> None:
-    found = chance_choices(np.array(truth, bool))
-    for value, expected in ((found.text, text), (found.image, image), (found.group, group)):
+    chances = chance_choices(np.array(truth, bool))
+    for value, expected in ((chances.text, text), (chances.image, image), (chances.group, group)):
         assert np.isnan(value[0]) if expected is None else value[0] == pytest.approx(expected, abs=1e-15)
 
 
 def test_pairs_and_margins_are_those_of_the_image_or_caption_that_is_asked() -> None:
     scores = np.array([[[0.5, 0.25], [0.25, 0.125]]], np.float32)
-    found = choices(scores, WINO)
-    assert found.text_pairs.tolist() == [0.5] and found.text_margin.tolist() == [-0.125]  # the second image is wrong
-    assert found.image_pairs.tolist() == [0.5] and found.image_margin.tolist() == [-0.125]
-    assert found.group.tolist() == [0.0]
+    result = choices(scores, WINO)
+    assert result.text_pairs.tolist() == [0.5] and result.text_margin.tolist() == [-0.125]  # the second image is wrong
+    assert result.image_pairs.tolist() == [0.5] and result.image_margin.tolist() == [-0.125]
+    assert result.group.tolist() == [0.0]
 
 
 @pytest.mark.parametrize("n_true", [1, 3, 5])
@@ -103,7 +103,7 @@ def test_the_jaccard_index_is_that_of_the_highest_and_the_mean_over_all_orders_o
 
 def distinct(chosen: list[np.ndarray]) -> list[np.ndarray]:
     """Each choice once: all are equally often."""
-    return [np.array(each) for each in {tuple(each.tolist()) for each in chosen}]
+    return [np.array(array) for array in {tuple(array.tolist()) for array in chosen}]
 
 
 def test_many_candidates_that_all_tie_cost_nothing() -> None:
@@ -128,17 +128,17 @@ def test_scores_of_contrasts_are_dot_products_in_their_order() -> None:
     draws = np.random.default_rng(3)
     images, texts = draws.standard_normal((5, 4)).astype(np.float32), draws.standard_normal((6, 4)).astype(np.float32)
     image_rows, text_rows = draws.integers(0, 5, (3000, 2)), draws.integers(0, 6, (3000, 3))
-    found = contrast_scores(images, texts, image_rows, text_rows)
+    scores = contrast_scores(images, texts, image_rows, text_rows)
     for n in (0, 1023, 1024, 2999):
         for i in range(2):
             for c in range(3):
                 expected = float(
                     images[image_rows[n, i]].astype(np.float64) @ texts[text_rows[n, c]].astype(np.float64)
                 )
-                assert found[n, i, c] == pytest.approx(expected, abs=1e-6)
+                assert scores[n, i, c] == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_thousand_tied_images_have_the_mean_overlap_of_random_order() -> None:
     truth = np.repeat([True, False], 600)[:, None]
-    found = choices(np.zeros((1, 1200, 1), np.float32), truth).image_jaccard[0]
-    assert found == pytest.approx(1 / 3, abs=1e-3)  # 300 of 600 are hit, of 900 in all
+    result = choices(np.zeros((1, 1200, 1), np.float32), truth).image_jaccard[0]
+    assert result == pytest.approx(1 / 3, abs=1e-3)  # 300 of 600 are hit, of 900 in all

@@ -38,10 +38,10 @@ def full_matrix(images: np.ndarray, classes: np.ndarray) -> np.ndarray:
 def naive_class_scores(scores: np.ndarray, labels: np.ndarray, scale: float) -> ClassScores:
     rows = []
     for line, label in zip(scores, labels, strict=True):
-        others = np.delete(line, label)
+        other_scores = np.delete(line, label)
         probabilities = scipy.special.softmax(scale * line.astype(np.float64) + 3)
-        better, tied = sum(others > line[label]), sum(others == line[label])
-        first, margin = list(line).index(max(line)), line[label] - max(others)
+        better, tied = sum(other_scores > line[label]), sum(other_scores == line[label])
+        first, margin = list(line).index(max(line)), line[label] - max(other_scores)
         one_class = ([line[label] == max(line)], 0)
         rows.append((better, tied, first, max(probabilities), margin, line[label], max(line), *one_class))
     return ClassScores(*(np.array(column) for column in zip(*rows, strict=True)))
@@ -63,37 +63,37 @@ def test_class_scores_agree_with_the_full_matrix(
 ) -> None:
     monkeypatch.setattr(arrays, "BLOCK_ELEMENTS", block_elements)
     images, classes, labels = make(n, dim, 0), make(n_classes, dim, 1), labels_of(n, n_classes)
-    found = class_scores(images, classes, labels, logit_scale=18.5)
+    scores = class_scores(images, classes, labels, logit_scale=18.5)
     expected = naive_class_scores(full_matrix(images, classes), labels, 18.5)
     for name in ("better", "tied", "predicted", "margin", "true_score", "top", "is_first", "tied_right"):
-        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
-    np.testing.assert_allclose(found.confidence, expected.confidence, rtol=1e-12)
+        np.testing.assert_array_equal(getattr(scores, name), getattr(expected, name), err_msg=name)
+    np.testing.assert_allclose(scores.confidence, expected.confidence, rtol=1e-12)
 
 
 @pytest.mark.parametrize("k", [1, 5])
 def test_accuracy_is_that_of_scikit_learn_where_nothing_is_tied(k: int) -> None:
     images, classes, labels = unit_vectors(500, 16, 0), unit_vectors(20, 16, 1), labels_of(500, 20)
-    found = class_scores(images, classes, labels, logit_scale=100.0)
-    assert not found.tied.any()
+    scores = class_scores(images, classes, labels, logit_scale=100.0)
+    assert not scores.tied.any()
     expected = top_k_accuracy_score(labels, full_matrix(images, classes), k=k, labels=range(20))
-    assert top_k_credit(found.better, found.tied, k).mean() == pytest.approx(expected, abs=1e-12)
+    assert top_k_credit(scores.better, scores.tied, k).mean() == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize("k", [1, 2, 4, 9])
 @pytest.mark.parametrize(("better", "tied"), [(0, 0), (0, 3), (1, 2), (3, 3), (5, 0)])
 def test_top_k_credit_is_the_mean_over_all_orders_of_the_tied(better: int, tied: int, k: int) -> None:
-    places = [better + 1 + order.index(0) for order in permutations(range(tied + 1))]
+    values = [better + 1 + order.index(0) for order in permutations(range(tied + 1))]
     credit = top_k_credit(np.array([better]), np.array([tied]), k)
-    assert credit[0] == pytest.approx(np.mean([place <= k for place in places]), abs=1e-14)
+    assert credit[0] == pytest.approx(np.mean([value <= k for value in values]), abs=1e-14)
 
 
 def test_mean_per_class_recall_is_balanced_accuracy_where_nothing_is_tied() -> None:
     images, classes, labels = unit_vectors(300, 16, 0), unit_vectors(20, 16, 1), labels_of(300, 15)
-    found = class_scores(images, classes, labels, logit_scale=100.0)
-    recall = mean_per_class_recall(top_k_credit(found.better, found.tied), labels)
+    scores = class_scores(images, classes, labels, logit_scale=100.0)
+    recall = mean_per_class_recall(top_k_credit(scores.better, scores.tied), labels)
     # scikit-learn warns of predicted classes without samples; ours leaves them out as it does.
-    is_present = np.isin(found.predicted, labels)
-    predicted = np.where(is_present, found.predicted, (labels + 1) % 15)
+    is_present = np.isin(scores.predicted, labels)
+    predicted = np.where(is_present, scores.predicted, (labels + 1) % 15)
     assert recall == pytest.approx(balanced_accuracy_score(labels, predicted), abs=1e-12)
 
 
@@ -108,8 +108,8 @@ def test_the_influence_on_the_recall_is_its_derivative_by_the_weight_of_a_sample
     step = 1e-6
     slopes = [(weighted(1 + step * row) - weighted(1 - step * row)) / (2 * step) for row in np.eye(40)]
     sizes = np.array([(labels == label).sum() for label in labels])
-    found = recall_influence(credit, labels) * np.sqrt((sizes - 1) / sizes)
-    assert found == pytest.approx(40 * np.array(slopes), abs=1e-6)
+    result = recall_influence(credit, labels) * np.sqrt((sizes - 1) / sizes)
+    assert result == pytest.approx(40 * np.array(slopes), abs=1e-6)
 
 
 SIZES = {
@@ -160,8 +160,8 @@ def test_the_calibration_error_agrees_with_a_loop_over_bins(n_bins: int) -> None
 
 
 def precision_at_positives(positives: tuple[bool, ...]) -> float:
-    found = [sum(positives[: place + 1]) / (place + 1) for place, is_positive in enumerate(positives) if is_positive]
-    return sum(found) / len(found)
+    values = [sum(positives[: index + 1]) / (index + 1) for index, is_positive in enumerate(positives) if is_positive]
+    return sum(values) / len(values)
 
 
 @pytest.mark.parametrize(("n", "n_positives"), [(1, 1), (10, 1), (200, 40), (5000, 60)])
@@ -188,8 +188,8 @@ def test_average_precision_of_ties_is_the_mean_over_all_orders(scores: list[int]
     items = list(zip(scores, positives, strict=True))
     orders = [order for order in permutations(items) if all(a[0] >= b[0] for a, b in pairwise(order))]
     expected = np.mean([precision_at_positives(tuple(bool(item[1]) for item in order)) for order in orders])
-    found = average_precision(np.array(scores, np.float64), np.array(positives, bool))
-    assert found == pytest.approx(expected, abs=1e-14)
+    result = average_precision(np.array(scores, np.float64), np.array(positives, bool))
+    assert result == pytest.approx(expected, abs=1e-14)
 
 
 # Bad input ------------------------------------------------------------------------------------------------------------
@@ -218,9 +218,9 @@ def test_a_scale_that_is_none_is_refused(scale: float) -> None:
 def test_macro_f1_is_that_of_scikit_learn_over_the_classes_that_have_samples() -> None:
     labels, predicted = labels_of(300, 12, 0) // 2 * 2, labels_of(300, 15, 1)  # classes 1, 3, ... are never true
     predicted = np.where(labels_of(300, 2, 2) > 0, labels, predicted)
-    found = macro_f1(predicted, labels)
-    assert found.value == pytest.approx(f1_score(labels, predicted, average="macro", labels=np.unique(labels)))
-    assert found.influence.sum() == pytest.approx(0.0, abs=1e-9)
+    result = macro_f1(predicted, labels)
+    assert result.value == pytest.approx(f1_score(labels, predicted, average="macro", labels=np.unique(labels)))
+    assert result.influence.sum() == pytest.approx(0.0, abs=1e-9)
 
 
 def test_changes_of_macro_f1_add_up_to_the_difference_that_scikit_learn_has() -> None:

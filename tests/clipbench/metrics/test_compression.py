@@ -16,15 +16,15 @@ def vectors(seed: int, n: int = N) -> np.ndarray:
     return unit((rng.standard_normal((n, DIM)) * np.geomspace(3, 0.1, DIM) + 0.5).astype(np.float32))
 
 
-def scores(form: Format, stored: np.ndarray, queries: np.ndarray) -> np.ndarray:
-    components = principal_components(stored) if form.is_fitted else None
-    kept, asked = compress(form, stored, queries, components)
-    return asked.astype(np.float64) @ kept.astype(np.float64).T
+def scores(form: Format, stored_queries: np.ndarray, queries: np.ndarray) -> np.ndarray:
+    components = principal_components(stored_queries) if form.is_fitted else None
+    stored_vectors, evaluation = compress(form, stored_queries, queries, components)
+    return evaluation.astype(np.float64) @ stored_vectors.astype(np.float64).T
 
 
 def test_first_dimensions_are_cosines_of_what_is_left() -> None:
     x, q = vectors(0), vectors(1, 5)
-    x8, q8 = (each[:, :8] / np.linalg.norm(each[:, :8], axis=1, keepdims=True) for each in (x, q))
+    x8, q8 = (result[:, :8] / np.linalg.norm(result[:, :8], axis=1, keepdims=True) for result in (x, q))
     np.testing.assert_allclose(scores(Format("first", 8), x, q), q8 @ x8.T, atol=1e-6)
 
 
@@ -50,24 +50,26 @@ def test_all_components_are_the_cosines() -> None:
 
 def test_float16_has_eleven_significant_bits() -> None:
     x, q = vectors(0), vectors(1, 5)
-    kept, asked = compress(Format("float16", DIM), x, q)
+    stored_vectors, stored_queries = compress(Format("float16", DIM), x, q)
     _, exponent = np.frexp(x.astype(np.float64))
     exponent = np.maximum(exponent, -13)  # below 2**-14 steps stay as large as there
-    np.testing.assert_array_equal(kept, np.ldexp(np.rint(np.ldexp(x.astype(np.float64), 11 - exponent)), exponent - 11))
-    np.testing.assert_array_equal(asked, q)
+    np.testing.assert_array_equal(
+        stored_vectors, np.ldexp(np.rint(np.ldexp(x.astype(np.float64), 11 - exponent)), exponent - 11)
+    )
+    np.testing.assert_array_equal(stored_queries, q)
 
 
 def test_int8_has_a_scale_for_each_dimension_and_errs_little_more_than_codes_from_the_lowest_to_the_highest() -> None:
     x, q = vectors(0), vectors(1, 5)
-    kept, asked = compress(Format("int8", DIM), x, q)
+    stored_vectors, stored_queries = compress(Format("int8", DIM), x, q)
     scales = np.abs(x).max(axis=0) / 127
-    codes = kept / scales
+    codes = stored_vectors / scales
     np.testing.assert_allclose(codes, np.rint(codes), atol=1e-3)
-    assert np.abs(codes).max() == pytest.approx(127) and (np.abs(kept - x) <= scales / 2 + 1e-7).all()
-    np.testing.assert_array_equal(asked, q)  # queries are not stored
+    assert np.abs(codes).max() == pytest.approx(127) and (np.abs(stored_vectors - x) <= scales / 2 + 1e-7).all()
+    np.testing.assert_array_equal(stored_queries, q)  # queries are not stored
     low, step = x.min(axis=0), np.ptp(x, axis=0) / 255
-    others = np.abs(low + np.rint((x - low) / step) * step - x).mean()
-    assert np.abs(kept - x).mean() < 2 * others
+    error_of_range = np.abs(low + np.rint((x - low) / step) * step - x).mean()
+    assert np.abs(stored_vectors - x).mean() < 2 * error_of_range
 
 
 def test_int8_of_components_is_the_components_rounded() -> None:
@@ -85,9 +87,9 @@ def test_signs_rank_as_hamming_distances_and_tie_with_them(k: int) -> None:
     hamming = np.array(
         [[sum((a > 0) != (b > 0) for a, b in zip(one[:k], other[:k], strict=True)) for other in x] for one in q]
     )
-    found = scores(Format("binary", k), x, q)
-    np.testing.assert_allclose(found, 1 - 2 * hamming / k, atol=1e-6)
-    assert all(len(set(of_query[hamming[n] == h])) <= 1 for n, of_query in enumerate(found) for h in range(k + 1))
+    result = scores(Format("binary", k), x, q)
+    np.testing.assert_allclose(result, 1 - 2 * hamming / k, atol=1e-6)
+    assert all(len(set(of_query[hamming[n] == h])) <= 1 for n, of_query in enumerate(result) for h in range(k + 1))
 
 
 def test_a_constant_model_ties_with_all_in_every_format() -> None:

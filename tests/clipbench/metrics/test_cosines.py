@@ -26,10 +26,10 @@ def test_counts_are_those_of_the_whole_matrix_without_its_diagonal(
     off = ~np.eye(n, dtype=bool)
     x, y = images.astype(np.float64), texts.astype(np.float64)
     monkeypatch.setattr(arrays, "BLOCK_ELEMENTS", 7 * n)
-    found = cosine_counts(images, texts)
+    counts = cosine_counts(images, texts)
     for kind, matrix in {"image": x @ x.T, "text": y @ y.T, "cross": x @ y.T}.items():
-        np.testing.assert_array_equal(found[kind], np.histogram(matrix[off], edges)[0], kind)
-        assert found[kind].sum() == n * (n - 1)
+        np.testing.assert_array_equal(counts[kind], np.histogram(matrix[off], edges)[0], kind)
+        assert counts[kind].sum() == n * (n - 1)
     np.testing.assert_array_equal(cosine_histogram(np.diag(x @ y.T)), np.histogram(np.diag(x @ y.T), edges)[0])
 
 

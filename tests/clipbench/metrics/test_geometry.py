@@ -74,19 +74,19 @@ def test_uniformity_is_the_log_mean_kernel_over_all_pairs(
 ) -> None:
     monkeypatch.setattr(arrays, "BLOCK_ELEMENTS", block_elements)
     images, texts = pairs(17, 5)
-    for found, x, y in ((uniformity(images, t), images, images), (cross_uniformity(images, texts, t), images, texts)):
+    for result, x, y in ((uniformity(images, t), images, images), (cross_uniformity(images, texts, t), images, texts)):
         expected = np.log(np.exp(-t * off_diagonal(squared_distances(x, y))).mean())
-        assert found.value == pytest.approx(expected, abs=1e-12)
+        assert result.value == pytest.approx(expected, abs=1e-12)
 
 
 def test_what_is_a_mean_over_pairs_agrees_with_a_loop() -> None:
     images, texts = pairs(17, 5)
     squared = np.diag(squared_distances(images, texts))
     np.testing.assert_allclose(pair_cosine(images, texts), np.diag(cosines(images, texts)), atol=1e-13)
-    found = pair_geometry(images, texts)
-    np.testing.assert_allclose(found.l2i, np.sqrt(squared), atol=1e-13)
-    np.testing.assert_allclose(found.alignment, squared, atol=1e-13)
-    np.testing.assert_allclose(found.alignment, 2 - 2 * pair_cosine(images, texts), atol=4e-7)  # length 1
+    geometry = pair_geometry(images, texts)
+    np.testing.assert_allclose(geometry.l2i, np.sqrt(squared), atol=1e-13)
+    np.testing.assert_allclose(geometry.alignment, squared, atol=1e-13)
+    np.testing.assert_allclose(geometry.alignment, 2 - 2 * pair_cosine(images, texts), atol=4e-7)  # length 1
 
 
 def test_the_gap_is_the_distance_of_the_means() -> None:
@@ -127,9 +127,9 @@ def test_rmg_of_several_texts_an_image_is_what_its_authors_code_computes() -> No
     )
     d_image = (1 - off_diagonal(cosines(images, images)).mean()) / 2
     d_text = (1 - off_diagonal(cosines(texts, texts)).mean()) / 2
-    found = relative_gaps(images, texts, OWNERS)
-    assert found[0].value == pytest.approx(matched / (matched + (d_image + d_text) / 2), abs=1e-7)
-    assert found[1].value == pytest.approx(matched / (matched + d_image + d_text), abs=1e-7)
+    gaps = relative_gaps(images, texts, OWNERS)
+    assert gaps[0].value == pytest.approx(matched / (matched + (d_image + d_text) / 2), abs=1e-7)
+    assert gaps[1].value == pytest.approx(matched / (matched + d_image + d_text), abs=1e-7)
 
 
 def test_influences_of_images_with_several_texts_are_the_derivatives_by_their_weights() -> None:
@@ -165,14 +165,14 @@ def test_measures_do_not_depend_on_blocks(block_components: int, monkeypatch: py
     images, texts = pairs(33, 6)
     expected = pair_geometry(images, texts)
     monkeypatch.setattr(arrays, "BLOCK_COMPONENTS", block_components)
-    found = pair_geometry(images, texts)
-    for name in found._fields:
-        for one, other in zip(_parts(getattr(found, name)), _parts(getattr(expected, name)), strict=True):
+    geometry = pair_geometry(images, texts)
+    for name in geometry._fields:
+        for one, other in zip(_parts(getattr(geometry, name)), _parts(getattr(expected, name)), strict=True):
             np.testing.assert_allclose(one, other, atol=1e-13, err_msg=name)
 
 
-def _parts(found: Estimate | np.ndarray) -> tuple[float | np.ndarray, ...]:
-    return tuple(found) if isinstance(found, Estimate) else (found,)
+def _parts(values: Estimate | np.ndarray) -> tuple[float | np.ndarray, ...]:
+    return tuple(values) if isinstance(values, Estimate) else (values,)
 
 
 def test_rmg_of_equal_modalities_counts_a_matched_distance_of_0_as_its_authors_do() -> None:
@@ -187,9 +187,9 @@ def test_rmg_of_equal_modalities_counts_a_matched_distance_of_0_as_its_authors_d
 )
 def test_real_vectors_have_the_known_geometry(name: str, known: list[float]) -> None:
     images, texts = published_vectors(name)
-    found = [modality_gap(images, texts), cone(images).value, cone(texts).value]
-    found.append(pair_cosine(images, texts).mean())
-    assert found[: len(known)] == pytest.approx(known, abs=5e-5)
+    result = [modality_gap(images, texts), cone(images).value, cone(texts).value]
+    result.append(pair_cosine(images, texts).mean())
+    assert result[: len(known)] == pytest.approx(known, abs=5e-5)
 
 
 @pytest.mark.parametrize("name", ["features_clip", "features_clip_random"])
@@ -199,9 +199,9 @@ def test_real_vectors_have_what_the_matrices_of_their_cosines_say(name: str) -> 
     x, y = (side / np.linalg.norm(side, axis=1, keepdims=True) for side in (images.astype(float), texts.astype(float)))
     xx, yy, xy = x @ x.T, y @ y.T, x @ y.T
     off = ~np.eye(500, dtype=bool)
-    within = [(1 - each[off].mean()) / 2 for each in (xx, yy)]
+    within = [(1 - metric[off].mean()) / 2 for metric in (xx, yy)]
     matched = (1 - np.diag(xy).mean()) / 2
-    found = pair_geometry(images, texts)
+    geometry = pair_geometry(images, texts)
     expected = {
         "image_cone": xx[off].mean(),
         "text_cone": yy[off].mean(),
@@ -210,15 +210,15 @@ def test_real_vectors_have_what_the_matrices_of_their_cosines_say(name: str) -> 
         "rmg_unhalved": matched / (matched + sum(within)),
     }
     for measure, value in expected.items():
-        assert getattr(found, measure).value == pytest.approx(value, abs=1e-8), measure
-    assert found.modality_gap.value**2 == pytest.approx(xx.mean() + yy.mean() - 2 * xy.mean(), abs=1e-8)
-    np.testing.assert_allclose(found.pair_cosine, np.diag(xy), atol=1e-7)
-    np.testing.assert_allclose(found.l2i, np.linalg.norm(x - y, axis=1), atol=1e-7)
-    np.testing.assert_allclose(found.alignment, 2 - 2 * np.diag(xy), atol=1e-7)
+        assert getattr(geometry, measure).value == pytest.approx(value, abs=1e-8), measure
+    assert geometry.modality_gap.value**2 == pytest.approx(xx.mean() + yy.mean() - 2 * xy.mean(), abs=1e-8)
+    np.testing.assert_allclose(geometry.pair_cosine, np.diag(xy), atol=1e-7)
+    np.testing.assert_allclose(geometry.l2i, np.linalg.norm(x - y, axis=1), atol=1e-7)
+    np.testing.assert_allclose(geometry.alignment, 2 - 2 * np.diag(xy), atol=1e-7)
     kernel = {"image": np.exp(2 * (2 * xx - 2)), "text": np.exp(2 * (2 * yy - 2)), "cross": np.exp(2 * (2 * xy - 2))}
-    logs = {kind: np.log(each[off].mean()) for kind, each in kernel.items()}
+    logs = {kind: np.log(metric[off].mean()) for kind, metric in kernel.items()}
     uniformities = {"image": uniformity(images), "text": uniformity(texts), "cross": cross_uniformity(images, texts)}
-    assert {kind: each.value for kind, each in uniformities.items()} == pytest.approx(logs, abs=1e-7)
+    assert {kind: metric.value for kind, metric in uniformities.items()} == pytest.approx(logs, abs=1e-7)
 
 
 # Influences -----------------------------------------------------------------------------------------------------------
@@ -254,17 +254,17 @@ def test_influences_are_what_leaving_one_out_changes(estimate: Callable[[np.ndar
 
 @each_estimate
 def test_the_standard_error_is_that_of_repeated_samples(estimate: Callable[[np.ndarray, np.ndarray], Estimate]) -> None:
-    found = [estimate(*pairs(200, 6, seed=seed)) for seed in range(400)]
-    predicted = np.mean([np.linalg.norm(influence) / len(influence) for _, influence in found])
+    result = [estimate(*pairs(200, 6, seed=seed)) for seed in range(400)]
+    predicted = np.mean([np.linalg.norm(influence) / len(influence) for _, influence in result])
     # 400 repeats know a standard deviation to 3.5 %.
-    assert predicted == pytest.approx(np.std([value for value, _ in found]), rel=0.12)
+    assert predicted == pytest.approx(np.std([value for value, _ in result]), rel=0.12)
 
 
 @each_estimate
 def test_intervals_cover_the_value_at_this_n(estimate: Callable[[np.ndarray, np.ndarray], Estimate]) -> None:
-    found = [estimate(*pairs(200, 6, seed=seed)) for seed in range(400)]
-    centre = np.mean([value for value, _ in found])
-    bounds = [influence_interval(value, influence) for value, influence in found]
+    result = [estimate(*pairs(200, 6, seed=seed)) for seed in range(400)]
+    centre = np.mean([value for value, _ in result])
+    bounds = [influence_interval(value, influence) for value, influence in result]
     covered = np.mean([low <= centre <= high for low, high, _ in bounds if low is not None and high is not None])
     assert covered == pytest.approx(0.95, abs=0.025)
 
@@ -288,9 +288,9 @@ def test_too_few_samples_give_nan_and_no_warning() -> None:
         images, texts = pairs(2, 4)
         images, texts = images[:n], texts[:n]
         for name in sorted(ESTIMATES.keys() - {"modality_gap"}):
-            found = ESTIMATES[name](images, texts)
-            assert np.isnan(found.value), name
-            assert found.influence.shape == (n,) and np.isnan(found.influence).all(), name
+            estimates = ESTIMATES[name](images, texts)
+            assert np.isnan(estimates.value), name
+            assert estimates.influence.shape == (n,) and np.isnan(estimates.influence).all(), name
     assert np.isnan(modality_gap(images[:0], texts[:0]))
 
 

@@ -82,46 +82,49 @@ def inputs(seed: int = 0, n_images: int = 40, n_texts: int = 90, n_classes: int 
 # What must not matter -------------------------------------------------------------------------------------------------
 
 
-def reorder(given: Inputs) -> Inputs:
+def reorder(inputs: Inputs) -> Inputs:
     draws = np.random.default_rng(1)
-    images, texts = draws.permutation(len(given.images)), draws.permutation(len(given.texts))
+    images, texts = draws.permutation(len(inputs.images)), draws.permutation(len(inputs.texts))
     return replace(
-        given,
-        images=given.images[images],
-        pair_texts=given.pair_texts[images],
-        texts=given.texts[texts],
-        text_image=np.argsort(images)[given.text_image[texts]],
-        labels=given.labels[images],
-        positives=given.positives[images],
+        inputs,
+        images=inputs.images[images],
+        pair_texts=inputs.pair_texts[images],
+        texts=inputs.texts[texts],
+        text_image=np.argsort(images)[inputs.text_image[texts]],
+        labels=inputs.labels[images],
+        positives=inputs.positives[images],
     )
 
 
-def relabel(given: Inputs) -> Inputs:
-    order = np.random.default_rng(2).permutation(len(given.classes))
+def relabel(inputs: Inputs) -> Inputs:
+    order = np.random.default_rng(2).permutation(len(inputs.classes))
     return replace(
-        given, classes=given.classes[order], labels=np.argsort(order)[given.labels], positives=given.positives[:, order]
+        inputs,
+        classes=inputs.classes[order],
+        labels=np.argsort(order)[inputs.labels],
+        positives=inputs.positives[:, order],
     )
 
 
-def scale(given: Inputs) -> Inputs:
+def scale(inputs: Inputs) -> Inputs:
     """Every score times 4."""
-    return given.map_vectors(lambda vectors: vectors * np.float32(2))
+    return inputs.map_vectors(lambda vectors: vectors * np.float32(2))
 
 
-def shift(given: Inputs) -> Inputs:
+def shift(inputs: Inputs) -> Inputs:
     """Every score plus 1/4, by a coordinate that all vectors share."""
-    return given.map_vectors(lambda vectors: np.pad(vectors, ((0, 0), (0, 1)), constant_values=0.5))
+    return inputs.map_vectors(lambda vectors: np.pad(vectors, ((0, 0), (0, 1)), constant_values=0.5))
 
 
-def rotate(given: Inputs) -> Inputs:
+def rotate(inputs: Inputs) -> Inputs:
     """Axes in another order, some turned round: an orthogonal map without rounding."""
     signs = np.array([1, -1, -1, 1, -1], np.float32)
-    return given.map_vectors(lambda vectors: vectors[:, [3, 0, 4, 1, 2]] * signs)
+    return inputs.map_vectors(lambda vectors: vectors[:, [3, 0, 4, 1, 2]] * signs)
 
 
-def swap(given: Inputs) -> Inputs:
+def swap(inputs: Inputs) -> Inputs:
     """Images for texts."""
-    return replace(given, images=given.pair_texts, pair_texts=given.images)
+    return replace(inputs, images=inputs.pair_texts, pair_texts=inputs.images)
 
 
 RANKING = frozenset({reorder, relabel, scale, shift, rotate})
@@ -145,16 +148,16 @@ def mean(values: np.ndarray) -> float:
     return float(values.mean())
 
 
-def n_texts(given: Inputs) -> np.ndarray:
-    return np.bincount(given.text_image)
+def n_texts(inputs: Inputs) -> np.ndarray:
+    return np.bincount(inputs.text_image)
 
 
-def ones(given: Inputs) -> np.ndarray:
-    return np.ones(len(given.texts), np.int64)
+def ones(inputs: Inputs) -> np.ndarray:
+    return np.ones(len(inputs.texts), np.int64)
 
 
-def others(given: Inputs) -> np.ndarray:
-    return np.bincount(given.labels)[given.labels] - 1
+def others(inputs: Inputs) -> np.ndarray:
+    return np.bincount(inputs.labels)[inputs.labels] - 1
 
 
 def with_length(vectors: np.ndarray) -> np.ndarray:
@@ -162,41 +165,41 @@ def with_length(vectors: np.ndarray) -> np.ndarray:
     return np.pad(vectors, ((0, 0), (0, 1)), constant_values=0.5)
 
 
-def kinds(given: Inputs) -> MatchProbabilities:
+def kinds(inputs: Inputs) -> MatchProbabilities:
     """Images with texts by pair, and images with images by label."""
-    rows = np.arange(len(given.images))
-    by_pair = m.match_counts(given.images, given.pair_texts, left_groups=rows, right_groups=rows)
+    rows = np.arange(len(inputs.images))
+    by_pair = m.match_counts(inputs.images, inputs.pair_texts, left_groups=rows, right_groups=rows)
     by_label = m.match_counts(
-        given.images, given.images, left_groups=given.labels, right_groups=given.labels, is_same=True
+        inputs.images, inputs.images, left_groups=inputs.labels, right_groups=inputs.labels, is_same=True
     )
     return m.match_probabilities({"image_text": by_pair, "image_image": by_label}, n_bins=5)
 
 
-def contrasts(given: Inputs) -> Choices:
+def contrasts(inputs: Inputs) -> Choices:
     """Two images and their own texts at a time: which two belong together depends on the order."""
-    pairs = np.arange(len(given.images)).reshape(-1, 2)
-    return m.choices(m.contrast_scores(given.images, given.pair_texts, pairs, pairs), np.eye(2, dtype=bool))
+    pairs = np.arange(len(inputs.images)).reshape(-1, 2)
+    return m.choices(m.contrast_scores(inputs.images, inputs.pair_texts, pairs, pairs), np.eye(2, dtype=bool))
 
 
-def judged(given: Inputs) -> tuple[Levels, Relevant, Ranks]:
+def judged(inputs: Inputs) -> tuple[Levels, Relevant, Ranks]:
     """Texts that look for images of the label of their own, which is the most relevant."""
-    grades = (given.labels[given.text_image, None] == given.labels).astype(np.int64)
-    grades[np.arange(len(given.texts)), given.text_image] += 1
+    grades = (inputs.labels[inputs.text_image, None] == inputs.labels).astype(np.int64)
+    grades[np.arange(len(inputs.texts)), inputs.text_image] += 1
     query, image = np.nonzero(grades)
     relevant, _ = m.relevant_documents(query, image, grades[query, image])
-    levels, answers = m.judged_answers(given.texts, given.images, relevant)
+    levels, answers = m.judged_answers(inputs.texts, inputs.images, relevant)
     return levels, relevant, answers.ranks
 
 
-def unjudged(given: Inputs, judge: Callable[[Inputs], tuple[Levels, Relevant, Ranks]] | None = None) -> np.ndarray:
+def unjudged(inputs: Inputs, judge: Callable[[Inputs], tuple[Levels, Relevant, Ranks]] | None = None) -> np.ndarray:
     """The probability that the image at each of the first ten places is not judged, if only relevant ones are."""
-    levels, relevant, _ = (judge or judged)(given)
-    return m.unjudged_at_k(levels, relevant, np.full(len(relevant.counts), len(given.images)), 10)
+    levels, relevant, _ = (judge or judged)(inputs)
+    return m.unjudged_at_k(levels, relevant, np.full(len(relevant.counts), len(inputs.images)), 10)
 
 
-def judged_by_chance(given: Inputs) -> tuple[Levels, Relevant, Ranks]:
-    _, relevant, _ = judged(given)
-    n = np.full(len(relevant.counts), len(given.images))
+def judged_by_chance(inputs: Inputs) -> tuple[Levels, Relevant, Ranks]:
+    _, relevant, _ = judged(inputs)
+    n = np.full(len(relevant.counts), len(inputs.images))
     levels = m.chance_levels(relevant, n)
     return levels, relevant, Ranks(0 * n, n - relevant.counts, relevant.counts)
 
@@ -415,9 +418,9 @@ def test_a_metric_does_not_change(name: str, change: Callable[[Inputs], Inputs])
 @pytest.mark.parametrize("name", [name for name, row in TABLE.items() if row.chance])
 def test_constant_vectors_score_chance(name: str) -> None:
     row, constant = TABLE[name], np.array([[0.5, -0.5, 0.5, 0.5, 0]], np.float32)
-    given = inputs().map_vectors(lambda vectors: constant.repeat(len(vectors), axis=0))
+    constant_inputs = inputs().map_vectors(lambda vectors: constant.repeat(len(vectors), axis=0))
     assert row.chance is not None
-    assert row.value(given) == pytest.approx(row.chance(given), abs=1e-12)
+    assert row.value(constant_inputs) == pytest.approx(row.chance(constant_inputs), abs=1e-12)
 
 
 @pytest.mark.parametrize("name", TABLE)

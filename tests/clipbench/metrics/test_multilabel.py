@@ -24,9 +24,9 @@ def test_changes_are_those_of_scoring_the_others_alone(n_positives: int) -> None
     scores, positives = rng.standard_normal(40).astype(np.float32), np.arange(40) < n_positives
     changes = precision_changes(scores, positives)
     for item in range(40):
-        others = np.arange(40) != item
-        if positives[others].any():
-            left = average_precision_score(positives[others], scores[others])
+        is_other = np.arange(40) != item
+        if positives[is_other].any():
+            left = average_precision_score(positives[is_other], scores[is_other])
             assert changes[item] == pytest.approx(average_precision_score(positives, scores) - left, abs=1e-12)
         else:
             assert changes[item] == 0
@@ -36,14 +36,14 @@ def test_influences_are_the_jackknife_s_where_a_class_may_lose_its_only_positive
     images, classes = unit_vectors(30, 6, 4), unit_vectors(3, 6, 5)
     positives = np.random.default_rng(6).random((30, 3)) < [0.0, 0.2, 0.5]
     positives[7, 0] = True
-    found = mean_average_precision(images, classes, positives)
+    result = mean_average_precision(images, classes, positives)
     rows = [np.arange(30) != item for item in range(30)]
     left = np.array([mean_average_precision(images[row], classes, positives[row]).value for row in rows])
     expected = 29 * (left.mean() - left)
-    expected[7] = found.influence[7]  # the other classes change too when the image of the first is left out
-    assert found.influence == pytest.approx(expected, abs=0.02)
-    assert found.influence[7] == pytest.approx(29 * (left.mean() - left[7]), abs=0.2)
-    assert abs(found.influence.sum()) < 1e-9
+    expected[7] = result.influence[7]  # the other classes change too when the image of the first is left out
+    assert result.influence == pytest.approx(expected, abs=0.02)
+    assert result.influence[7] == pytest.approx(29 * (left.mean() - left[7]), abs=0.2)
+    assert abs(result.influence.sum()) < 1e-9
 
 
 def test_without_positives_it_is_undefined() -> None:

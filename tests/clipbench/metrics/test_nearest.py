@@ -19,9 +19,9 @@ def test_the_nearest_are_the_first_of_all_scores_sorted(coarse: bool, is_own: bo
         if own is not None:
             scores[own, own] = -np.inf
         expected = np.argsort(-scores, axis=1, kind="stable")[:, : min(k, n - is_own)]
-        rows, found = nearest(queries, items, k, without=None if own is None else list(own[:, None]))
+        rows, result = nearest(queries, items, k, without=None if own is None else list(own[:, None]))
         np.testing.assert_array_equal(rows, expected)
-        np.testing.assert_array_equal(found, np.take_along_axis(scores, expected, axis=1))
+        np.testing.assert_array_equal(result, np.take_along_axis(scores, expected, axis=1))
 
 
 def test_the_nearest_is_found_behind_many_that_are_nearly_as_near() -> None:

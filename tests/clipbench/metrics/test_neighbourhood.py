@@ -36,10 +36,10 @@ def test_hubness_counts_how_often_each_item_is_near(
     for query in queries.astype(np.float64):
         for item in sorted(range(60), key=lambda item: -float(query @ gallery[item]))[:k]:
             counts[item] += 1
-    found = hubness(queries, gallery, k)
-    assert found.skewness == pytest.approx(scipy.stats.skew(counts), abs=1e-12)
-    assert found.largest_hub == pytest.approx(counts.max() / 80, abs=1e-12)
-    assert found.never_retrieved == pytest.approx((counts == 0).mean(), abs=1e-12)
+    estimator = hubness(queries, gallery, k)
+    assert estimator.skewness == pytest.approx(scipy.stats.skew(counts), abs=1e-12)
+    assert estimator.largest_hub == pytest.approx(counts.max() / 80, abs=1e-12)
+    assert estimator.never_retrieved == pytest.approx((counts == 0).mean(), abs=1e-12)
 
 
 @pytest.mark.parametrize("k", [1, 2, 3])
@@ -47,23 +47,23 @@ def test_ties_at_the_last_place_are_shared_as_in_random_order(k: int) -> None:
     """One query; items score 1, .5, .5, .5, 0. In each order of the three equal ones, the first k are retrieved."""
     gallery = np.array([[0.5, 1], [1, 0], [0.5, 0], [0, 1], [0.5, -1]], np.float32)
     retrieved = np.array([np.isin(np.arange(5), [1, *order, 3][:k]) for order in permutations([0, 2, 4])])
-    found = hubness(np.array([[1, 0]], np.float32), gallery, k)
-    assert found.never_retrieved == pytest.approx(1 - retrieved.mean(), abs=1e-12)
-    assert found.skewness == pytest.approx(scipy.stats.skew(retrieved.mean(axis=0)), abs=1e-12)
+    estimator = hubness(np.array([[1, 0]], np.float32), gallery, k)
+    assert estimator.never_retrieved == pytest.approx(1 - retrieved.mean(), abs=1e-12)
+    assert estimator.skewness == pytest.approx(scipy.stats.skew(retrieved.mean(axis=0)), abs=1e-12)
 
 
 def test_independent_queries_miss_an_item_with_the_product_of_their_chances() -> None:
     gallery = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
-    found = hubness(np.array([[1, 0], [1, 0]], np.float32), gallery, 1)
-    assert found.never_retrieved == pytest.approx((0.25 + 0.25 + 1) / 3, abs=1e-12)
-    assert found.largest_hub == 0.5
+    estimator = hubness(np.array([[1, 0], [1, 0]], np.float32), gallery, 1)
+    assert estimator.never_retrieved == pytest.approx((0.25 + 0.25 + 1) / 3, abs=1e-12)
+    assert estimator.largest_hub == 0.5
 
 
 def test_a_gallery_smaller_than_k_has_no_hubness() -> None:
     assert np.isnan(hubness(smooth(5, 3, 0), smooth(9, 3, 1), 10)).all()
     assert np.isnan(hubness(smooth(5, 3, 0)[:0], smooth(9, 3, 1), 2)).all()
-    whole = hubness(smooth(5, 3, 0), smooth(9, 3, 1), 9)
-    assert np.isnan(whole.skewness) and whole[1:] == (1, 0)
+    estimator = hubness(smooth(5, 3, 0), smooth(9, 3, 1), 9)
+    assert np.isnan(estimator.skewness) and estimator[1:] == (1, 0)
 
 
 # Separability ---------------------------------------------------------------------------------------------------------
@@ -132,34 +132,34 @@ def test_the_classifier_is_that_of_scikit_learn(by: list[float]) -> None:
 def test_accuracy_by_dimensions_is_that_of_classifiers_on_the_dimensions_kept() -> None:
     images, texts = apart(300, [0.1, 2.0, 0.0, 1.0, 0.5, 1.5, 0.0, 0.2, 0.0, 0.7, 0.3, 0.0])
     is_trained_on = np.isnan(separability(images, texts, rng()))  # the same seed draws the same half
-    found = separability_by_dimensions(images, texts, rng())
-    assert found.ks.tolist() == [1, 2, 5, 10, 12]
+    accuracies = separability_by_dimensions(images, texts, rng())
+    assert accuracies.ks.tolist() == [1, 2, 5, 10, 12]
     order = best_dimensions(images, texts, is_trained_on)
     expected = [accuracy_of(images, texts, is_trained_on, order[:k]) for k in range(1, 13)]
-    assert found.accuracies.tolist() == pytest.approx([expected[k - 1] for k in found.ks])
-    assert found.accuracies[-1] == np.nanmean(separability(images, texts, rng()))
-    assert found.fewest is not None and expected[found.fewest - 1] >= 0.99 * expected[-1]
-    assert expected[found.fewest - 2] < 0.99 * expected[-1]
+    assert accuracies.accuracies.tolist() == pytest.approx([expected[k - 1] for k in accuracies.ks])
+    assert accuracies.accuracies[-1] == np.nanmean(separability(images, texts, rng()))
+    assert accuracies.fewest is not None and expected[accuracies.fewest - 1] >= 0.99 * expected[-1]
+    assert expected[accuracies.fewest - 2] < 0.99 * expected[-1]
 
 
 def test_real_modalities_need_two_dimensions() -> None:
     """Schrodi et al., 2025: few dimensions drive the gap."""
-    found = separability_by_dimensions(*published_vectors("features_clip"), rng())
-    assert found.fewest == 2 and found.accuracies[:3].round(3).tolist() == [0.976, 1, 1]
+    accuracies = separability_by_dimensions(*published_vectors("features_clip"), rng())
+    assert accuracies.fewest == 2 and accuracies.accuracies[:3].round(3).tolist() == [0.976, 1, 1]
 
 
 def test_a_larger_set_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("clipbench.metrics.probes.DIMENSION_SAMPLE", 40)
     images, texts = apart(60, [1.0, 0.5, 0.0])
-    found = separability_by_dimensions(images, texts, rng(3))
+    accuracies = separability_by_dimensions(images, texts, rng(3))
     draws = rng(3)
     chosen = np.sort(draws.choice(60, 40, replace=False))
     expected = np.nanmean(separability(images[chosen], texts[chosen], draws))
-    assert found.accuracies[-1] == expected
+    assert accuracies.accuracies[-1] == expected
 
 
 @pytest.mark.parametrize("n", [0, 1])
 def test_too_few_pairs_have_no_dimensions(n: int) -> None:
     images, texts = apart(n, [1.0, 0.0])
-    found = separability_by_dimensions(images, texts, rng())
-    assert (len(found.ks), len(found.accuracies), found.fewest) == (0, 0, None)
+    accuracies = separability_by_dimensions(images, texts, rng())
+    assert (len(accuracies.ks), len(accuracies.accuracies), accuracies.fewest) == (0, 0, None)

@@ -26,10 +26,10 @@ def test_a_linear_probe_is_scikit_learn_s_logistic_regression(n: int, dim: int, 
     probe = fit_probe(x, labels, n_classes)
     strength = 10 if n_classes > 2 else 20  # of two classes, theirs has one vector of weights, the difference of ours
     theirs = LogisticRegression(C=strength, tol=1e-9, max_iter=10_000).fit(x.astype(np.float64), labels)
-    others = unit(np.random.default_rng(1).standard_normal((50, dim)).astype(np.float32))
-    ours = softmax(others @ probe.weights.T + probe.bias, axis=1)
-    assert ours == pytest.approx(theirs.predict_proba(others.astype(np.float64)), abs=2e-3)
-    assert (ours.argmax(axis=1) == theirs.predict(others.astype(np.float64))).all()
+    vectors = unit(np.random.default_rng(1).standard_normal((50, dim)).astype(np.float32))
+    ours = softmax(vectors @ probe.weights.T + probe.bias, axis=1)
+    assert ours == pytest.approx(theirs.predict_proba(vectors.astype(np.float64)), abs=2e-3)
+    assert (ours.argmax(axis=1) == theirs.predict(vectors.astype(np.float64))).all()
 
 
 def test_with_classes_of_equal_weight_a_probe_is_scikit_learn_s_balanced_one_and_the_larger_class_has_no_say() -> None:
@@ -39,9 +39,9 @@ def test_with_classes_of_equal_weight_a_probe_is_scikit_learn_s_balanced_one_and
     theirs = LogisticRegression(C=10, tol=1e-9, max_iter=10_000, class_weight="balanced").fit(
         x.astype(np.float64), labels
     )
-    others = unit(np.random.default_rng(1).standard_normal((50, 8)).astype(np.float32))
-    ours = softmax(others @ probe.weights.T + probe.bias, axis=1)
-    assert ours == pytest.approx(theirs.predict_proba(others.astype(np.float64)), abs=2e-3)
+    vectors = unit(np.random.default_rng(1).standard_normal((50, 8)).astype(np.float32))
+    ours = softmax(vectors @ probe.weights.T + probe.bias, axis=1)
+    assert ours == pytest.approx(theirs.predict_proba(vectors.astype(np.float64)), abs=2e-3)
     same, labels = np.tile(unit(np.ones((1, 6), np.float32)), (32, 1)), np.array([0] * 30 + [1] * 2)
     for scores in (
         fit_probe(same, labels, 2, is_balanced=True).scores(same),

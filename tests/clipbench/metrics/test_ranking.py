@@ -55,8 +55,8 @@ def pairing(n_images: int, n_texts: int, seed: int) -> np.ndarray:
 
 def one_rank(scores: np.ndarray, positives: np.ndarray) -> tuple[int, int, int]:
     best = max(scores[positives])
-    others = scores[~positives]
-    return int(sum(others > best)), int(sum(others == best)), int(sum(scores[positives] == best))
+    score = scores[~positives]
+    return int(sum(score > best)), int(sum(score == best)), int(sum(scores[positives] == best))
 
 
 def naive_cross_ranks(images: np.ndarray, texts: np.ndarray, text_image: np.ndarray) -> tuple[Ranks, Ranks]:
@@ -68,15 +68,15 @@ def naive_cross_ranks(images: np.ndarray, texts: np.ndarray, text_image: np.ndar
 
 def naive_group_ranks(vectors: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, Ranks, np.ndarray]:
     scores = (vectors.astype(np.float64) @ vectors.astype(np.float64).T).astype(np.float32)
-    found, queries, n_positives = [], [], []
+    result, queries, n_positives = [], [], []
     for row in range(len(vectors)):
-        others = np.delete(np.arange(len(vectors)), row)
-        positives = groups[others] == groups[row]
+        rows = np.delete(np.arange(len(vectors)), row)
+        positives = groups[rows] == groups[row]
         if positives.any():
             queries.append(row)
             n_positives.append(positives.sum())
-            found.append(one_rank(scores[row, others], positives))
-    return np.array(queries), Ranks(*np.array(found).T), np.array(n_positives)
+            result.append(one_rank(scores[row, rows], positives))
+    return np.array(queries), Ranks(*np.array(result).T), np.array(n_positives)
 
 
 def one_answer(scores: np.ndarray, positives: np.ndarray) -> tuple[int, float, int, float]:
@@ -86,13 +86,13 @@ def one_answer(scores: np.ndarray, positives: np.ndarray) -> tuple[int, float, i
     return right, scores[right], ordered[0], scores[ordered[0]]
 
 
-def assert_answers(found: Answers, expected: list[tuple[int, float, int, float]]) -> None:
+def assert_answers(answers: Answers, expected: list[tuple[int, float, int, float]]) -> None:
     for name, column in zip(("right", "right_score", "first", "first_score"), zip(*expected, strict=True), strict=True):
-        np.testing.assert_array_equal(getattr(found, name), column, err_msg=name)
+        np.testing.assert_array_equal(getattr(answers, name), column, err_msg=name)
 
 
-def assert_same(found: Ranks, expected: Ranks) -> None:
-    for name, left, right in zip(Ranks._fields, found, expected, strict=True):
+def assert_same(ranks: Ranks, expected: Ranks) -> None:
+    for name, left, right in zip(Ranks._fields, ranks, expected, strict=True):
         np.testing.assert_array_equal(left, right, err_msg=name)
 
 
@@ -104,11 +104,11 @@ def assert_cross_answers(images: np.ndarray, texts: np.ndarray, text_image: np.n
     """Assert that ranks are those of the full matrix, and what came first what the sorted matrix has first."""
     scores = (images.astype(np.float64) @ texts.astype(np.float64).T).astype(np.float32)
     by_image, by_text = cross_answers(images, texts, text_image)
-    for found, ranks in zip((by_image, by_text), naive_cross_ranks(images, texts, text_image), strict=True):
-        assert_same(found.ranks, ranks)
+    for result, ranks in zip((by_image, by_text), naive_cross_ranks(images, texts, text_image), strict=True):
+        assert_same(result.ranks, ranks)
     assert_answers(by_image, [one_answer(scores[row], text_image == row) for row in range(len(images))])
-    own = [np.arange(len(images)) == image for image in text_image]
-    assert_answers(by_text, [one_answer(scores[:, row], own[row]) for row in range(len(texts))])
+    is_own_text = [np.arange(len(images)) == image for image in text_image]
+    assert_answers(by_text, [one_answer(scores[:, row], is_own_text[row]) for row in range(len(texts))])
 
 
 @pytest.mark.parametrize("make", [tied_vectors, unit_vectors])
@@ -131,19 +131,19 @@ def test_answers_within_one_kind_agree_with_the_full_matrix_and_are_never_the_qu
 ) -> None:
     tiles.use(monkeypatch)
     vectors, groups = make(n, dim, 3), np.random.default_rng(4).integers(n_groups, size=n) * 10 - 5
-    found, (queries, ranks, n_positives) = group_answers(vectors, groups), naive_group_ranks(vectors, groups)
-    assert_same(found[1].ranks, ranks)
-    np.testing.assert_array_equal(found[0], queries)
-    np.testing.assert_array_equal(found[2], n_positives)
+    result, (queries, ranks, n_positives) = group_answers(vectors, groups), naive_group_ranks(vectors, groups)
+    assert_same(result[1].ranks, ranks)
+    np.testing.assert_array_equal(result[0], queries)
+    np.testing.assert_array_equal(result[2], n_positives)
     scores = (vectors.astype(np.float64) @ vectors.astype(np.float64).T).astype(np.float32)
     np.fill_diagonal(scores, -9)
     mates = (groups[:, None] == groups[None, :]) & ~np.eye(n, dtype=bool)
-    assert_answers(found[1], [one_answer(scores[row], mates[row]) for row in found[0]])
+    assert_answers(result[1], [one_answer(scores[row], mates[row]) for row in result[0]])
 
 
-def assert_those(found: Answers, of_all: Answers, rows: np.ndarray) -> None:
-    assert_same(found.ranks, Ranks(*(each[rows] for each in of_all.ranks)))
-    for name, left, right in zip(Answers._fields[1:], found[1:], of_all[1:], strict=True):
+def assert_those(answers: Answers, of_all: Answers, rows: np.ndarray) -> None:
+    assert_same(answers.ranks, Ranks(*(rank[rows] for rank in of_all.ranks)))
+    for name, left, right in zip(Answers._fields[1:], answers[1:], of_all[1:], strict=True):
         np.testing.assert_array_equal(left, right[rows], err_msg=name)
 
 
@@ -159,10 +159,10 @@ def test_some_queries_have_the_answers_that_they_have_among_all(
     draws = np.random.default_rng(5)
     images, texts, text_image = make(n_images, dim, 0), make(n_texts, dim, 1), pairing(n_images, n_texts, 2)
     asked = draws.permutation(n_images)[: round(share * n_images)], draws.permutation(n_texts)[: round(share * n_texts)]
-    for found, of_all, rows in zip(
+    for result, of_all, rows in zip(
         cross_answers(images, texts, text_image, asked), cross_answers(images, texts, text_image), asked, strict=True
     ):
-        assert_those(found, of_all, rows)
+        assert_those(result, of_all, rows)
     some, whole = group_answers(texts, text_image, np.sort(asked[1])), group_answers(texts, text_image)
     is_asked = np.isin(whole[0], asked[1])
     np.testing.assert_array_equal(some[0], whole[0][is_asked])
@@ -177,32 +177,32 @@ def test_more_items_change_answers_as_if_they_had_been_there(
 ) -> None:
     tiles.use(monkeypatch)
     images, texts, more, owner = make(20, 4, 0), make(40, 4, 1), make(70, 4, 2), pairing(20, 40, 3)
-    _, alone = cross_answers(images, texts, owner)
-    whole, among = answers_with_distractors(alone, texts, more, 20)
+    _, answers = cross_answers(images, texts, owner)
+    whole, among = answers_with_distractors(answers, texts, more, 20)
     _, expected = cross_answers(
         np.concatenate([images, more]), np.concatenate([texts, more]), np.r_[owner, 20 + np.arange(70)]
     )
     assert_those(whole, expected, np.arange(40))
-    assert (among.better + alone.ranks.better).tolist() == whole.ranks.better.tolist()
+    assert (among.better + answers.ranks.better).tolist() == whole.ranks.better.tolist()
 
 
 @pytest.mark.parametrize("make", [tied_vectors, unit_vectors])
 @pytest.mark.parametrize("n", [0, 1, 3, 8, 9])
 def test_recall_over_drawn_items_is_the_mean_over_all_subsets(make: Make, n: int) -> None:
     images, texts, more, rows = make(10, 2, 0), make(10, 2, 1), make(9, 2, 2), np.arange(10)
-    _, alone = cross_answers(images, texts, rows)
-    _, among = answers_with_distractors(alone, texts, more, 10)
+    _, answers = cross_answers(images, texts, rows)
+    _, among = answers_with_distractors(answers, texts, more, 10)
     assert (among.tied > 0).any() == (make is tied_vectors)
     own, added = texts @ images.T, texts @ more.T
     right = own[rows, rows][:, None]
     for k in (1, 2, 5):
-        drawn = []
+        recalls = []
         for subset in map(list, combinations(range(9), n)):
             scores = np.concatenate([own, added[:, subset]], axis=1)
             counts = (scores > right).sum(axis=1), (scores == right).sum(axis=1) - 1
-            drawn.append(recall_at_k(Ranks(*counts, np.ones(10, int)), k))
-        found = expected_recall_at_k(alone.ranks, among, n_distractors=9, n=n, k=k)
-        np.testing.assert_allclose(found, np.mean(drawn, axis=0), atol=1e-12)
+            recalls.append(recall_at_k(Ranks(*counts, np.ones(10, int)), k))
+        result = expected_recall_at_k(answers.ranks, among, n_distractors=9, n=n, k=k)
+        np.testing.assert_allclose(result, np.mean(recalls, axis=0), atol=1e-12)
 
 
 def test_of_equals_the_first_in_the_data_is_named_and_a_hit_is_its_own_first() -> None:
@@ -211,16 +211,16 @@ def test_of_equals_the_first_in_the_data_is_named_and_a_hit_is_its_own_first() -
     assert by_image.right.tolist() == [1, 2, 0] and by_image.first.tolist() == [0, 0, 0]
     assert by_text.right.tolist() == [2, 0, 1, 0] and by_text.first.tolist() == [0, 0, 0, 0]
     axes = np.eye(4, dtype=np.float32)
-    for found in cross_answers(axes, axes, np.arange(4)):
-        np.testing.assert_array_equal(found.first, found.right)
-        np.testing.assert_array_equal(found.first_score, found.right_score)
+    for result in cross_answers(axes, axes, np.arange(4)):
+        np.testing.assert_array_equal(result.first, result.right)
+        np.testing.assert_array_equal(result.first_score, result.right_score)
 
 
 def test_groups_of_one_are_no_queries_but_stay_in_the_gallery() -> None:
     vectors = np.array([[1, 0], [0.5, 0], [0.75, 0]], np.float32)
-    found = group_answers(vectors, np.array([1, 1, 2]))
-    np.testing.assert_array_equal(found[0], [0, 1])
-    np.testing.assert_array_equal(found[1].ranks.better, [1, 0])
+    result = group_answers(vectors, np.array([1, 1, 2]))
+    np.testing.assert_array_equal(result[0], [0, 1])
+    np.testing.assert_array_equal(result[1].ranks.better, [1, 0])
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 5, 100])
@@ -235,8 +235,8 @@ def test_rank_statistics_are_means_over_all_orders_of_the_tied(better: int, tied
 @pytest.mark.parametrize("k", [1, 5, 10, 1000])
 @pytest.mark.parametrize(("tied", "positives"), [(24_995, 5), (49_000, 1_000), (9, 1)])
 def test_recall_in_large_ties_is_hypergeometric(tied: int, positives: int, k: int) -> None:
-    seen = min(k, tied + positives)
-    expected = 1 - scipy.stats.hypergeom.pmf(0, tied + positives, positives, seen)
+    smallest = min(k, tied + positives)
+    expected = 1 - scipy.stats.hypergeom.pmf(0, tied + positives, positives, smallest)
     assert recall_at_k(ranks(0, tied, positives), k)[0] == pytest.approx(expected, rel=1e-10)
 
 
@@ -257,8 +257,8 @@ def test_a_constant_model_scores_exactly_chance(k: int) -> None:
 def test_zeros_tie_although_their_products_have_no_error(few: float, monkeypatch: pytest.MonkeyPatch) -> None:
     Tiles(4, few).use(monkeypatch)
     zeros = np.zeros((9, 3), np.float32)
-    for found in (*cross_ranks(zeros, zeros, np.arange(9)), group_answers(zeros, np.arange(9) // 9)[1].ranks):
-        assert not found.better.any() and set(found.tied + found.tied_positives) <= {8, 9}
+    for result in (*cross_ranks(zeros, zeros, np.arange(9)), group_answers(zeros, np.arange(9) // 9)[1].ranks):
+        assert not result.better.any() and set(result.tied + result.tied_positives) <= {8, 9}
 
 
 def test_a_positive_does_not_beat_itself_where_two_sums_differ_in_the_last_bit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,8 +270,8 @@ def test_a_positive_does_not_beat_itself_where_two_sums_differ_in_the_last_bit(m
     monkeypatch.setattr(ranking, "scores_of_pairs", a_bit_lower)
     monkeypatch.setattr(_search, "scores_of_pairs", a_bit_lower)
     axes = np.eye(4, dtype=np.float32)
-    for found in cross_ranks(axes, axes, np.arange(4)):
-        assert_same(found, Ranks(np.zeros(4, np.int64), np.zeros(4, np.int64), np.ones(4, np.int64)))
+    for result in cross_ranks(axes, axes, np.arange(4)):
+        assert_same(result, Ranks(np.zeros(4, np.int64), np.zeros(4, np.int64), np.ones(4, np.int64)))
 
 
 @pytest.mark.parametrize("tiles", TILES)
@@ -319,8 +319,8 @@ def test_real_vectors_give_the_known_recalls() -> None:
 
 def test_there_may_be_neither_images_nor_texts() -> None:
     nothing = np.zeros((0, 4), np.float32)
-    for found in cross_answers(nothing, nothing, np.zeros(0, np.int64)):
-        assert not any(map(len, (*found.ranks, found.right, found.right_score, found.first, found.first_score)))
+    for result in cross_answers(nothing, nothing, np.zeros(0, np.int64)):
+        assert not any(map(len, (*result.ranks, result.right, result.right_score, result.first, result.first_score)))
 
 
 def test_more_than_a_byte_can_count_are_counted() -> None:
@@ -328,8 +328,8 @@ def test_more_than_a_byte_can_count_are_counted() -> None:
     images = unit(np.array([[1, 0], *[[1, 1]] * 299], np.float32))
     texts = unit(np.array([[0, 1], *[[1, 0]] * 299], np.float32))
     by_image, by_text = cross_ranks(images, texts, np.arange(300))
-    for found, expected in zip((by_image, by_text), naive_cross_ranks(images, texts, np.arange(300)), strict=True):
-        assert_same(found, expected)
+    for result, expected in zip((by_image, by_text), naive_cross_ranks(images, texts, np.arange(300)), strict=True):
+        assert_same(result, expected)
     assert by_text.better[0] == by_image.better[0] == 299
 
 

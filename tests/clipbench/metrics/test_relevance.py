@@ -87,14 +87,14 @@ def test_equal_to_trec_eval_on_a_thousand_rankings_without_ties() -> None:
         f"map_cut.{','.join(map(str, range(1, 61)))}",
     }
     theirs = trec.RelevanceEvaluator(qrels, measures).evaluate(run)
-    found = of_vectors(queries, documents, grades)
+    vectors = of_vectors(queries, documents, grades)
     of_query = [theirs[f"q{q}"] for q in range(1000)]
     for name, ours in names.items():
-        np.testing.assert_allclose(found[ours], [each[name] for each in of_query], atol=1e-12, err_msg=ours)
-    np.testing.assert_allclose(found["mrr"], [each["recip_rank"] for each in of_query], atol=1e-12)
+        np.testing.assert_allclose(vectors[ours], [value[name] for value in of_query], atol=1e-12, err_msg=ours)
+    np.testing.assert_allclose(vectors["mrr"], [value["recip_rank"] for value in of_query], atol=1e-12)
     n_relevant = (grades > 0).sum(axis=1)
-    at_r = [each[f"map_cut_{n}"] for each, n in zip(of_query, n_relevant, strict=True)]
-    np.testing.assert_allclose(found["map@R"], at_r, atol=1e-12)
+    at_r = [value[f"map_cut_{n}"] for value, n in zip(of_query, n_relevant, strict=True)]
+    np.testing.assert_allclose(vectors["map@R"], at_r, atol=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -105,9 +105,9 @@ def test_ties_are_the_mean_over_every_order_of_the_documents(seed: int) -> None:
     orders = [sorted(order, key=lambda d: -scores[d]) for order in permutations(range(6))]
     expected = [of_ranking(grades[list(order)]) for order in orders]
     documents = np.stack([scores / 4, np.zeros(6)], axis=1).astype(np.float32)
-    found = of_vectors(np.array([[1, 0]], np.float32), documents, grades[None])
-    for name, value in found.items():
-        assert value[0] == pytest.approx(np.mean([each[name] for each in expected]), abs=1e-12), name
+    vectors = of_vectors(np.array([[1, 0]], np.float32), documents, grades[None])
+    for name, value in vectors.items():
+        assert value[0] == pytest.approx(np.mean([ranking[name] for ranking in expected]), abs=1e-12), name
 
 
 @pytest.mark.parametrize(("tile", "few"), [(7, 32), (16, 1e-9), (16, 1e9), (512, 32)])
@@ -131,8 +131,8 @@ def test_a_thousand_coarse_rankings_keep_their_bounds_and_agree_with_the_naive_l
         line[without[row]] = -np.inf
     rows = []
     for row, line in enumerate(scores):
-        own = relevant.query == row
-        graded = dict(zip(relevant.document[own].tolist(), relevant.grade[own].tolist(), strict=True))
+        is_of_query = relevant.query == row
+        graded = dict(zip(relevant.document[is_of_query].tolist(), relevant.grade[is_of_query].tolist(), strict=True))
         for score in sorted({line[d] for d in graded}, reverse=True):
             at = [graded[d] for d in graded if line[d] == score]
             rows.append((row, (line > score).sum(), (line == score).sum(), len(at), sum(at)))
@@ -150,12 +150,12 @@ def test_values_worked_by_hand() -> None:
     # Places: grade 0, 2, 0, 1, and one more of grade 3 after the tenth.
     grades = np.array([0, 2, 0, 1, 0, 0, 0, 0, 0, 0, 3])
     documents = np.stack([np.linspace(1, 0.1, 11), np.zeros(11)], axis=1).astype(np.float32)
-    found = of_vectors(np.array([[1, 0]], np.float32), documents, grades[None])
+    vectors = of_vectors(np.array([[1, 0]], np.float32), documents, grades[None])
     ideal = 3 + 2 / np.log2(3) + 1 / 2
-    assert found["ndcg@10"][0] == pytest.approx((2 / np.log2(3) + 1 / np.log2(5)) / ideal)
-    assert found["ndcg@1"][0] == 0 and found["recall@10"][0] == pytest.approx(2 / 3)
-    assert found["mrr"][0] == pytest.approx(1 / 2)
-    assert found["map@R"][0] == pytest.approx(1 / 2 / 3)  # of the first three, the second is relevant
+    assert vectors["ndcg@10"][0] == pytest.approx((2 / np.log2(3) + 1 / np.log2(5)) / ideal)
+    assert vectors["ndcg@1"][0] == 0 and vectors["recall@10"][0] == pytest.approx(2 / 3)
+    assert vectors["mrr"][0] == pytest.approx(1 / 2)
+    assert vectors["map@R"][0] == pytest.approx(1 / 2 / 3)  # of the first three, the second is relevant
 
 
 def test_a_query_that_is_a_document_does_not_find_itself() -> None:
@@ -171,8 +171,8 @@ def test_a_query_that_is_a_document_does_not_find_itself() -> None:
 
 def test_of_a_large_tie_the_reciprocal_rank_is_the_mean_over_all_places() -> None:
     n, queries = 200_000, np.ones(2000, np.int64)
-    found = reciprocal_rank(Ranks(3 * queries, (n - 1) * queries, queries))  # quick: equal queries are worked out once
-    np.testing.assert_allclose(found, (digamma(n + 4) - digamma(4)) / n)
+    ranks = reciprocal_rank(Ranks(3 * queries, (n - 1) * queries, queries))  # quick: equal queries are worked out once
+    np.testing.assert_allclose(ranks, (digamma(n + 4) - digamma(4)) / n)
 
 
 def test_chance_is_that_of_a_constant_model() -> None:

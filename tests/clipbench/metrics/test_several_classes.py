@@ -59,13 +59,13 @@ def test_scores_are_of_the_best_right_class_and_the_best_wrong_one(seed: int) ->
     rng = np.random.default_rng(seed)
     images, classes = rng.normal(size=(30, 5)).astype(np.float32), rng.normal(size=(N_CLASSES, 5)).astype(np.float32)
     sets, right = random_right(rng, 30)
-    found = class_scores(images, classes, right)
+    scores = class_scores(images, classes, right)
     for row, (line, right_set) in enumerate(zip(images @ classes.T, sets, strict=True)):
         best, wrong = max(line[right_set]), max(np.delete(line, right_set))
-        assert found.true_score[row] == pytest.approx(best, abs=1e-5)
-        assert found.margin[row] == pytest.approx(best - wrong, abs=1e-5)
-        assert found.better[row] == sum(line > best)
-        assert found.is_first[row].sum() == (line.argmax() in right_set)
+        assert scores.true_score[row] == pytest.approx(best, abs=1e-5)
+        assert scores.margin[row] == pytest.approx(best - wrong, abs=1e-5)
+        assert scores.better[row] == sum(line > best)
+        assert scores.is_first[row].sum() == (line.argmax() in right_set)
 
 
 def test_one_class_per_image_gives_the_same_bits() -> None:
@@ -184,6 +184,6 @@ def test_the_most_frequent_class_is_right_as_often_as_it_is_listed() -> None:
 
 @pytest.mark.parametrize(("n", "n_right", "k"), [(5, 2, 3), (6, 3, 1), (6, 1, 4), (4, 4, 2), (7, 2, 7), (5, 3, 0)])
 def test_a_draw_holds_a_right_one_as_often_as_counting_says(n: int, n_right: int, k: int) -> None:
-    drawn = [min(order[:k], default=n) < n_right for order in permutations(range(n))]
-    found = any_drawn(np.array([n]), np.array([n_right]), np.array([k]))
-    assert found[0] == pytest.approx(np.mean(drawn), abs=1e-12)
+    has_right_one = [min(order[:k], default=n) < n_right for order in permutations(range(n))]
+    result = any_drawn(np.array([n]), np.array([n_right]), np.array([k]))
+    assert result[0] == pytest.approx(np.mean(has_right_one), abs=1e-12)

@@ -25,8 +25,8 @@ from tests.made import published_vectors
 Pairs = tuple[np.ndarray, np.ndarray]
 
 
-def shifted(images: np.ndarray, texts: np.ndarray, *, distance: float, which: str = "both") -> Pairs:
-    maps = shift_maps(images, texts, distance=distance, shift=which)
+def shifted(images: np.ndarray, texts: np.ndarray, *, distance: float, moved: str = "both") -> Pairs:
+    maps = shift_maps(images, texts, distance=distance, shift=moved)
     return maps.image(images), maps.text(texts)
 
 
@@ -48,15 +48,15 @@ def normalised(vectors: np.ndarray) -> np.ndarray:
 # Shift ----------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("which", "by_image", "by_text"), [("both", 0.5, 0.5), ("image", 1, 0), ("text", 0, 1)])
+@pytest.mark.parametrize(("moved", "by_image", "by_text"), [("both", 0.5, 0.5), ("image", 1, 0), ("text", 0, 1)])
 @pytest.mark.parametrize("distance", [-1.0, -0.25, 0.0, 0.5, 1.0])
 def test_modalities_move_along_the_unit_gap_vector(
-    which: str, by_image: float, by_text: float, distance: float
+    moved: str, by_image: float, by_text: float, distance: float
 ) -> None:
     images, texts = pairs()
     gap = images.astype(np.float64).mean(axis=0) - texts.astype(np.float64).mean(axis=0)
     step = distance * gap / np.sqrt((gap**2).sum())
-    moved_images, moved_texts = shifted(images, texts, distance=distance, which=which)
+    moved_images, moved_texts = shifted(images, texts, distance=distance, moved=moved)
     np.testing.assert_allclose(moved_images, normalised(images - by_image * step), atol=1e-7)
     np.testing.assert_allclose(moved_texts, normalised(texts + by_text * step), atol=1e-7)
 
@@ -96,7 +96,7 @@ CLOSED_FORM = 0.0035
 """Largest distance of true vectors from the closed form: not all images (or texts) lie alike along the gap vector."""
 
 
-def closed_form(which: str, distance: float, gap: float, mean_cosines: tuple[float, float]) -> float:
+def closed_form(moved: str, distance: float, gap: float, mean_cosines: tuple[float, float]) -> float:
     """Return the gap after a shift if all images had one component along the gap vector g, and all texts one.
 
     The means then have components a and b along g, a - b = gap, and one common part p across it; their squared
@@ -106,7 +106,7 @@ def closed_form(which: str, distance: float, gap: float, mean_cosines: tuple[flo
     image_cosine, text_cosine = mean_cosines
     total = (image_cosine - text_cosine) / gap
     a, b = (total + gap) / 2, (total - gap) / 2
-    by_image, by_text = {"both": (distance / 2, distance / 2), "image": (distance, 0.0)}[which]
+    by_image, by_text = {"both": (distance / 2, distance / 2), "image": (distance, 0.0)}[moved]
     image_length = np.sqrt(1 - 2 * by_image * a + by_image**2)
     text_length = np.sqrt(1 + 2 * by_text * b + by_text**2)
     along = (a - by_image) / image_length - (b + by_text) / text_length
@@ -114,17 +114,17 @@ def closed_form(which: str, distance: float, gap: float, mean_cosines: tuple[flo
     return float(np.sqrt(along**2 + across))
 
 
-def notebook_closed_form(which: str, distance: float) -> float:
+def notebook_closed_form(moved: str, distance: float) -> float:
     """Return the closed form from the gap and the cones that the notebook prints."""
     image_cosine, text_cosine = ((cone * (NOTEBOOK_N - 1) + 1) / NOTEBOOK_N for cone in NOTEBOOK_CONES)
-    return closed_form(which, distance, NOTEBOOK_GAP, (image_cosine, text_cosine))
+    return closed_form(moved, distance, NOTEBOOK_GAP, (image_cosine, text_cosine))
 
 
-@pytest.mark.parametrize(("which", "distance", "published"), NOTEBOOK)
+@pytest.mark.parametrize(("moved", "distance", "published"), NOTEBOOK)
 def test_published_gaps_after_a_shift_follow_from_the_published_cones(
-    which: str, distance: float, published: float
+    moved: str, distance: float, published: float
 ) -> None:
-    assert published == pytest.approx(notebook_closed_form(which, distance), abs=CLOSED_FORM)
+    assert published == pytest.approx(notebook_closed_form(moved, distance), abs=CLOSED_FORM)
 
 
 @pytest.fixture(scope="module")
@@ -132,16 +132,16 @@ def trained() -> Pairs:
     return published_vectors("features_clip")
 
 
-@pytest.mark.parametrize(("which", "distance", "published"), NOTEBOOK)
-def test_real_vectors_move_as_the_notebook_s_do(which: str, distance: float, published: float, trained: Pairs) -> None:
+@pytest.mark.parametrize(("moved", "distance", "published"), NOTEBOOK)
+def test_real_vectors_move_as_the_notebook_s_do(moved: str, distance: float, published: float, trained: Pairs) -> None:
     """Another model and sample, of another gap and other cones: what these do not explain is the same for both."""
     images, texts = trained
     image_cosine, text_cosine = (float((side.mean(axis=0, dtype=np.float64) ** 2).sum()) for side in trained)
     gap = modality_gap(images, texts)
-    expected = closed_form(which, distance, gap, (image_cosine, text_cosine))
-    found = modality_gap(*shifted(images, texts, distance=distance, which=which))
-    assert found == pytest.approx(expected, abs=CLOSED_FORM)
-    assert found - expected == pytest.approx(published - notebook_closed_form(which, distance), abs=0.0012)
+    expected = closed_form(moved, distance, gap, (image_cosine, text_cosine))
+    measured_gap = modality_gap(*shifted(images, texts, distance=distance, moved=moved))
+    assert measured_gap == pytest.approx(expected, abs=CLOSED_FORM)
+    assert measured_gap - expected == pytest.approx(published - notebook_closed_form(moved, distance), abs=0.0012)
 
 
 def test_the_default_gap_has_the_least_loss_at_the_temperature_of_training(trained: Pairs) -> None:
@@ -264,8 +264,8 @@ def test_the_sigmoid_loss_is_torch_s_log_sigmoid(
     images, texts = pairs(33)
     logits = scale * torch.from_numpy(images.astype(np.float64)) @ torch.from_numpy(texts.astype(np.float64)).T + bias
     expected = -F.logsigmoid((2 * torch.eye(33) - 1) * logits).sum() / 33
-    found = sigmoid_loss(images, texts, logit_scale=scale, logit_bias=bias)
-    assert found == pytest.approx(float(expected), rel=1e-11)
+    loss = sigmoid_loss(images, texts, logit_scale=scale, logit_bias=bias)
+    assert loss == pytest.approx(float(expected), rel=1e-11)
 
 
 # Scores ---------------------------------------------------------------------------------------------------------------
@@ -275,18 +275,18 @@ def test_scores_are_those_of_the_metrics_themselves() -> None:
     images, texts = pairs(30)
     labels = np.arange(30) % 3
     classes = {"kind/acc1": Classes(texts[:3], labels)}
-    found = scores_after_move(images, texts, logit_scale=30.0, classes=classes)
+    scores = scores_after_move(images, texts, logit_scale=30.0, classes=classes)
     similarity = images.astype(np.float64) @ texts.T.astype(np.float64)
     by_image, by_text = cross_ranks(images, texts, np.arange(30))
-    assert list(found) == [
+    assert list(scores) == [
         "gap", "loss",
         "image_retrieval_recall@1", "image_retrieval_recall@5", "image_retrieval_recall@10",
         "text_retrieval_recall@1", "text_retrieval_recall@5", "text_retrieval_recall@10", "kind/acc1",
     ]  # fmt: skip
-    assert found["text_retrieval_recall@5"] == recall_at_k(by_image, 5).mean()
-    assert found["image_retrieval_recall@5"] == recall_at_k(by_text, 5).mean()
+    assert scores["text_retrieval_recall@5"] == recall_at_k(by_image, 5).mean()
+    assert scores["image_retrieval_recall@5"] == recall_at_k(by_text, 5).mean()
     untied = [row for row in range(30) if row not in (0, 15)]
     hits = [(similarity[:, row] > similarity[row, row]).sum() < 1 for row in untied]
     assert recall_at_k(by_text, 1)[untied].tolist() == hits
-    assert found["kind/acc1"] == (similarity[:, :3].argmax(axis=1) == labels).mean()
-    assert found["loss"] == contrastive_loss(images, texts, logit_scale=30.0)
+    assert scores["kind/acc1"] == (similarity[:, :3].argmax(axis=1) == labels).mean()
+    assert scores["loss"] == contrastive_loss(images, texts, logit_scale=30.0)

@@ -43,19 +43,23 @@ def test_unit_in_blocks_is_unit_of_the_whole_bit_for_bit(
     monkeypatch.setattr(arrays, "BLOCK_COMPONENTS", block_components)
     vectors = random_vectors(n, dim)
     lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
-    whole = np.rint(vectors * (2.0**26 / lengths)[:, None]) / 2.0**26
-    np.testing.assert_array_equal(unit(vectors), whole.astype(np.float32))
+    expected = np.rint(vectors * (2.0**26 / lengths)[:, None]) / 2.0**26
+    np.testing.assert_array_equal(unit(vectors), expected.astype(np.float32))
 
 
 @pytest.mark.parametrize(("n", "dim"), SHAPES[:2])
 def test_products_of_unscaled_vectors_of_any_length_are_exact(n: int, dim: int) -> None:
     vectors = random_vectors(n, dim) * np.logspace(-9, 9, n, dtype=np.float32)[:, None]
-    made = unscaled(vectors)
-    assert (np.abs(made - vectors).max(axis=1) <= np.linalg.norm(vectors.astype(np.float64), axis=1) * 2.0**-26).all()
-    rows = [[Fraction(float(value)) for value in row] for row in made]
+    products = unscaled(vectors)
+    assert (
+        np.abs(products - vectors).max(axis=1) <= np.linalg.norm(vectors.astype(np.float64), axis=1) * 2.0**-26
+    ).all()
+    rows = [[Fraction(float(value)) for value in row] for row in products]
     exact = np.array([[float(sum(map(operator.mul, x, y))) for y in rows] for x in rows])
     for order in (np.arange(dim), np.arange(dim)[::-1]):
-        np.testing.assert_array_equal(made[:, order].astype(np.float64) @ made[:, order].astype(np.float64).T, exact)
+        np.testing.assert_array_equal(
+            products[:, order].astype(np.float64) @ products[:, order].astype(np.float64).T, exact
+        )
 
 
 @pytest.mark.parametrize("size", [2.0**-100, 2.0**100])
@@ -89,12 +93,12 @@ def test_scores_do_not_depend_on_the_order_of_the_sum() -> None:
 @pytest.mark.parametrize("block_elements", [1, 100, 1000, 10**6])
 def test_blocks_cover_all_rows_and_do_not_change_scores(block_elements: int, monkeypatch: pytest.MonkeyPatch) -> None:
     images, texts = unit(random_vectors(70, 40)), unit(random_vectors(30, 40, seed=1))
-    whole = all_scores(images, texts)
+    expected = all_scores(images, texts)
     monkeypatch.setattr(arrays, "BLOCK_ELEMENTS", block_elements)
     covered = np.zeros(70, np.int64)
     for rows, scores in score_blocks(images, texts):
         assert scores.size <= max(block_elements, 30)
-        np.testing.assert_array_equal(scores, whole[rows])
+        np.testing.assert_array_equal(scores, expected[rows])
         covered[rows] += 1
     assert (covered == 1).all()
 

@@ -24,36 +24,36 @@ def pairs(source: str) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("source", SOURCES)
 def test_squares_of_the_mean_differences_sum_to_the_squared_gap(source: str) -> None:
     images, texts = pairs(source)
-    found = gap_spectrum(gap_vector(images, texts))
+    spectrum = gap_spectrum(gap_vector(images, texts))
     by_dimension = [
         abs(float(x.astype(float).mean() - y.astype(float).mean())) for x, y in zip(images.T, texts.T, strict=True)
     ]
-    assert found.mean_differences.tolist() == pytest.approx(sorted(by_dimension, reverse=True), abs=1e-12)
-    assert (found.mean_differences**2).sum() == pytest.approx(modality_gap(images, texts) ** 2, rel=1e-12)
-    np.testing.assert_allclose(np.array(by_dimension)[found.dimensions], found.mean_differences, atol=1e-12)
+    assert spectrum.mean_differences.tolist() == pytest.approx(sorted(by_dimension, reverse=True), abs=1e-12)
+    assert (spectrum.mean_differences**2).sum() == pytest.approx(modality_gap(images, texts) ** 2, rel=1e-12)
+    np.testing.assert_allclose(np.array(by_dimension)[spectrum.dimensions], spectrum.mean_differences, atol=1e-12)
     carried, needed = 0.0, 0
     while carried < 0.9 * sum(each**2 for each in by_dimension):
         carried, needed = carried + sorted(by_dimension, reverse=True)[needed] ** 2, needed + 1
-    assert found.n_carrying() == needed
+    assert spectrum.n_carrying() == needed
 
 
 def test_without_a_gap_nothing_carries_it() -> None:
     for gap in (np.zeros(4), np.full(4, 1e-9), np.full(4, np.nan)):
-        found = gap_spectrum(gap)
-        assert found.n_carrying() is None and np.isnan(found.shares).all()
+        spectrum = gap_spectrum(gap)
+        assert spectrum.n_carrying() is None and np.isnan(spectrum.shares).all()
 
 
 @pytest.mark.parametrize("length", [2e-6, 1e-4])
 def test_a_small_gap_is_still_one(length: float) -> None:
     """Components of float32 vectors of unit length are off by up to 3e-8: this is no rounding."""
-    found = gap_spectrum(np.array([0.0, 0.6, 0.8]) * length)
-    assert found.n_carrying() == 2 and found.shares.tolist() == pytest.approx([0.64, 1, 1])
+    spectrum = gap_spectrum(np.array([0.0, 0.6, 0.8]) * length)
+    assert spectrum.n_carrying() == 2 and spectrum.shares.tolist() == pytest.approx([0.64, 1, 1])
 
 
 def test_equal_differences_share_alike() -> None:
-    found = gap_spectrum(np.array([0.1, -0.1, 0.1, 0.1, 0.1, -0.1, 0.1, 0.1, 0.1, 0.1]))
-    assert found.dimensions.tolist() == list(range(10))
-    assert found.n_carrying() == 9 and found.n_carrying(0.5) == 5 and found.n_carrying(1.0) == 10
+    spectrum = gap_spectrum(np.array([0.1, -0.1, 0.1, 0.1, 0.1, -0.1, 0.1, 0.1, 0.1, 0.1]))
+    assert spectrum.dimensions.tolist() == list(range(10))
+    assert spectrum.n_carrying() == 9 and spectrum.n_carrying(0.5) == 5 and spectrum.n_carrying(1.0) == 10
 
 
 @pytest.mark.parametrize(
@@ -66,19 +66,19 @@ def test_dimensions_are_removed_in_ones_twos_and_fives(dim: int, counts: list[in
 @pytest.mark.parametrize("source", SOURCES)
 def test_ablation_is_what_a_loop_over_smaller_vectors_finds(source: str) -> None:
     images, texts = pairs(source)
-    found = ablations(images, texts)
+    result = ablations(images, texts)
     differences = np.abs(images.astype(float).mean(axis=0) - texts.astype(float).mean(axis=0))
-    for count, got in list(found.items())[:4]:
-        kept = np.argsort(-differences)[count:]
+    for count, got in list(result.items())[:4]:
+        kept_dimensions = np.argsort(-differences)[count:]
         x, y = (
-            side[:, kept] / np.linalg.norm(side[:, kept], axis=1, keepdims=True)
+            side[:, kept_dimensions] / np.linalg.norm(side[:, kept_dimensions], axis=1, keepdims=True)
             for side in (images.astype(float), texts.astype(float))
         )
         gap = np.linalg.norm(x.mean(axis=0) - y.mean(axis=0))
         scores = (x @ y.T).round(9)  # vectors of this data tie nowhere
-        own = np.diag(scores)
-        text_recall = np.mean([(row > right).sum() == 0 for row, right in zip(scores, own, strict=True)])
-        image_recall = np.mean([(row > right).sum() == 0 for row, right in zip(scores.T, own, strict=True)])
+        true_scores = np.diag(scores)
+        text_recall = np.mean([(row > right).sum() == 0 for row, right in zip(scores, true_scores, strict=True)])
+        image_recall = np.mean([(row > right).sum() == 0 for row, right in zip(scores.T, true_scores, strict=True)])
         assert got == pytest.approx((gap, image_recall, text_recall), abs=1e-6)
 
 

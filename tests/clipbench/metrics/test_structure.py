@@ -30,7 +30,7 @@ def test_cka_is_the_unbiased_estimator_of_song_et_al_summed_over_quadruples() ->
     x, y = pair(7, 3)
     kernels = [side.astype(float) @ side.T.astype(float) for side in (x, y)]
     index = np.array(np.meshgrid(*[np.arange(7)] * 4, indexing="ij")).reshape(4, -1)
-    i, j, k, m = index[:, [len(set(each)) == 4 for each in index.T.tolist()]]
+    i, j, k, m = index[:, [len(set(value)) == 4 for value in index.T.tolist()]]
 
     def hsic(first: np.ndarray, second: np.ndarray) -> float:
         return float((first[i, j] * (second[i, j] + second[k, m] - 2 * second[i, k])).mean())
@@ -53,8 +53,8 @@ def overlap(x: np.ndarray, y: np.ndarray, k: int) -> float:
     lists = []
     for side in (x, y):
         scores = (side.astype(float) @ side.T.astype(float)).astype(np.float32)
-        others = [[j for j in range(len(side)) if j != i] for i in range(len(side))]
-        lists.append([set(sorted(own, key=lambda j: (-scores[i, j], j))[:k]) for i, own in enumerate(others)])
+        other_rows = [[j for j in range(len(side)) if j != i] for i in range(len(side))]
+        lists.append([set(sorted(rows, key=lambda j: (-scores[i, j], j))[:k]) for i, rows in enumerate(other_rows)])
     return float(np.mean([len(a & b) / k for a, b in zip(*lists, strict=True)]))
 
 
@@ -106,17 +106,17 @@ def test_a_model_is_like_itself_whatever_its_ties_and_like_its_rotation() -> Non
 
 def test_shuffled_samples_have_a_cka_of_0_with_a_spread_that_the_number_alone_decides() -> None:
     x, y = pair(6, 3, noise=0.3)
-    found = [cka(x, y[list(order)]).value for order in permutations(range(6))]  # all 720
-    assert np.mean(found) == pytest.approx(0, abs=1e-9)
-    assert np.std(found) == pytest.approx(np.sqrt(2 / (6 * 3)))
+    values = [cka(x, y[list(order)]).value for order in permutations(range(6))]  # all 720
+    assert np.mean(values) == pytest.approx(0, abs=1e-9)
+    assert np.std(values) == pytest.approx(np.sqrt(2 / (6 * 3)))
 
 
 def test_spaces_with_nothing_in_common_share_k_of_all_others_with_fewer_samples_than_dimensions_too() -> None:
-    found = []
+    result = []
     for seed in range(200):
         rng = np.random.default_rng(seed)
         x, y, z = (unit(rng.standard_normal((20, dim)).astype(np.float32)) for dim in (64, 16, 64))
-        found.append((cka(x, y).value, shared_neighbours(x, y, 5).value, cka(x, z).value, mutual_neighbours(x, z, 5)))
-    assert np.mean(found, axis=0) == pytest.approx([0, 5 / 19] * 2, abs=0.01)
+        result.append((cka(x, y).value, shared_neighbours(x, y, 5).value, cka(x, z).value, mutual_neighbours(x, z, 5)))
+    assert np.mean(result, axis=0) == pytest.approx([0, 5 / 19] * 2, abs=0.01)
     constant = unit(np.ones((20, 4), np.float32))
     assert np.isnan(cka(constant, x).value) and shared_neighbours(constant, constant, 5).value == 1.0

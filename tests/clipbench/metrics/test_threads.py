@@ -50,7 +50,7 @@ def test_threads_are_those_of_numpy() -> None:
     for n in (1, 2):
         with threadpool_limits(n, user_api="blas"):
             assert n_threads() == n
-            assert {each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"} == {n}
+            assert {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"} == {n}
 
 
 @pytest.mark.parametrize("n", [1, 2])

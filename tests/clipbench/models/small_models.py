@@ -168,8 +168,8 @@ def unigram_tokenizer(folder: Path, vocab_size: int) -> Path:
 def clip_tokenizer(folder: Path) -> Path:
     """Write transformers' CLIP tokenizer, its vocabulary taken from open_clip's file."""
     ours = open_clip.tokenizer.SimpleTokenizer()
-    named = {49406: "<|startoftext|>", 49407: "<|endoftext|>"}
-    vocabulary = {named.get(number, token): number for token, number in ours.encoder.items()}
+    special_tokens = {49406: "<|startoftext|>", 49407: "<|endoftext|>"}
+    vocabulary = {special_tokens.get(number, token): number for token, number in ours.encoder.items()}
     lines = gzip.decompress(Path(open_clip.tokenizer.default_bpe()).read_bytes()).decode().split("\n")
     merges = [tuple(line.split()) for line in lines[1 : 49152 - 256 - 2 + 1]]
     transformers.CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=77).save_pretrained(folder)

@@ -92,12 +92,12 @@ def test_messages_are_those_of_the_template(url: str, state: Any, toy: ToyModel,
     picture, text = Image.new("RGB", (8, 8), (9, 99, 9)), "a {image} of {text}"
     model = served(url, template="qwen3-vl")
     state.bodies.clear()
-    found = [
+    vectors = [
         model.encode(name, [item]) for name, item in (("text", text), ("image", picture), (JOINT, (picture, text)))
     ]
 
     assert model.info.is_joint and not model.info.roles
-    same(found[2], toy.encode_images([picture]) + toy.encode_texts([text]))
+    same(vectors[2], toy.encode_images([picture]) + toy.encode_texts([text]))
     shown = {"type": "image_url", "image_url": {"url": data_url(picture)}}
     users = [[words(text)], [shown, words("")], [shown, words(text)]]
     for body, user in zip(state.bodies, users, strict=True):
@@ -138,9 +138,9 @@ def test_a_template_that_is_none_is_refused_before_anything_is_asked(
     tmp_path: Path, content: str | None, message: str
 ) -> None:
     (tmp_path / "mine.json").write_text(content or "")
-    given = "qwen3vl" if content is None else str(tmp_path / "mine.json")
+    text = "qwen3vl" if content is None else str(tmp_path / "mine.json")
     with pytest.raises(UsageError, match=message):
-        served("http://127.0.0.1:1", template=given)
+        served("http://127.0.0.1:1", template=text)
     with pytest.raises(UsageError, match=r"template=qwen3-vl already defines how texts are sent: remove texts="):
         served("http://127.0.0.1:1", template="qwen3-vl", texts="messages")
 

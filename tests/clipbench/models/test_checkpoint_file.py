@@ -120,14 +120,14 @@ def test_names_of_other_families_are_recognised() -> None:
 
 def long_clip_table(table: torch.Tensor) -> torch.Tensor:
     """Follow the definition one position at a time."""
-    kept, length = 20, len(table)
-    out = torch.zeros(4 * length - 3 * kept, table.shape[1])
-    out[:kept] = table[:kept]
-    for i in range(length - 1 - kept):
+    n_kept, length = 20, len(table)
+    out = torch.zeros(4 * length - 3 * n_kept, table.shape[1])
+    out[:n_kept] = table[:n_kept]
+    for i in range(length - 1 - n_kept):
         for k in range(4):
-            out[kept + 4 * i + k] = (4 - k) / 4 * table[kept + i] + k / 4 * table[kept + i + 1]
+            out[n_kept + 4 * i + k] = (4 - k) / 4 * table[n_kept + i] + k / 4 * table[n_kept + i + 1]
     for k in range(4):
-        out[4 * length - 3 * kept - 4 + k] = table[-1] + k / 4 * (table[-1] - table[-2])
+        out[4 * length - 3 * n_kept - 4 + k] = table[-1] + k / 4 * (table[-1] - table[-2])
     return out
 
 

@@ -84,8 +84,8 @@ def folders(bundled: Path, small_clip_folder: Path, hf: Path) -> dict[str, Path]
     ("kind", "place"),
     [
         pytest.param(kind, place, marks=() if kind == "bundled" else pytest.mark.slow)
-        for kind, places in SIZES.items()
-        for place in places
+        for kind, size in SIZES.items()
+        for place in size
     ],
 )
 def test_a_folder_of_other_sizes_is_refused(

@@ -79,8 +79,8 @@ def test_open_clip_s_own_profile() -> None:
     published = {"ViT-B-32": (87.85, 8.82, 63.43, 5.96), "RN50": (38.32, 12.22, 63.69, 5.96)}
     for name, values in published.items():
         sizes = tower_sizes(loaded(f"open_clip:{name}/random"))
-        found = [each for size in sizes.values() for each in (size.n_parameters or 0, size.flops or 0)]
-        rounded = tuple(round(each / unit, 2) for each, unit in zip(found, (1e6, 1e9) * 2, strict=True))
+        result = [each for size in sizes.values() for each in (size.n_parameters or 0, size.flops or 0)]
+        rounded = tuple(round(each / unit, 2) for each, unit in zip(result, (1e6, 1e9) * 2, strict=True))
         assert rounded == values
 
 
@@ -101,19 +101,19 @@ class Net(nn.Module):
 
 
 def sizes_of(net: nn.Module) -> dict[str, Any]:
-    made = torch_model(
+    model = torch_model(
         net, lambda image: np.zeros((3, 2, 2), np.float32), lambda texts: torch.ones(len(texts), 5).long()
     )
-    return tower_sizes(python.wrap(made, "mine", batch_size=4))
+    return tower_sizes(python.wrap(model, "mine", batch_size=4))
 
 
 def test_a_shared_part_counts_in_both_towers_and_an_unused_one_in_none() -> None:
-    found = sizes_of(Net())
-    assert found["image"].flops == 2 * 12 * 8 + 2 * 8 * 4
-    assert found["image"].n_parameters == 12 * 8 + 8 + 32
+    sizes = sizes_of(Net())
+    assert sizes["image"].flops == 2 * 12 * 8 + 2 * 8 * 4
+    assert sizes["image"].n_parameters == 12 * 8 + 8 + 32
     block = 2 * 5 * (8 * 24 + 8 * 8 + 8 * 16 + 16 * 8) + 2 * 2 * 5 * 5 * 8
-    assert found["text"].flops == block + 2 * 8 * 4
-    assert found["text"].n_parameters == 80 + 32 + (8 * 24 + 24) + (64 + 8) + (8 * 16 + 16) + (16 * 8 + 8) + 4 * 8
+    assert sizes["text"].flops == block + 2 * 8 * 4
+    assert sizes["text"].n_parameters == 80 + 32 + (8 * 24 + 24) + (64 + 8) + (8 * 16 + 16) + (16 * 8 + 8) + 4 * 8
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
@@ -143,10 +143,10 @@ def test_what_cannot_be_counted_is_absent_with_the_reason() -> None:
                 raise RuntimeError("not in this mode")
             return super().encode_image(pixels)
 
-    found = sizes_of(Recurrent())
-    assert found["text"].flops is found["text"].n_parameters is None
-    assert "whose number of operations is unknown" in found["text"].reasons["flops"]
-    assert "not in this mode" in found["image"].reasons["flops"]
+    sizes = sizes_of(Recurrent())
+    assert sizes["text"].flops is sizes["text"].n_parameters is None
+    assert "whose number of operations is unknown" in sizes["text"].reasons["flops"]
+    assert "not in this mode" in sizes["image"].reasons["flops"]
 
 
 def test_a_model_of_which_nothing_is_shown_is_not_run() -> None:
@@ -154,8 +154,8 @@ def test_a_model_of_which_nothing_is_shown_is_not_run() -> None:
         def encode_images(self, images: Any) -> Any:
             raise AssertionError("it costs")
 
-    found = tower_sizes(Paid())
-    assert found["image"].flops is None and found["image"].reasons["flops"] == "the model does not show this tower"
+    sizes = tower_sizes(Paid())
+    assert sizes["image"].flops is None and sizes["image"].reasons["flops"] == "the model does not show this tower"
 
 
 def test_towers_of_a_pair_are_those_of_its_two_models() -> None:
@@ -184,7 +184,7 @@ class Counted(StoreEmbedder):
 
 
 def items(first: int, last: int) -> frozenset[bytes]:
-    return frozenset(bytes([each]) for each in range(first, last))
+    return frozenset(bytes([index]) for index in range(first, last))
 
 
 def test_speed_is_that_of_the_items_encoded_in_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,11 +200,11 @@ def test_speed_is_that_of_the_items_encoded_in_the_run(tmp_path: Path, monkeypat
     )
     with monkeypatch.context() as patch:
         patch.setattr("clipbench.models.introspection.costs.current_rounds", lambda: SimpleNamespace(n=3))
-        found = tower_costs(embedder, before)
-    assert (found["text"].n_encoded, found["text"].items_per_second, found["text"].n_processes) == (20, 5.0, 3)
-    assert (found["image"].n_encoded, found["image"].n_timed, found["image"].items_per_second) == (50, 0, None)
-    assert found["image"].reasons["items_per_second"] == "they were encoded together with the inputs of other models"
-    assert found["audio"].items_per_second == 2.0 and found["audio"].flops is None
+        costs = tower_costs(embedder, before)
+    assert (costs["text"].n_encoded, costs["text"].items_per_second, costs["text"].n_processes) == (20, 5.0, 3)
+    assert (costs["image"].n_encoded, costs["image"].n_timed, costs["image"].items_per_second) == (50, 0, None)
+    assert costs["image"].reasons["items_per_second"] == "they were encoded together with the inputs of other models"
+    assert costs["audio"].items_per_second == 2.0 and costs["audio"].flops is None
     embedder.calls = (*embedder.calls, Call("image", encoded=items(50, 53), seconds=1.0))
     later = tower_costs(embedder, before)["image"]
     assert (later.n_encoded, later.n_timed, later.items_per_second) == (53, 3, 3.0)
@@ -302,8 +302,8 @@ def test_memory_of_a_cuda_device_is_the_most_of_each_modality(tmp_path: Path, mo
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: used["peak"])
     embedder = StoreEmbedder(Using(), tmp_path, batch_size=2, workers=0)
     embedder.watch_memory()
-    embedder.images([NamedImage(str(each)) for each in range(3)])
+    embedder.images([NamedImage(str(index)) for index in range(3)])
     embedder.texts(TEXTS)
     embedder.images([NamedImage("another")])
-    found = tower_costs(embedder, None)
-    assert (found["image"].peak_bytes, found["text"].peak_bytes) == (1400, 200)
+    costs = tower_costs(embedder, None)
+    assert (costs["image"].peak_bytes, costs["text"].peak_bytes) == (1400, 200)

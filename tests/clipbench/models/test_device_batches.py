@@ -67,16 +67,16 @@ def batches(*n_rows: int) -> list[dict[str, torch.Tensor]]:
     return [{"pixels": part} for part in torch.split(rows, list(n_rows))]
 
 
-def check_vectors(found: list[np.ndarray], given: list[dict[str, torch.Tensor]]) -> None:
-    assert [each.dtype for each in found] == [np.float32] * len(given)
-    for vectors, batch in zip(found, given, strict=True):
+def check_vectors(values: list[np.ndarray], given: list[dict[str, torch.Tensor]]) -> None:
+    assert [array.dtype for array in values] == [np.float32] * len(given)
+    for vectors, batch in zip(values, given, strict=True):
         np.testing.assert_array_equal(vectors, batch["pixels"].sum(dim=1, keepdim=True).numpy())
 
 
 def test_without_an_accelerator_or_with_a_given_number_every_batch_goes_by_itself_and_is_there_at_once() -> None:
     for given, expected in ((None, 64), (5, 5)):
-        place = resolve_placement("cpu", "fp32", given)
-        assert (place.batch_size, place.images.n, place.texts.n, place.is_ahead) == (
+        placement = resolve_placement("cpu", "fp32", given)
+        assert (placement.batch_size, placement.images.n, placement.texts.n, placement.is_ahead) == (
             expected,
             expected,
             expected,
@@ -90,11 +90,11 @@ def test_without_an_accelerator_or_with_a_given_number_every_batch_goes_by_itsel
             taken.append(len(batch["pixels"]))
             yield batch
 
-    place, found = resolve_placement("cpu", "fp32", None), []
-    for vectors in encode_batches(tower, loaded(), place):
-        found.append(vectors)
-        assert len(taken) == len(found), "no batch waits for the next"
-    check_vectors(found, given_batches)
+    placement, result = resolve_placement("cpu", "fp32", None), []
+    for vectors in encode_batches(tower, loaded(), placement):
+        result.append(vectors)
+        assert len(taken) == len(result), "no batch waits for the next"
+    check_vectors(result, given_batches)
     assert tower.n_rows == [64, 63, 64, 10]
 
 
@@ -111,11 +111,11 @@ def test_on_an_accelerator_vectors_are_fetched_once_for_several_batches(
             taken += 1
             yield batch
 
-    found = []
+    result = []
     for vectors in encode_batches(Tower(), loaded(), ahead):
-        found.append(vectors)
+        result.append(vectors)
         taken_at.append(taken)
-    check_vectors(found, given)
+    check_vectors(result, given)
     assert taken_at == [4, 4, 4, 4, 7, 7, 7], "a fetch after more than a second, and one in the end"
 
 
@@ -144,7 +144,7 @@ def test_a_tower_without_memory_for_one_is_an_error_and_other_errors_are_passed_
 
 def test_numbers_go_to_the_device_in_its_precision_and_whole_ones_as_they_are(ahead: Placement) -> None:
     sent = replace(ahead, dtype=torch.bfloat16).send({"pixels": torch.ones(1, 2), "grid": torch.ones(1, 2).long()})
-    assert [each.dtype for each in sent.values()] == [torch.bfloat16, torch.int64]
+    assert [value.dtype for value in sent.values()] == [torch.bfloat16, torch.int64]
 
 
 def text_tower(most: int) -> TextTower:
@@ -164,8 +164,8 @@ def text_tower(most: int) -> TextTower:
 def test_texts_are_halved_likewise_and_come_in_their_order(ahead: Placement) -> None:
     texts = ["aaaa", "a", "aa", "aaaaaaa", "aaa", "aaaaa", "aaaaaa"]
     model = replace(torch_model(ahead), text_tower=text_tower(most=2), info=replace(INFO, embed_dim=1))
-    found = model.encode_texts(texts)
-    assert found[:, 0].tolist() == [4, 1, 2, 7, 3, 5, 6]
+    vectors = model.encode_texts(texts)
+    assert vectors[:, 0].tolist() == [4, 1, 2, 7, 3, 5, 6]
     assert "was not enough for 3 texts at a time" in str(ahead.texts.note("texts", CPU))
 
 
@@ -178,14 +178,14 @@ class Failing(torch.nn.Module):
         return pixels.flatten(1)[:, :32] + 1
 
 
-def torch_model(place: Placement) -> TorchModel:
+def torch_model(placement: Placement) -> TorchModel:
     module = Failing()
     return TorchModel(
         info=INFO,
         preprocess=lambda image: np.asarray(image.convert("RGB").resize((8, 8)), np.float32).transpose(2, 0, 1),
         image_tower=pixel_tower(module.encode_image),
         text_tower=text_tower(most=9),
-        placement=place,
+        placement=placement,
         module=module,
     )
 

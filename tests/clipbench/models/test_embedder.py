@@ -178,7 +178,7 @@ class Counting:
     def encode_images(self, images: list[Image.Image]) -> np.ndarray:
         gc.collect()
         self._alive += [weakref.ref(image) for image in images]
-        self.held.append(sum(one.width * one.height for each in self._alive if (one := each()) is not None))
+        self.held.append(sum(one.width * one.height for reference in self._alive if (one := reference()) is not None))
         self.batches.append([image.size for image in images])
         return np.array([[image.width, image.height, 1.0] for image in images])
 
@@ -199,13 +199,15 @@ def test_whole_images_come_in_batches_of_limited_pixels_and_are_let_go_of(
     embedder = StoreEmbedder(wrap(model, "mine", batch_size=6), tmp_path, batch_size=6, workers=workers)
     model.batches.clear()
     model.held.clear()
-    kept = embedder.readable(
+    dataset = embedder.readable(
         Dataset(id="d", images=refs, image_ids=[ref.name for ref in refs], labels=np.zeros(13, int))
     )
     assert [size for batch in model.batches for size in batch] == [size for size in sizes if size != (200, 200)]
     assert [len(batch) for batch in model.batches] == [4, 2, 5, 1]  # of six images, or fewer with 40,000 pixels at most
     assert max(model.held) <= 40_000
-    assert kept.notes[-1].endswith("make it smaller, or set CLIPBENCH_MAX_PIXELS=40000 (4 bytes of memory per pixel)")
+    assert dataset.notes[-1].endswith(
+        "make it smaller, or set CLIPBENCH_MAX_PIXELS=40000 (4 bytes of memory per pixel)"
+    )
 
 
 def test_images_that_are_no_plain_ones_are_counted_and_encoded_again_under_a_new_rule(

@@ -22,7 +22,7 @@ Arrays = dict[str, Any]
 def arrays(**changes: Any) -> Arrays:
     """Return two images with two texts each, and two of three classes; None takes an array away."""
     rng = np.random.default_rng(0)
-    whole = {
+    all_arrays = {
         "images": rng.standard_normal((2, 5)).astype(np.float32),
         "texts": rng.standard_normal((4, 5)).astype(np.float32),
         "text_to_image": np.array([0, 0, 1, 1]),
@@ -34,7 +34,7 @@ def arrays(**changes: Any) -> Arrays:
         "logit_scale": np.float32(42),
         "logit_bias": np.float32(-3),
     }
-    return {name: value for name, value in {**whole, **changes}.items() if value is not None}
+    return {name: value for name, value in {**all_arrays, **changes}.items() if value is not None}
 
 
 def write_npz(path: Path, content: Arrays) -> Path:
@@ -100,8 +100,8 @@ def test_rows_pair_up_where_nothing_else_is_said(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("group", [["sea", "land"], ["de", "en", "de", "en"]])
 def test_a_group_is_of_the_images_or_of_the_texts_by_its_number(tmp_path: Path, group: list[str]) -> None:
-    found = loaded(tmp_path, group=np.array(group)).dataset.groups["group"]
-    assert list(found.values) == group and found.of_captions == (len(group) == 4)
+    result = loaded(tmp_path, group=np.array(group)).dataset.groups["group"]
+    assert list(result.values) == group and result.of_captions == (len(group) == 4)
 
 
 def test_names_that_are_not_given_are_numbers(tmp_path: Path) -> None:
@@ -289,7 +289,7 @@ def test_an_array_that_is_there_twice_is_refused(tmp_path: Path) -> None:
 def others(**changes: Any) -> Arrays:
     """Return three recordings of two texts, and as many videos as recordings; None takes an array away."""
     rng = np.random.default_rng(0)
-    whole = {
+    all_arrays = {
         **{
             name: rng.standard_normal((n, 5)).astype(np.float32)
             for name, n in (("audio", 3), ("text", 2), ("video", 3))
@@ -297,7 +297,7 @@ def others(**changes: Any) -> Arrays:
         "audio_to_text": np.array([0, 0, 1]),
         "audio_ids": np.array(["bark", "howl", "mew"]),
     }
-    return {name: value for name, value in {**whole, **changes}.items() if value is not None}
+    return {name: value for name, value in {**all_arrays, **changes}.items() if value is not None}
 
 
 @pytest.mark.parametrize("write", [write_npz, write_npy])
@@ -369,13 +369,13 @@ def test_vectors_in_a_file_are_not_copied_where_they_are_asked_for_in_its_order(
     vectors = load(str(write_npy(tmp_path, arrays())), LoadOptions())
     data = vectors.dataset
     assert data.captions is not None
-    for found, held in (
+    for result, held in (
         (vectors.images(data.images), vectors.image_vectors),
         (vectors.texts(data.captions), vectors.text_vectors[0]),
         (vectors.texts(data.captions[1:3]), vectors.text_vectors[0]),
         (vectors.texts(["class: dog", "class: cow"]), vectors.text_vectors[1]),
     ):
-        assert np.shares_memory(found, held) and not found.flags.writeable
+        assert np.shares_memory(result, held) and not result.flags.writeable
     assert not np.shares_memory(vectors.images(data.images[::-1]), vectors.image_vectors)
 
 

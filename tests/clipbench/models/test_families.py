@@ -74,9 +74,9 @@ def fgclip2(tmp_path: Path) -> Path:
 def texts_of(module: Any, folder: Path, length: int) -> np.ndarray:
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     lowered = [text.lower() for text in small_models.TEXTS]
-    given = tokenizer(lowered, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
+    tokens = tokenizer(lowered, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
     with torch.no_grad():
-        return np.asarray(module.get_text_features(input_ids=given.input_ids).pooler_output)
+        return np.asarray(module.get_text_features(input_ids=tokens.input_ids).pooler_output)
 
 
 def images_of(module: Any, budgets: tuple[int, ...]) -> np.ndarray:
@@ -107,9 +107,9 @@ def test_fgclip2_gives_long_texts_positions_and_a_head_of_their_own(fgclip2: Pat
 
     state, module = load_file(fgclip2 / "model.safetensors"), siglip2(max_position_embeddings=196)
     plain = {key: value for key, value in state.items() if key in siglip2(max_position_embeddings=64).state_dict()}
-    places = "text_model.embeddings.position_embedding"
+    text = "text_model.embeddings.position_embedding"
     is_kept = torch.arange(196)[:, None] < 20
-    plain[f"{places}.weight"] = torch.where(is_kept, state[f"{places}_ori.weight"], state[f"{places}_res.weight"])
+    plain[f"{text}.weight"] = torch.where(is_kept, state[f"{text}_ori.weight"], state[f"{text}_res.weight"])
     plain |= {f"text_model.head.{name}": state[f"longtext_head.{name}"] for name in ("weight", "bias")}
     module.load_state_dict(plain)
     same(model.encode_texts(small_models.TEXTS), texts_of(module, fgclip2, 196))
@@ -120,12 +120,14 @@ def test_the_patches_of_siglip2_are_an_option(tmp_path: Path) -> None:
     module = siglip2(max_position_embeddings=64)
     folder = save(tmp_path, module.state_dict(), module.config.to_dict())
 
-    found = {n: load(str(folder), LoadOptions(options={"max_num_patches": n} if n else {})) for n in ("", "64", "1024")}
+    result = {
+        n: load(str(folder), LoadOptions(options={"max_num_patches": n} if n else {})) for n in ("", "64", "1024")
+    }
 
-    for n, model in found.items():
+    for n, model in result.items():
         same(model.encode_images(images()), images_of(module, (int(n or 256),) * 5))
-    assert len({model.info.fingerprint for model in found.values()}) == 3
-    assert found["1024"].info.id == f"hf:{folder} max_num_patches=1024"
+    assert len({model.info.fingerprint for model in result.values()}) == 3
+    assert result["1024"].info.id == f"hf:{folder} max_num_patches=1024"
 
 
 # ----- jina-embeddings-v4
@@ -191,18 +193,18 @@ def jina_vectors(folder: Path, task: str, texts: list[str], images: list[Image.I
             part.register_forward_hook(lambda _, x, y, down=down, up=up: y + x[0] @ down.T @ up.T * ALPHA / RANK)
     processor = transformers.Qwen2_5_VLProcessor.from_pretrained(folder)
     prompt = "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>Describe the image.<|im_end|>\n"
-    given = [processor(text=[text], return_tensors="pt") for text in texts]
-    given += [processor(text=[prompt], images=[image], return_tensors="pt") for image in images]
-    found = []
-    for each in given:
-        ids = each["input_ids"][0].tolist()
+    encodings = [processor(text=[text], return_tensors="pt") for text in texts]
+    encodings += [processor(text=[prompt], images=[image], return_tensors="pt") for image in images]
+    result = []
+    for encoding in encodings:
+        ids = encoding["input_ids"][0].tolist()
         with torch.no_grad():
-            states = module(**each).last_hidden_state[0]
-        if "pixel_values" in each:
+            states = module(**encoding).last_hidden_state[0]
+        if "pixel_values" in encoding:
             states = states[ids.index(IDS["<|vision_start|>"]) : ids.index(IDS["<|vision_end|>"]) + 1]
         mean = states.mean(dim=0)
-        found.append((mean / mean.norm()).numpy())
-    return np.stack(found)
+        result.append((mean / mean.norm()).numpy())
+    return np.stack(result)
 
 
 @pytest.mark.parametrize("task", ["retrieval", "code"])

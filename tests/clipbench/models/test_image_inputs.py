@@ -67,11 +67,11 @@ def test_measures_are_found_by_content_hash_also_of_converted_images(tmp_path: P
     assert measures is not None
     store_measures({bytes.fromhex(digest): measures, key_of(CONVERSION + converted): measures})
 
-    found = stored_image_inputs([digest, converted.hex(), "00" * 16, ""])
+    result = stored_image_inputs([digest, converted.hex(), "00" * 16, ""])
 
-    assert set(found) == {digest, converted.hex()}
+    assert set(result) == {digest, converted.hex()}
     size = (tmp_path / "a.png").stat().st_size
-    assert found[digest]["bytes per pixel"] == pytest.approx(size / (64 * 48))
+    assert result[digest]["bytes per pixel"] == pytest.approx(size / (64 * 48))
 
 
 def test_a_cache_that_cannot_be_written_to_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

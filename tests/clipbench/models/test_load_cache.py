@@ -70,11 +70,11 @@ class World:
 
     def ask(self, reference: str | None = None, **options: Any) -> StoreEmbedder:
         """Return the model as a run has it."""
-        found = load_embedder(
+        embedder = load_embedder(
             reference or f"hf:{self.model}", LoadOptions(**options), self.root, workers=0, owns_process=True
         )
-        assert isinstance(found, StoreEmbedder)
-        return found
+        assert isinstance(embedder, StoreEmbedder)
+        return embedder
 
     def run(self, reference: str | None = None, **options: Any) -> StoreEmbedder:
         """Measure: ask for vectors, and remember."""
@@ -91,14 +91,14 @@ class World:
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """A model that was measured once, in a process that has run no code of others."""
-    made = World(tmp_path)
-    monkeypatch.setattr(loading, "load_with_probes", made.load)
+    stored_world = World(tmp_path)
+    monkeypatch.setattr(loading, "load_with_probes", stored_world.load)
     monkeypatch.setattr(load_cache, "SETTLED_SECONDS", 0.0)
     monkeypatch.setattr(plugins, "_imported", set())
     load_cache._environment_key.cache_clear()
-    made.run()
-    assert made.n_loaded == 1 and len(made.descriptions()) == 1
-    yield made
+    stored_world.run()
+    assert stored_world.n_loaded == 1 and len(stored_world.descriptions()) == 1
+    yield stored_world
     load_cache._environment_key.cache_clear()
 
 

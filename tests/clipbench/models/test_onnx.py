@@ -37,7 +37,7 @@ def write_graph(path: Path, nodes: list[Any], inputs: dict[str, Any], weights: d
     graph = helper.make_graph(
         nodes,
         "tower",
-        [helper.make_tensor_value_info(name, *each) for name, each in inputs.items()],
+        [helper.make_tensor_value_info(name, *one_input) for name, one_input in inputs.items()],
         [helper.make_tensor_value_info(out, onnx.TensorProto.FLOAT, ["n", DIM])],
         [onnx.numpy_helper.from_array(value, name) for name, value in weights.items()],
     )
@@ -109,10 +109,10 @@ def expected_images(images: Sequence[Image.Image]) -> np.ndarray:
 
 
 def expected_texts(texts: Sequence[str]) -> np.ndarray:
-    known = {"a": 4, "cat": 5, "dog": 6, "photo": 7}
+    token_ids = {"a": 4, "cat": 5, "dog": 6, "photo": 7}
     rows = []
     for text in texts:
-        ids = [2, *[known.get(word, 1) for word in text.split()][: LENGTH - 2], 3]
+        ids = [2, *[token_ids.get(word, 1) for word in text.split()][: LENGTH - 2], 3]
         rows.append(WORD_VECTORS[ids + [0] * (LENGTH - len(ids))].sum(axis=0))
     return np.array(rows)
 

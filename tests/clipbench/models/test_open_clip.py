@@ -113,14 +113,14 @@ def test_only_causal_towers_pooled_at_the_end_are_cut(ours: Any, folder: Path) -
     assert (ours.text_tower.lengths is not None) == CUT[folder.name]
 
 
-@pytest.mark.parametrize(("logarithm", "shown"), [(800.0, "800"), (math.nan, "nan")])
+@pytest.mark.parametrize(("logarithm", "text"), [(800.0, "800"), (math.nan, "nan")])
 def test_a_scale_that_is_no_number_is_said_to_be_none(
-    small_clip_folder: Path, tmp_path: Path, logarithm: float, shown: str
+    small_clip_folder: Path, tmp_path: Path, logarithm: float, text: str
 ) -> None:
     copy = Path(shutil.copytree(small_clip_folder, tmp_path / "copy"))
     state = load_file(copy / "open_clip_model.safetensors") | {"logit_scale": torch.tensor(logarithm)}
     save_file(state, copy / "open_clip_model.safetensors")
-    with pytest.raises(ModelError, match=rf"has logit_scale {shown} and logit_bias 0: its training has diverged, or"):
+    with pytest.raises(ModelError, match=rf"has logit_scale {text} and logit_bias 0: its training has diverged, or"):
         load_folder(str(copy), LoadOptions())
 
 
@@ -197,12 +197,12 @@ def test_the_fingerprint_tells_all_that_changes_vectors(tmp_path: Path) -> None:
         "preprocessing": (siglip, {"mean": [0.5, 0.5, 0.5]}, 0),
         "weights": (siglip, {}, 1),
     }
-    found = {}
+    result = {}
     for name, (config, preprocess, seed) in built.items():
         path = small_models.open_clip_folder(tmp_path / name, config, preprocess=preprocess, seed=seed)
-        found[load_folder(str(path), LoadOptions()).info.fingerprint] = name
+        result[load_folder(str(path), LoadOptions()).info.fingerprint] = name
 
-    assert len(found) == len(built)
+    assert len(result) == len(built)
 
 
 # ----- ways in
@@ -307,7 +307,10 @@ def test_a_training_is_evaluated_as_open_clip_does(
 
 
 def test_a_training_lists_its_shards_too(training: Path) -> None:
-    assert [each.name for each in training_checkpoints(training)] == ["epoch_5.pt", "epoch_6"]
+    assert [training_checkpoint.name for training_checkpoint in training_checkpoints(training)] == [
+        "epoch_5.pt",
+        "epoch_6",
+    ]
 
 
 class Program:

@@ -62,10 +62,10 @@ def test_tokens_are_counted_by_the_model_of_texts() -> None:
 
 
 def test_a_pair_has_the_precision_that_both_have() -> None:
-    alike = load("tiny+tiny", LoadOptions(device="cpu")).info
+    info = load("tiny+tiny", LoadOptions(device="cpu")).info
     mixed = load("tiny+tiny", LoadOptions(device="cpu", options={"text.precision": "bf16"})).info
 
-    assert (alike.device, alike.precision, alike.notes) == ("cpu", "fp32", ())
+    assert (info.device, info.precision, info.notes) == ("cpu", "fp32", ())
     assert (mixed.device, mixed.precision) == ("cpu", None)
     assert mixed.notes[0] == "precision: fp32 for images, bf16 for texts"
 

@@ -171,7 +171,7 @@ def test_the_same_item_on_another_side_of_a_search_is_another_one(tmp_path: Path
         model.given.clear()
         for _ in range(2):
             assert [embedder.encode(modality, items, role)[0, 0] for role in roles] == [1, 2, 3]
-        assert [(each, role) for each, _, role in model.given] == [(modality, role) for role in roles]
+        assert [(batch, role) for batch, _, role in model.given] == [(modality, role) for role in roles]
     counts = embedder.counts().n_items()
     assert (counts["images"], counts["texts"], counts[JOINT]) == (3, 3, 3)
     again = StoreEmbedder(Searching(TEXT), tmp_path / "store", workers=0)
@@ -196,13 +196,13 @@ def test_an_image_with_a_text_is_one_item(tmp_path: Path, images: list[FileImage
     copy = tmp_path / "copy.png"
     copy.write_bytes(images[0].path.read_bytes())
     pairs = [(images[0], "a"), (images[0], "b"), (images[1], "a"), (FileImage(copy), "a")]
-    found = embedder.encode(JOINT, pairs)
-    ((modality, given, role),) = model.given
-    assert (modality, role, [text for _, text in given]) == (JOINT, None, ["a", "b", "a"])
-    assert [np.asarray(image).tobytes() for image, _ in given] == [
+    vectors = embedder.encode(JOINT, pairs)
+    ((modality, batches, role),) = model.given
+    assert (modality, role, [text for _, text in batches]) == (JOINT, None, ["a", "b", "a"])
+    assert [np.asarray(image).tobytes() for image, _ in batches] == [
         np.asarray(ref.open()).tobytes() for ref, _ in pairs[:3]
     ]
-    assert found[:, 2].tolist() == [0, 1, 2, 0]  # by content
+    assert vectors[:, 2].tolist() == [0, 1, 2, 0]  # by content
     assert (tmp_path / "store/store/toy" / JOINT).is_dir() and not (tmp_path / "store/store/toy" / TEXT).exists()
     images[2].path.write_bytes(b"no image")
     with pytest.raises(BadImage, match=r"2\.png"):
@@ -231,7 +231,7 @@ def test_the_middle_of_a_long_image_becomes_the_same_pixels_as_in_the_whole(size
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (*size[::-1], 3), np.uint8))
     for name in ("bicubic", "bilinear"):
         transform = T.Compose([T.Resize(224, T.InterpolationMode(name)), T.CenterCrop(224)])
-        whole, part = (np.asarray(transform(each), np.int64) for each in (image, crop_middle(image, 224, name)))
+        whole, part = (np.asarray(transform(picture), np.int64) for picture in (image, crop_middle(image, 224, name)))
         assert np.abs(whole - part).max() <= 1
 
 

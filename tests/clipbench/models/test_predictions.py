@@ -101,8 +101,8 @@ def test_parquet_and_integers_give_the_same_run(tmp_path: Path) -> None:
 def test_a_subset_keeps_the_predictions_of_its_images(tmp_path: Path) -> None:
     (rows,) = drawn(300, [0.5], n_classes=3)
     samples = measured(write(tmp_path / "some.csv", rows), limit=60).samples("zero-shot")
-    kept = samples[["sample_id", "label", "predicted"]].to_numpy().tolist()
-    assert len(kept) == 60 and {tuple(row) for row in kept} <= {*rows}
+    values = samples[["sample_id", "label", "predicted"]].to_numpy().tolist()
+    assert len(values) == 60 and {tuple(row) for row in values} <= {*rows}
 
 
 def test_a_file_of_classes_allows_predictions_that_no_label_has(tmp_path: Path) -> None:

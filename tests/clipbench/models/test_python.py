@@ -74,7 +74,7 @@ number = 3
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def module_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A current folder with a module, of which nothing is left in the interpreter afterwards."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -112,12 +112,12 @@ def test_images_come_as_rgb_and_in_batches() -> None:
 
 
 @pytest.mark.parametrize("empty", ["np.empty((9, 3), np.float32)", "__import__('torch').empty(9, 3)"])
-def test_an_object_may_give_every_batch_in_the_same_memory(here: Path, empty: str) -> None:
+def test_an_object_may_give_every_batch_in_the_same_memory(module_folder: Path, empty: str) -> None:
     body = f"""buffer = {empty}
     def encode_texts(self, texts):
         self.buffer[: len(texts)] = len(texts[0])
         return self.buffer[: len(texts)]"""
-    model = load(with_method(here, body), LoadOptions(batch_size=2))
+    model = load(with_method(module_folder, body), LoadOptions(batch_size=2))
     assert model.encode_texts(["a", "b", "cc", "dd", "eee"])[:, 0].tolist() == [1, 1, 2, 2, 3]
 
 
@@ -125,19 +125,19 @@ def test_tensors_with_gradients_in_half_precision_are_taken() -> None:
     assert load("my_model:tensors", LoadOptions()).encode_images([Image.new("RGB", (2, 2))]).tolist() == [[1, 1, 1]]
 
 
-def test_the_fingerprint_is_of_the_code_and_the_options_and_says_so(here: Path) -> None:
+def test_the_fingerprint_is_of_the_code_and_the_options_and_says_so(module_folder: Path) -> None:
     first = load("my_model:build", LoadOptions()).info
     assert "fingerprint from my_model.py, the factory's options and the vectors of a few probes" in first.notes[0]
     assert load("my_model:build", LoadOptions()).info.fingerprint == first.fingerprint
     assert load("my_model:build", LoadOptions(options={"shift": "1"})).info.fingerprint != first.fingerprint
 
     del sys.modules["my_model"]
-    (here / "my_model.py").write_text(GOOD + "\n# another\n")
+    (module_folder / "my_model.py").write_text(GOOD + "\n# another\n")
     assert load("my_model:build", LoadOptions()).info.fingerprint != first.fingerprint
 
 
-def test_the_fingerprint_is_also_of_the_module_that_a_factory_comes_from(here: Path) -> None:
-    (here / "other_model.py").write_text(
+def test_the_fingerprint_is_also_of_the_module_that_a_factory_comes_from(module_folder: Path) -> None:
+    (module_folder / "other_model.py").write_text(
         "from functools import partial\nfrom my_model import build\nfixed = partial(build, '3')\n"
     )
     note = load("other_model:build", LoadOptions()).info.notes[0]
@@ -151,11 +151,11 @@ def test_a_factory_that_fails_is_named_with_the_first_line_of_its_cause() -> Non
         load("my_model:broken", LoadOptions())
 
 
-def test_a_module_that_fails_is_told_from_one_that_is_not_there(here: Path) -> None:
-    (here / "fails.py").write_text("import no_such_library\n")
+def test_a_module_that_fails_is_told_from_one_that_is_not_there(module_folder: Path) -> None:
+    (module_folder / "fails.py").write_text("import no_such_library\n")
     with pytest.raises(ModelError, match=r"importing fails failed \(ModuleNotFoundError: No module named"):
         load("fails:build", LoadOptions())
-    (here / "fails.py").write_text("1 / 0\n")
+    (module_folder / "fails.py").write_text("1 / 0\n")
     with pytest.raises(ModelError, match=r"importing fails failed \(ZeroDivisionError"):
         load("fails:build", LoadOptions())
 
@@ -179,13 +179,13 @@ def test_a_module_that_fails_is_told_from_one_that_is_not_there(here: Path) -> N
         ("logit_bias = float('nan')", r"logit_bias is nan: expected a finite number"),
     ],
 )  # fmt: skip
-def test_a_method_that_gives_what_is_no_vectors_is_named(here: Path, method: str, message: str) -> None:
+def test_a_method_that_gives_what_is_no_vectors_is_named(module_folder: Path, method: str, message: str) -> None:
     with pytest.raises(ModelError, match=message):
-        load(with_method(here, method), LoadOptions())
+        load(with_method(module_folder, method), LoadOptions())
 
 
-def test_a_fault_in_a_later_batch_is_found_too(here: Path) -> None:
-    reference = with_method(here, "def encode_texts(self, texts): return np.ones((min(3, len(texts)), 3))")
+def test_a_fault_in_a_later_batch_is_found_too(module_folder: Path) -> None:
+    reference = with_method(module_folder, "def encode_texts(self, texts): return np.ones((min(3, len(texts)), 3))")
     model = load(reference, LoadOptions(batch_size=4))
 
     with pytest.raises(ModelError, match=r"encode_texts gave shape \(3, 3\) for 4: expected \(4, 3\)"):
@@ -251,9 +251,9 @@ def build(fault="", at="9", needs=""):
 
 
 @pytest.fixture
-def far(here: Path) -> Callable[..., PythonModel]:
-    (here / "far.py").write_text(FAR)
-    (here / "helper.py").write_text("__version__ = '1'\n")
+def far(module_folder: Path) -> Callable[..., PythonModel]:
+    (module_folder / "far.py").write_text(FAR)
+    (module_folder / "helper.py").write_text("__version__ = '1'\n")
     return lambda interpreter=sys.executable, **given: load(
         "far.py:build",
         LoadOptions(batch_size=4, options={**given, **({"interpreter": interpreter} if interpreter else {})}),
@@ -261,7 +261,7 @@ def far(here: Path) -> Callable[..., PythonModel]:
 
 
 def test_another_interpreter_gives_the_same_vectors_to_the_last_bit(
-    far: Callable[..., PythonModel], here: Path
+    far: Callable[..., PythonModel], module_folder: Path
 ) -> None:
     near, model = far(None), far(needs="nothing else")
     images = [Image.new("RGB", (3, 2), (number, 2 * number, 250)) for number in range(10)]
@@ -270,24 +270,24 @@ def test_another_interpreter_gives_the_same_vectors_to_the_last_bit(
         "image": images,
         "text": texts,
         JOINT: list(zip(images, texts, strict=True)),
-        "audio": [np.arange(9) / 3, np.array([1, 2, 3, 4, 5, 6.1], np.float16), here / "far.py"],
+        "audio": [np.arange(9) / 3, np.array([1, 2, 3, 4, 5, 6.1], np.float16), module_folder / "far.py"],
     }
     for modality, inputs in items.items():
         role: Role = "query" if modality == "image" else None
-        expected, found = near.encode(modality, inputs, role), model.encode(modality, inputs, role)
-        assert found.dtype == np.float32 and (expected == found).all() and len({*map(bytes, found)}) == len(inputs)
+        expected, result = near.encode(modality, inputs, role), model.encode(modality, inputs, role)
+        assert result.dtype == np.float32 and (expected == result).all() and len({*map(bytes, result)}) == len(inputs)
     assert (model.count_tokens(["a", "🐈"]) == [1, 4]).all()
-    assert np.array_equal(*(each.combine(near.encode_texts(texts)) for each in (model, near)))  # type: ignore[arg-type]
-    told = replace(model.info, fingerprint=near.info.fingerprint, notes=near.info.notes)
-    assert told == near.info and told.is_joint and {*told.roles} == {"image"} and told.similarity == "dot"
+    assert np.array_equal(*(encoders.combine(near.encode_texts(texts)) for encoders in (model, near)))  # type: ignore[arg-type]
+    info = replace(model.info, fingerprint=near.info.fingerprint, notes=near.info.notes)
+    assert info == near.info and info.is_joint and {*info.roles} == {"image"} and info.similarity == "dot"
     assert "runs in another interpreter (python 3." in model.info.notes[-1]
     with pytest.raises(ModelError, match="an item of type object cannot be passed to another interpreter"):
         model.encode("audio", [object()])
 
 
-def test_the_versions_there_are_part_of_the_fingerprint(far: Callable[..., PythonModel], here: Path) -> None:
+def test_the_versions_there_are_part_of_the_fingerprint(far: Callable[..., PythonModel], module_folder: Path) -> None:
     first, again = far().info.fingerprint, far().info.fingerprint
-    (here / "helper.py").write_text("__version__ = '11'\n")
+    (module_folder / "helper.py").write_text("__version__ = '11'\n")
     assert first == again != far().info.fingerprint
 
 
@@ -320,7 +320,7 @@ def test_an_answer_to_a_call_that_was_interrupted_is_not_taken_for_the_next(
 ) -> None:
     model = far()
 
-    def interrupted(*given: object) -> None:
+    def interrupted(*arguments: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
@@ -340,18 +340,18 @@ def test_an_answer_to_a_call_that_was_interrupted_is_not_taken_for_the_next(
     ],
 )  # fmt: skip
 def test_an_interpreter_that_is_no_python_is_refused(
-    far: Callable[..., PythonModel], here: Path, script: str | None, message: str
+    far: Callable[..., PythonModel], module_folder: Path, script: str | None, message: str
 ) -> None:
     if script is not None:
-        (here / "other").write_text(f"#!/bin/sh\n{script}\n")
-        (here / "other").chmod(0o755)
+        (module_folder / "other").write_text(f"#!/bin/sh\n{script}\n")
+        (module_folder / "other").chmod(0o755)
     with pytest.raises(UsageError, match=message) as caught:
-        far(str(here / "other"))
+        far(str(module_folder / "other"))
     assert "\n" not in str(caught.value)
 
 
-def test_a_parent_that_is_killed_leaves_no_child(far: Callable[..., PythonModel], here: Path) -> None:
-    os.mkfifo(here / "held")
+def test_a_parent_that_is_killed_leaves_no_child(far: Callable[..., PythonModel], module_folder: Path) -> None:
+    os.mkfifo(module_folder / "held")
     fault = "[file := open('held', 'w'), file.write('asleep'), file.flush(), time.sleep(60), file.write('awake')]"
     options = {"interpreter": sys.executable, "fault": fault, "at": "3"}
     code = (
@@ -360,8 +360,8 @@ def test_a_parent_that_is_killed_leaves_no_child(far: Callable[..., PythonModel]
     )
     root = Path(__file__).parents[3]
     path = os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])
-    parent = subprocess.Popen([sys.executable, "-c", code], cwd=here, env={**os.environ, "PYTHONPATH": path})
-    with open(here / "held") as held:
+    parent = subprocess.Popen([sys.executable, "-c", code], cwd=module_folder, env={**os.environ, "PYTHONPATH": path})
+    with open(module_folder / "held") as held:
         assert held.read(6) == "asleep"
         parent.kill()
         parent.wait()

@@ -152,8 +152,8 @@ def test_two_references_to_one_model_are_one_line(first: str, second: str, tmp_p
 
 
 def test_every_alias_stands_for_weights_that_open_clip_knows() -> None:
-    found = {each.alias: each.target.partition(":")[::2] for each in aliases()}
-    for alias, (prefix, body) in found.items():
+    result = {each.alias: each.target.partition(":")[::2] for each in aliases()}
+    for alias, (prefix, body) in result.items():
         assert alias == alias.casefold()
         if prefix != "open_clip":
             assert body in SHIPPED if alias == "tiny" else body.startswith("google/"), alias
@@ -179,9 +179,9 @@ def test_listing_and_resolving_import_no_torch() -> None:
 
 
 def test_a_reference_is_kept_as_it_was_given(small_clip_folder: Path, tmp_path: Path) -> None:
-    given = f"LOCAL-dir:{small_clip_folder}"
-    model = load_model(given, LoadOptions())
-    assert model.info.ref == given and model.info.id == f"local-dir:{small_clip_folder}"
+    text = f"LOCAL-dir:{small_clip_folder}"
+    model = load_model(text, LoadOptions())
+    assert model.info.ref == text and model.info.id == f"local-dir:{small_clip_folder}"
     assert isinstance(model, Model) and model.preprocess is not None
 
     np.savez(tmp_path / "x.npz", images=np.eye(2, dtype=np.float32), texts=np.eye(2, dtype=np.float32))

@@ -63,8 +63,10 @@ def test_trusted_code_of_a_commit_is_shown_and_run_and_recorded(
     assert stranger.read_text() == "it ran" and isinstance(model, Model)
     library = transformers.AutoModel.from_pretrained(tmp_path / "own", trust_remote_code=True)
     assert type(library).__name__ == "OwnModel"
-    shown = capsys.readouterr().err
-    assert f"runs code of org/own@{COMMIT}: own_model.py (8 lines, sha256 " in shown and ", stored in " in shown
+    error_text = capsys.readouterr().err
+    assert (
+        f"runs code of org/own@{COMMIT}: own_model.py (8 lines, sha256 " in error_text and ", stored in " in error_text
+    )
     note = next(note for note in model.info.notes if "own_model.py" in note)
     assert COMMIT in note and COMMIT in model.info.id and model.info.family == "transformers/Own"
     plain = hf.load(str(small_models.transformers_clip(tmp_path / "plain")), LoadOptions())

@@ -81,17 +81,17 @@ def library_model() -> SentenceModel:
     class Library(torch.nn.Module):
         modalities = ("text", "image", ("image", "text"))
 
-        def preprocess(self, inputs: list[Any], prompt: str | None = None, **given: Any) -> dict[str, Any]:
-            parts = [each if isinstance(each, dict) else {"image": each} for each in inputs]
+        def preprocess(self, inputs: list[Any], prompt: str | None = None, **value: Any) -> dict[str, Any]:
+            parts = [one_input if isinstance(one_input, dict) else {"image": one_input} for one_input in inputs]
             role = (prompt or "").removesuffix(": ") or None
             vectors = sum(
-                encode([each[name] for each in parts], role)
+                encode([one_input[name] for one_input in parts], role)
                 for name, encode in (("image", of_images), ("text", of_texts))
                 if name in parts[0]
             )
             return {"sentence_embedding": torch.tensor(vectors)}
 
-        def forward(self, features: dict[str, Any], **given: Any) -> dict[str, Any]:
+        def forward(self, features: dict[str, Any], **value: Any) -> dict[str, Any]:
             return features
 
     prompts = {"query": "query: ", "passage": "document: "}
@@ -140,15 +140,15 @@ def test_roles_are_right_in_both_directions(adapter: str, photos: pandas.DataFra
         options = {"api": given, "template": by_template}.get(adapter)
         tasks = ["retrieval", "modality-gap"]
         run = cb.run(model, tasks, data=photos, out=tmp_path / "run", model_options=options)
-    found = values(run, "retrieval")
-    assert found["image_retrieval_recall@1"] == found["text_retrieval_recall@1"] == 1
+    result = values(run, "retrieval")
+    assert result["image_retrieval_recall@1"] == result["text_retrieval_recall@1"] == 1
     # what has no role is a document where there are but two methods, or blocks
     assert values(run, "modality-gap")["pair_cosine"] == pytest.approx(
         0 if adapter in ("two methods", "template") else 1
     )
-    told = run.result.model
-    assert {*told["roles"]} - {JOINT} == {"image", "text"} and {*told["roles"]["text"]} == {"query", "document"}
-    assert "text is encoded by its role: as query '" in "\n".join(told["notes"])
+    facts = run.result.model
+    assert {*facts["roles"]} - {JOINT} == {"image", "text"} and {*facts["roles"]["text"]} == {"query", "document"}
+    assert "text is encoded by its role: as query '" in "\n".join(facts["notes"])
 
 
 def test_classes_answer_images(photos: pandas.DataFrame, tmp_path: Path) -> None:

@@ -80,14 +80,14 @@ def test_a_shelf_finds_what_a_dictionary_finds(n_first_halves: int, tmp_path: Pa
         vectors = rng.standard_normal((size, 3)).astype(np.float32)
         shelf.put(some, vectors)
         expected |= dict(zip(some, vectors, strict=True))
-    wanted = [pool[at] for at in rng.integers(600, size=2000)]
+    requested_keys = [pool[at] for at in rng.integers(600, size=2000)]
     for held in (shelf, shelf_of(tmp_path)):
-        assert held.missing(wanted) == set(wanted) - expected.keys() and len(held) == len(expected)
-        there = [key for key in wanted if key in expected]
-        assert np.array_equal(held.get(there), np.array([expected[key] for key in there]))
+        assert held.missing(requested_keys) == set(requested_keys) - expected.keys() and len(held) == len(expected)
+        stored_keys = [key for key in requested_keys if key in expected]
+        assert np.array_equal(held.get(stored_keys), np.array([expected[key] for key in stored_keys]))
         assert np.array_equal(held.get([*expected]), np.array([*expected.values()]))
         with pytest.raises(KeyError):
-            held.get(wanted)
+            held.get(requested_keys)
         assert held.get([]).shape == (0, 3) and held.missing([]) == set()
 
 
@@ -147,9 +147,9 @@ def flip(position: int, content: bytes) -> bytes:
 def test_a_flipped_bit_is_found_before_a_vector_is_used_wherever_it_is(tmp_path: Path) -> None:
     shelf_of(tmp_path).put(keys(1, 2, 3), rows(1, 2, 3))
     chunk = chunk_of(tmp_path)
-    whole = chunk.read_bytes()
-    for position in range(len(whole)):
-        chunk.write_bytes(flip(position, whole))
+    content = chunk.read_bytes()
+    for position in range(len(content)):
+        chunk.write_bytes(flip(position, content))
         shelf = shelf_of(tmp_path)
         assert shelf.missing(keys(1, 2, 3)) == set(keys(1, 2, 3)), position
         assert shelf.rejected.total() == 1 and not chunk.exists(), position
@@ -266,6 +266,6 @@ def test_unit_vectors_lie_beside_the_store_of_their_embedder(monkeypatch: pytest
     monkeypatch.setattr(large_arrays, "IN_MEMORY", 10)
     monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path / "default"))
     embedder = StoreEmbedder(ToyModel(), tmp_path / "own")
-    made = embedder.scoring_vectors(embedder.texts(["a cat", "a dog"]))
-    assert isinstance(made, np.memmap) and np.allclose(np.linalg.norm(made, axis=1), 1)
+    vectors = embedder.scoring_vectors(embedder.texts(["a cat", "a dog"]))
+    assert isinstance(vectors, np.memmap) and np.allclose(np.linalg.norm(vectors, axis=1), 1)
     assert (tmp_path / "own").is_dir() and not (tmp_path / "default").exists()

@@ -54,7 +54,7 @@ def test_a_tokenizer_of_unknown_kind_is_not_guessed_at() -> None:
 def test_transformers_counts_as_its_tokenizer_does(tmp_path: Path) -> None:
     model = load_transformers(str(save_siglip(tmp_path)), LoadOptions())
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
-    assert model.count_tokens(TEXTS).tolist() == [len(tokenizer(each, verbose=False).input_ids) for each in TEXTS]
+    assert model.count_tokens(TEXTS).tolist() == [len(tokenizer(text, verbose=False).input_ids) for text in TEXTS]
     assert model.count_tokens(["dog " * 200])[0] > model.info.context_length == 16
 
 

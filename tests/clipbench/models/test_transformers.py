@@ -128,7 +128,7 @@ def library_images(folder: Path, images: list[Any]) -> np.ndarray:
     processor = transformers.AutoImageProcessor.from_pretrained(folder)
     inputs = [processor(images=[image.convert("RGB")], return_tensors="pt") for image in images]
     with torch.no_grad():
-        return np.concatenate([model.get_image_features(**each).pooler_output.numpy() for each in inputs])
+        return np.concatenate([model.get_image_features(**one_input).pooler_output.numpy() for one_input in inputs])
 
 
 # ----- the vectors
@@ -207,9 +207,9 @@ def test_worker_processes_prepare_several_arrays_an_image(tmp_path: Path) -> Non
     data = dataset_in_memory([(image, "a cat") for image in images], DataOptions())
     embedder = StoreEmbedder(model, tmp_path / "store", batch_size=2, workers=1)
 
-    found = embedder.images(data.images)
+    result = embedder.images(data.images)
 
-    same(found, library_images(tmp_path / "model", images))
+    same(result, library_images(tmp_path / "model", images))
 
 
 # ----- what is known of the model
@@ -277,8 +277,8 @@ def without(pattern: str) -> Callable[[Path], None]:
 def with_projection(value: torch.Tensor | None) -> Callable[[Path], None]:
     def damage(folder: Path) -> None:
         state = load_file(folder / "model.safetensors") | {"text_projection.weight": value}
-        kept = {name: each for name, each in state.items() if each is not None}
-        save_file(kept, folder / "model.safetensors", {"format": "pt"})
+        weights = {name: weight for name, weight in state.items() if weight is not None}
+        save_file(weights, folder / "model.safetensors", {"format": "pt"})
 
     return damage
 

@@ -145,10 +145,10 @@ def library_logits(model: Any, folder: Path, texts: list[str], images: list[Any]
     pixels = processor(images=[image.convert("RGB") for image in images], return_tensors="pt")
     with torch.no_grad():
         if model.config.model_type == "flava":  # its contrastive head belongs to the model for pretraining
-            whole = transformers.FlavaForPreTraining(model.config).eval()
-            whole.flava = model
+            full_model = transformers.FlavaForPreTraining(model.config).eval()
+            full_model.flava = model
             masked = {"input_ids_masked": tokens["input_ids"], "return_loss": False}
-            return np.asarray(whole(**tokens, **pixels, **masked).contrastive_logits_per_image)
+            return np.asarray(full_model(**tokens, **pixels, **masked).contrastive_logits_per_image)
         return np.asarray(model(**tokens, **pixels).logits_per_image)
 
 
@@ -209,7 +209,7 @@ def test_no_family_of_the_library_is_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "shown"),
+    ("values", "text"),
     [
         ({"logit_scale": 800.0}, "logit_scale 800 and logit_bias 0"),
         ({"logit_scale": math.nan, "logit_bias": -10.0}, "logit_scale nan and logit_bias -10"),
@@ -217,7 +217,7 @@ def test_no_family_of_the_library_is_left_out() -> None:
         ({"temperature": 0.0}, "temperature 0 and logit_bias 0"),
     ],
 )
-def test_constants_that_no_training_leaves_are_named(values: dict[str, float], shown: str) -> None:
+def test_constants_that_no_training_leaves_are_named(values: dict[str, float], text: str) -> None:
     module = SimpleNamespace(**{name: torch.tensor(value) for name, value in values.items()})
-    with pytest.raises(ModelError, match=f"mine has {shown}: its training has diverged, or the weights are damaged"):
+    with pytest.raises(ModelError, match=f"mine has {text}: its training has diverged, or the weights are damaged"):
         scale_and_bias(module, "mine")

@@ -139,10 +139,10 @@ def test_captions_without_items_are_not_shuffled(tmp_path: Path) -> None:
 def test_a_subset_keeps_whole_items(tmp_path: Path) -> None:
     images, texts = random_vectors(40)
     model = cb.vectors(images=images, texts=texts, items=pairs_of_pairs(20))
-    whole = composition(model, tmp_path / "whole").samples("composition").set_index("sample_id")
+    table = composition(model, tmp_path / "whole").samples("composition").set_index("sample_id")
     part = cb.run(model, "composition", limit=7, out=tmp_path / "part").samples("composition").set_index("sample_id")
     assert 0 < len(part) < 20, len(part)
-    np.testing.assert_array_equal(part["text_margin"], whole.loc[part.index, "text_margin"])
+    np.testing.assert_array_equal(part["text_margin"], table.loc[part.index, "text_margin"])
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {

@@ -128,8 +128,8 @@ def caption_items(captions: Sequence[str]) -> tuple[list[str], list[dict[str, An
         n_tokens = int(prefixes.n_tokens[number])
         tokens = [n for n in LongCaption().tokens if n < n_tokens]
         texts = [*(prefixes.truncate(n)[number] for n in tokens), caption]
-        found = [rows.setdefault(text, len(rows)) for text in texts]
-        items.append({"id": f"{number}.png#0", "image": number, "captions": found, "tokens": [*tokens, n_tokens]})
+        result = [rows.setdefault(text, len(rows)) for text in texts]
+        items.append({"id": f"{number}.png#0", "image": number, "captions": result, "tokens": [*tokens, n_tokens]})
     return [*rows], items
 
 

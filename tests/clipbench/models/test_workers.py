@@ -92,16 +92,16 @@ def test_an_interruption_waits_until_the_workers_are_there() -> None:
 @pytest.mark.parametrize("moment", ["before the handshake", "before the request"])
 def test_a_worker_ends_in_silence_when_its_parent_is_killed(moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource_sharer._resource_sharer, "get_connection", partial(die_asking, moment))  # type: ignore[attr-defined]
-    told, telling = os.pipe()
+    pipe, telling = os.pipe()
     child = os.fork()
     if child == 0:
         try:
-            os.close(told)
+            os.close(pipe)
             sys.stderr = os.fdopen(telling, "w", buffering=1)
             next(load_in_workers(Numbers(), workers=1, batch_size=1, collate_fn=as_tensor))
         finally:
             os._exit(0)
     os.close(telling)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-    with open(told, "rb") as words:
+    with open(pipe, "rb") as words:
         assert words.read() == b"", "what is read ends with the last worker, which holds the other end too"

@@ -15,15 +15,15 @@ UNKNOWN = TowerRecord(reasons={"flops": "the model does not show this tower", "n
 
 
 def test_the_table_has_what_is_known_and_says_why_the_rest_is_not() -> None:
-    made = result_of(model={}, towers={"image": IMAGE, "text": UNKNOWN})
-    table = cost_table([made], ["mine"])
+    result = result_of(model={}, towers={"image": IMAGE, "text": UNKNOWN})
+    table = cost_table([result], ["mine"])
     assert table is not None
     assert [column.header for column in table.columns] == ["tower", "parameters", "FLOPs", "per second"]
     assert "| Image | 87.8 M | 8.82 G (1) | 812 |" in as_markdown(table)
     assert "of an image of 224 x 224 pixels" in table.notes and "the model does not show this tower" in table.notes
     assert "measured over fewer than 1,000 items, start included" in table.notes
     assert table.warnings[0] == "peak memory: known only on CUDA devices"
-    assert cost_facts(made) == ["8.82 GFLOPs per image"]
+    assert cost_facts(result) == ["8.82 GFLOPs per image"]
 
 
 CPU = {"cpu": "Xeon", "threads": "2", "device": "cpu", "precision": "fp32"}
@@ -40,8 +40,8 @@ def test_prices_are_told_with_their_machine_and_not_where_none_was_taken() -> No
     assert alone is not None and alone.facts.endswith("on Xeon, 2 threads, fp32")
     assert "| mine | 1.50 | 12.1 | 20 | 250 | 300 | 8.25 | 16 | 600 MB | 2,048 |" in as_markdown(alone)
     assert both is not None and both.notes == ["Xeon, 2 threads, fp32", "H100, fp32"] and both.warnings == ["untold"]
-    (said,) = cost_differences(first, second)
-    assert "never judged" in said and "12.1 ms per text and 250 ms per image on H100, fp32" in said
+    (differences,) = cost_differences(first, second)
+    assert "never judged" in differences and "12.1 ms per text and 250 ms per image on H100, fp32" in differences
 
 
 def test_what_was_encoded_is_told_where_it_was_counted() -> None:

@@ -60,7 +60,7 @@ def write(tmp_path: Path) -> Write:
     def written(content: Any, name: str = "result of others.json") -> Path:
         path = tmp_path / name
         lines = content if isinstance(content, list) else [content]
-        text = content if isinstance(content, str) else "\n".join(json.dumps(each) for each in lines)
+        text = content if isinstance(content, str) else "\n".join(json.dumps(line) for line in lines)
         path.write_text(text, encoding="utf-8")
         return path
 
@@ -81,16 +81,16 @@ def mieb(task: str, *entries: dict[str, Any], **splits: list[dict[str, Any]]) ->
 def test_a_nan_of_clip_benchmark_is_said_and_is_no_value(write: Write) -> None:
     path = write({**CLIP_BENCHMARK, "metrics": {"acc1": 0.6, "acc5": float("nan")}})
     assert "NaN" in path.read_text()
-    found = read_values(path)
-    assert found.values == {"zero-shot@imagenet/acc1": 0.6}
-    assert found.notes == [f"zero-shot@imagenet/acc5 has no value in {path} (nan)"]
+    values = read_values(path)
+    assert values.values == {"zero-shot@imagenet/acc1": 0.6}
+    assert values.notes == [f"zero-shot@imagenet/acc5 has no value in {path} (nan)"]
 
 
 def test_a_table_of_several_models_is_read_one_model_at_a_time(write: Write) -> None:
     path = write(TABLE, "benchmark.csv")
-    found = read_values(Path(f"{path}#ViT-B-32 openai"))
-    assert found.label == "ViT-B-32 openai"
-    assert found.values == {
+    values = read_values(Path(f"{path}#ViT-B-32 openai"))
+    assert values.label == "ViT-B-32 openai"
+    assert values.values == {
         "zero-shot@imagenet/acc1": 0.6334,
         "zero-shot@imagenet/acc5": 0.8878,
         "zero-shot@imagenet/mean_per_class_recall": 0.6328,
@@ -106,9 +106,9 @@ def test_a_table_of_several_models_is_read_one_model_at_a_time(write: Write) -> 
 
 def test_datacomp_s_lines_are_one_model(write: Write) -> None:
     path = write(DATACOMP, "eval_results.jsonl")
-    found = read_values(path)
-    assert found.label == str(path)
-    assert found.values == {
+    values = read_values(path)
+    assert values.label == str(path)
+    assert values.values == {
         "zero-shot@imagenet/acc1": 0.2,
         "zero-shot@imagenet/acc5": 0.4,
         "zero-shot@imagenet/main_metric": 0.2,
@@ -119,13 +119,13 @@ def test_datacomp_s_lines_are_one_model(write: Write) -> None:
         "retrieval@flickr30k/mean_recall@1": 0.35,
         "misc@winogavil/jaccard_score_10-12": 0.4,
     }
-    assert found.notes == [f"misc@winogavil/avg_jaccard has no value in {path} (null)"]
+    assert values.notes == [f"misc@winogavil/avg_jaccard has no value in {path} (null)"]
 
 
 def test_the_last_evaluation_of_a_training_counts(write: Write) -> None:
     path = write(OPEN_CLIP, "results.jsonl")
-    found = read_values(path)
-    assert found.values == {
+    values = read_values(path)
+    assert values.values == {
         "retrieval@validation/text_retrieval_mean_rank": 40.2,
         "retrieval@validation/text_retrieval_median_rank": 7.0,
         "retrieval@validation/text_retrieval_recall@1": 0.21,
@@ -134,7 +134,7 @@ def test_the_last_evaluation_of_a_training_counts(write: Write) -> None:
         "zero-shot@imagenet/acc1": 0.15,
         "zero-shot@imagenet/acc5": 0.35,
     }
-    assert found.notes == [f"{path} logs 2 evaluations: the last (epoch 2) is compared"]
+    assert values.notes == [f"{path} logs 2 evaluations: the last (epoch 2) is compared"]
     assert read_values(write(OPEN_CLIP[1], "one.jsonl")).notes == []
 
 
@@ -147,8 +147,8 @@ def test_mieb_s_recall_is_not_ours_but_its_hit_rate_is(write: Write) -> None:
         "hf_subset": "default",
         "languages": ["eng-Latn"],
     }
-    found = read_values(write(mieb("MSCOCOI2TRetrieval", scores)))
-    assert found.values == {
+    values = read_values(write(mieb("MSCOCOI2TRetrieval", scores)))
+    assert values.values == {
         "retrieval@coco/text_retrieval_recall_at_1": 0.109,
         "retrieval@coco/text_retrieval_recall@1": 0.554,
         "retrieval@coco/text_retrieval_main_score": 0.7,
@@ -159,13 +159,13 @@ def test_mieb_s_recall_is_not_ours_but_its_hit_rate_is(write: Write) -> None:
 
 def test_what_mieb_gives_every_model_is_no_value(write: Write) -> None:
     scores = {"text_acc": 0.76, "image_acc": 0.0, "accuracy": 0.0}
-    found = read_values(write(mieb("SugarCrepe", scores)))
-    assert found.values == {"composition@sugarcrepe/micro/text_acc": 0.76}
-    assert len(found.notes) == 2 and all("whatever the model" in note for note in found.notes)
+    values = read_values(write(mieb("SugarCrepe", scores)))
+    assert values.values == {"composition@sugarcrepe/micro/text_acc": 0.76}
+    assert len(values.notes) == 2 and all("whatever the model" in note for note in values.notes)
 
 
 @pytest.mark.parametrize(
-    ("content", "name", "told"),
+    ("content", "name", "message"),
     [
         ("{", "a.json", r"a\.json is not JSON: Expecting property name.*; expected a run folder or result\.json, a C"),
         ('{"key": "a", "metrics": {}}\n{"key', "a.jsonl", r"a\.jsonl is not JSON: Unterminated string"),
@@ -180,8 +180,8 @@ def test_what_mieb_gives_every_model_is_no_value(write: Write) -> None:
         ('{"key": "mnist", "metrics": {"note": "x"}}', "a.json", r"a\.json holds no value: expected"),
     ],
 )  # fmt: skip
-def test_a_file_that_cannot_be_read_is_one_line(content: str, name: str, told: str, write: Write) -> None:
-    with pytest.raises(ClipbenchError, match=told) as caught:
+def test_a_file_that_cannot_be_read_is_one_line(content: str, name: str, message: str, write: Write) -> None:
+    with pytest.raises(ClipbenchError, match=message) as caught:
         read_values(write(content, name))
     assert "\n" not in str(caught.value)
 
@@ -216,9 +216,9 @@ def test_the_files_of_a_folder_are_one_model_s_values(tmp_path: Path, write: Wri
     write(RETRIEVAL, "coco.json")
     write(CLIP_BENCHMARK, "the same again.json")
     write("a log", "log.txt")
-    found = open_results(tmp_path)
-    assert isinstance(found, Values) and found.label == "ViT-B-32 laion2b_s34b_b79k"
-    assert found.values == {
+    results = open_results(tmp_path)
+    assert isinstance(results, Values) and results.label == "ViT-B-32 laion2b_s34b_b79k"
+    assert results.values == {
         "retrieval@coco/image_retrieval_recall@5": 0.65,
         "retrieval@coco/text_retrieval_recall@5": 0.8,
         "zero-shot@imagenet/acc1": 0.665,
@@ -230,8 +230,8 @@ def test_the_files_of_a_folder_are_one_model_s_values(tmp_path: Path, write: Wri
 def test_two_files_of_a_folder_must_not_contradict_each_other(tmp_path: Path, write: Write) -> None:
     write(CLIP_BENCHMARK, "one.json")
     write({**CLIP_BENCHMARK, "metrics": {"acc1": 0.7}}, "other.json")
-    told = r"one\.json and .*other\.json have different values of zero-shot@imagenet/acc1: got 0\.665 and 0\.7, expected one$"
-    with pytest.raises(ClipbenchError, match=told):
+    text = r"one\.json and .*other\.json have different values of zero-shot@imagenet/acc1: got 0\.665 and 0\.7, expected one$"
+    with pytest.raises(ClipbenchError, match=text):
         open_results(tmp_path)
 
 
@@ -242,26 +242,26 @@ def test_of_a_folder_of_several_models_one_is_named(tmp_path: Path, write: Write
         UsageError, match=r"holds 2 models: name one as .*#MODEL \(ViT-B-32 laion2b_s34b_b79k, ViT-B-32 o"
     ):
         open_results(tmp_path)
-    found = open_results(Path(f"{tmp_path}#ViT-B-32 openai"))
-    assert isinstance(found, Values) and found.values == {"zero-shot@imagenet/acc1": 0.7}
-    assert not found.notes
-    assert found.label == "ViT-B-32 openai"
+    results = open_results(Path(f"{tmp_path}#ViT-B-32 openai"))
+    assert isinstance(results, Values) and results.values == {"zero-shot@imagenet/acc1": 0.7}
+    assert not results.notes
+    assert results.label == "ViT-B-32 openai"
     with pytest.raises(UsageError, match=r"has no model 'ViT-B-32 opnai': did you mean 'ViT-B-32 openai'"):
         open_results(Path(f"{tmp_path}#ViT-B-32 opnai"))
 
 
 def test_a_run_is_held_beside_values_without_interval_or_test(tmp_path: Path, write: Write) -> None:
     theirs = read_values(write(CLIP_BENCHMARK))
-    found = compare(theirs, run_of(tmp_path, acc1=0.7, ece=0.1))
-    assert (found.base, found.candidate) == ("ViT-B-32 laion2b_s34b_b79k", str(tmp_path))
-    (difference,) = found.differences
+    comparison = compare(theirs, run_of(tmp_path, acc1=0.7, ece=0.1))
+    assert (comparison.base, comparison.candidate) == ("ViT-B-32 laion2b_s34b_b79k", str(tmp_path))
+    (difference,) = comparison.differences
     assert (difference.evaluation, difference.name) == ("zero-shot@imagenet", "acc1")
     assert difference.value == pytest.approx(0.035)
     assert (difference.low, difference.high, difference.p_value, difference.detectable) == (None, None, None, None)
     assert (difference.test, difference.verdict) == ("no test: only values are known", "not tested")
     assert difference.base.value == 0.665 and difference.base.higher_is_better is True
     assert difference.candidate.n == 50_000  # of a run, all stays known
-    assert found.notes == [
+    assert comparison.notes == [
         VALUES_ONLY,
         "only ViT-B-32 laion2b_s34b_b79k has zero-shot@imagenet/acc5, zero-shot@imagenet/mean_per_class_recall",
         f"only {tmp_path} has zero-shot@imagenet/ece",

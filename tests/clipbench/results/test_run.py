@@ -31,7 +31,7 @@ def result(**metric: object) -> Result:
 
 def test_runs_have_distinct_names_even_where_a_model_is_called_as_another_is_numbered() -> None:
     refs = ["a", "a", "b", "a (run) #1"]
-    runs = [Run(Path(f"{place}/run"), result_of(model={"ref": ref})) for place, ref in enumerate(refs)]
+    runs = [Run(Path(f"{index}/run"), result_of(model={"ref": ref})) for index, ref in enumerate(refs)]
     assert labels(runs[:3]) == ["a (run) #1", "a (run) #2", "b"]
     assert labels(runs) == ["a (run) #2", "a (run) #3", "b", "a (run) #1"]
 
@@ -73,8 +73,8 @@ def test_the_metrics_of_a_run_are_those_of_finished_evaluations_and_of_one_made_
     failed = replace(first, task="retrieval", status="failed", reason="no")
     write_result(replace(result(), evaluations=[failed, first, again]), tmp_path)
     run = read_run(tmp_path)
-    assert {name: each.value for name, each in run.metrics.items()} == {"zero-shot@digits/acc1": 0.25}
-    assert {name: each.value for name, each in run.named_metrics.items() if name.slice} == {
+    assert {name: metric.value for name, metric in run.metrics.items()} == {"zero-shot@digits/acc1": 0.25}
+    assert {name: metric.value for name, metric in run.named_metrics.items() if name.slice} == {
         "zero-shot@digits{hand={l/r}}/acc1": 0.125
     }
 
@@ -141,8 +141,8 @@ def test_a_field_of_a_later_schema_is_passed_over_and_an_unknown_one_of_this_sch
     with pytest.raises(ClipbenchError, match=r"schema 1\.0 has no field evaluations\[0\]\.metrics\.acc1\.later"):
         read_run(tmp_path)
     file.write_text(json.dumps({**data, "schema_version": "1.1", "new": {}}), encoding="utf-8")
-    said = r"schema 1\.1, and this clipbench reads 1\.0: left out evaluations\[0\]\.metrics\.acc1\.later, new$"
-    with pytest.warns(LeftOutWarning, match=said):
+    text = r"schema 1\.1, and this clipbench reads 1\.0: left out evaluations\[0\]\.metrics\.acc1\.later, new$"
+    with pytest.warns(LeftOutWarning, match=text):
         assert replace(read_run(tmp_path).result, schema_version="1.0") == result()
 
 

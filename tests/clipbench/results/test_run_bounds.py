@@ -96,12 +96,12 @@ def test_a_result_that_is_a_link_to_another_run_is_refused(tmp_path: Path) -> No
 
 def test_a_link_among_several_runs_is_left_out_unless_it_is_named_itself(tmp_path: Path) -> None:
     private, series = write(tmp_path / "private").folder, tmp_path / "series"
-    own = write(series / "own").folder
+    folder = write(series / "own").folder
     (series / "link").symlink_to(private)
     notes: list[str] = []
-    assert find_runs([series], notes.append) == [own]
+    assert find_runs([series], notes.append) == [folder]
     assert notes == [f"{series / 'link'} is left out: it is a link that leads out of {series}. Name the run itself"]
-    assert find_runs([series / "own", series / "link"]) == [own, series / "link"]
+    assert find_runs([series / "own", series / "link"]) == [folder, series / "link"]
 
 
 def test_a_history_follows_no_link_out_of_its_folder(tmp_path: Path) -> None:

@@ -52,8 +52,8 @@ def test_no_name_is_markup() -> None:
 
 
 def test_latex_gives_each_number_to_one_of_its_tables() -> None:
-    given = table(2 * MOST_MODELS - 1, MOST_ROWS + 1)
-    text = as_latex(given, "t")
+    large_table = table(2 * MOST_MODELS - 1, MOST_ROWS + 1)
+    text = as_latex(large_table, "t")
     labels = re.findall(r"\\label\{(.*?)\}", text)
     assert labels[:2] == ["tab:t", "tab:t-part-2"] and len(set(labels)) == len(labels) == text.count(r"\end{table}")
     for row in range(MOST_ROWS + 1):

@@ -75,7 +75,7 @@ class Recorder(SimpleNamespace):
         return call
 
     def of(self, name: str) -> list[Any]:
-        return [arguments for each, arguments, _ in self.calls if each == name]
+        return [arguments for call, arguments, _ in self.calls if call == name]
 
 
 def stub(monkeypatch: pytest.MonkeyPatch, **modules: object) -> None:
@@ -93,13 +93,13 @@ def log(name: str, run: Run) -> None:
 
 def test_wandb_gets_all_at_the_step_in_a_run_of_its_own(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     artifact, theirs = Recorder(), Recorder(id="x1")
-    wandb = Recorder(run="another's", init=lambda **given: theirs.calls.append(("init", (), given)) or theirs)
-    wandb.Artifact = lambda *named, **given: artifact
+    wandb = Recorder(run="another's", init=lambda **arguments: theirs.calls.append(("init", (), arguments)) or theirs)
+    wandb.Artifact = lambda *named, **arguments: artifact
     stub(monkeypatch, wandb=wandb)
     log("wandb", run)
-    ((_, _, given),) = (call for call in theirs.calls if call[0] == "init")
-    assert (given["project"], given["name"], given["reinit"]) == ("clipbench", "mine", "create_new")
-    assert given["config"] == {"model": "tiny", "device": "cpu", "seed": 3, "clipbench_version": __version__}
+    ((_, _, arguments),) = (call for call in theirs.calls if call[0] == "init")
+    assert (arguments["project"], arguments["name"], arguments["reinit"]) == ("clipbench", "mine", "create_new")
+    assert arguments["config"] == {"model": "tiny", "device": "cpu", "seed": 3, "clipbench_version": __version__}
     (scalars,), (images,) = theirs.of("log")
     assert scalars == {**SCALARS, "step": 7} and list(images) == ["figures/gap@hf:a/b", "step"]
     assert [call[2] for call in theirs.calls if call[0] == "define_metric"] == [{}, {"step_metric": "step"}]
@@ -115,7 +115,7 @@ def test_trackio_gets_all_at_the_step(run: Run, monkeypatch: pytest.MonkeyPatch)
     assert theirs.calls[0][2]["project"] == "clipbench" and theirs.calls[0][2]["config"]["model"] == "tiny"
     logged = [(arguments[0], keywords) for name, arguments, keywords in theirs.calls if name == "log"]
     assert logged[0] == (SCALARS, {"step": 7}) and list(logged[1][0]) == ["figures/gap@hf:a/b"]
-    assert [each[0].name for each in theirs.of("log_artifact")] == ["report.html", "result.json"]
+    assert [artifact[0].name for artifact in theirs.of("log_artifact")] == ["report.html", "result.json"]
     assert len(trackio.of("finish")) == 1
 
 
@@ -128,9 +128,9 @@ def test_mlflow_gets_all_at_the_step_under_names_that_it_takes(run: Run, monkeyp
     stub(monkeypatch, mlflow=Recorder(MlflowClient=lambda: client, entities=Recorder(), active_run=lambda: None))
     log("mlflow", run)
     batches = [keywords for name, _, keywords in client.calls if name == "log_batch"]
-    assert ("model", "tiny") in [each.arguments for each in batches[0]["params"]]
-    found = {each.arguments[0]: (each.arguments[1], each.arguments[3]) for each in batches[1]["metrics"]}
-    assert found["zero-shot_at_birds/acc1_low"] == (0.25, 7) and len(found) == len(SCALARS)
+    assert ("model", "tiny") in [batch.arguments for batch in batches[0]["params"]]
+    result = {batch.arguments[0]: (batch.arguments[1], batch.arguments[3]) for batch in batches[1]["metrics"]}
+    assert result["zero-shot_at_birds/acc1_low"] == (0.25, 7) and len(result) == len(SCALARS)
     assert [(Path(file).name, where) for _, file, where in client.of("log_artifact")] == [
         ("gap@hf-a-b.png", "figures/step-7"),
         ("report.html", "step-7"),
@@ -155,7 +155,9 @@ def test_tensorboard_gets_all_at_the_step(run: Run, monkeypatch: pytest.MonkeyPa
     )
     log("tensorboard", run)
     config, scalars, images, files = (event for (event,) in writer.of("add_event"))
-    assert {each.tag: each.simple_value for each in scalars.summary.value} == SCALARS and scalars.step == 7
+    assert {
+        logged_value.tag: logged_value.simple_value for logged_value in scalars.summary.value
+    } == SCALARS and scalars.step == 7
     assert (images.summary.value[0].image.width, images.summary.value[0].image.height) == (4, 3)
     assert str(run.folder / "report.html") in files.summary.value[0].tensor["string_val"][0].decode()
     assert "| model | tiny |" in config.summary.value[0].tensor["string_val"][0].decode()
@@ -167,8 +169,8 @@ class Fake:
 
     opened: "list[Fake]" = []  # noqa: RUF012  emptied by the fixture
 
-    def __init__(self, library: Any, place: TrackerTarget) -> None:
-        self.place, self.logged, self.is_closed = place, list[tuple[str, Any, Any]](), False
+    def __init__(self, library: Any, tracker_target: TrackerTarget) -> None:
+        self.place, self.logged, self.is_closed = tracker_target, list[tuple[str, Any, Any]](), False
         self.fails = library.fails
         self.opened.append(self)
 
@@ -212,8 +214,8 @@ def test_a_tracker_that_fails_costs_neither_the_others_nor_the_run(
     with pytest.raises(SystemExit) as end:
         main([*command, "--log", "mlflow", "--log", "wandb", "--no-report"])
     assert not end.value.code
-    said = capsys.readouterr().err
-    assert "--log: mlflow failed (ConnectionError: no route), but the run folder is complete" in said
+    error_text = capsys.readouterr().err
+    assert "--log: mlflow failed (ConnectionError: no route), but the run folder is complete" in error_text
     assert clipbench.read_run(out).result.is_complete
     _, wandb = fakes
     assert wandb.logged[0][1]["retrieval@embeddings/text_retrieval_recall@1"] == 1 and wandb.is_closed
@@ -258,13 +260,15 @@ def test_a_plot_that_raises_costs_no_other_figure(run: Run, monkeypatch: pytest.
 def test_tensorboard_reads_its_file_back(run: Run) -> None:
     reading = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator", reason="needs tensorboard")
     log("tensorboard", run)
-    found = reading.EventAccumulator(str(run.folder))
-    found.Reload()
-    values = {tag: (found.Scalars(tag)[0].step, found.Scalars(tag)[0].value) for tag in found.Tags()["scalars"]}
+    event_log = reading.EventAccumulator(str(run.folder))
+    event_log.Reload()
+    values = {
+        tag: (event_log.Scalars(tag)[0].step, event_log.Scalars(tag)[0].value) for tag in event_log.Tags()["scalars"]
+    }
     assert values == {name: (7, pytest.approx(value)) for name, value in SCALARS.items()}
-    (image,) = found.Images("figures/gap@hf:a/b")
+    (image,) = event_log.Images("figures/gap@hf:a/b")
     assert (image.width, image.height) == Image.open(io.BytesIO(image.encoded_image_string)).size
-    assert str(run.folder / "report.html") in found.Tensors("report")[0].tensor_proto.string_val[0].decode()
+    assert str(run.folder / "report.html") in event_log.Tensors("report")[0].tensor_proto.string_val[0].decode()
 
 
 @pytest.mark.slow
@@ -288,9 +292,9 @@ def test_mlflow_reads_its_database_back(run: Run, tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(tmp_path)
     log("mlflow", run)
     client: Any = mlflow.MlflowClient()
-    (found,) = client.search_runs([client.get_experiment_by_name("clipbench").experiment_id])
-    assert (found.info.status, found.data.params["model"]) == ("FINISHED", "tiny")
-    assert found.data.metrics["zero-shot_at_birds/acc1_high"] == 0.75
-    assert [each.step for each in client.get_metric_history(found.info.run_id, "average_at_mine")] == [7]
-    names = [each.path for each in client.list_artifacts(found.info.run_id, "step-7")]
+    (result,) = client.search_runs([client.get_experiment_by_name("clipbench").experiment_id])
+    assert (result.info.status, result.data.params["model"]) == ("FINISHED", "tiny")
+    assert result.data.metrics["zero-shot_at_birds/acc1_high"] == 0.75
+    assert [artifact.step for artifact in client.get_metric_history(result.info.run_id, "average_at_mine")] == [7]
+    names = [artifact.path for artifact in client.list_artifacts(result.info.run_id, "step-7")]
     assert names == ["step-7/report.html", "step-7/result.json"]

@@ -34,8 +34,8 @@ def test_wealth_is_that_of_a_game_played_value_by_value(total: int | None, mean:
 def test_bounds_are_the_means_that_were_never_bet_away(total: int | None) -> None:
     values = np.random.default_rng(2).choice([-0.5, 0.0, 0.5], 60, p=[0.2, 0.3, 0.5])
     low, high = confidence_sequence(values, total=total)
-    kept = [m for m in np.linspace(-1, 1, 2001) if log_wealth(values, m, total).max() < np.log(20)]
-    assert (low, high) == pytest.approx((kept[0], kept[-1]), abs=1.1e-3)
+    surviving_means = [m for m in np.linspace(-1, 1, 2001) if log_wealth(values, m, total).max() < np.log(20)]
+    assert (low, high) == pytest.approx((surviving_means[0], surviving_means[-1]), abs=1.1e-3)
     before = [confidence_sequence(values[:n], total=total) for n in range(1, len(values) + 1)]
     assert all(a[0] <= b[0] + 2e-5 and b[1] <= a[1] + 2e-5 for a, b in pairwise(before))
 

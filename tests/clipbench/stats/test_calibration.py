@@ -48,10 +48,10 @@ def rate(confidence: Law, accuracy: Law, n: int, n_trials: int, *, cluster_size:
         p = np.repeat(confidence(rng.random(n // cluster_size)), cluster_size)
         right = np.repeat(rng.random(n // cluster_size), cluster_size) < accuracy(p)
         clusters = np.repeat(np.arange(n // cluster_size), cluster_size)
-        found = calibration_estimate(p, right.astype(np.float64), clusters=clusters)
-        hits += found.low <= truth <= found.high
-        values.append(found.value)
-        noises.append(found.noise)
+        estimate = calibration_estimate(p, right.astype(np.float64), clusters=clusters)
+        hits += estimate.low <= truth <= estimate.high
+        values.append(estimate.value)
+        noises.append(estimate.noise)
     return Rate(truth, float(np.mean(values)), float(np.mean(noises)), hits / n_trials)
 
 
@@ -70,14 +70,14 @@ def test_the_interval_contains_the_true_error_whatever_it_is(
     laws: list[tuple[str, str, int]], n_trials: int, cluster_size: int
 ) -> None:
     for confidence, accuracy, n in laws:
-        found = rate(CONFIDENCES[confidence], ACCURACIES[accuracy], n, n_trials, cluster_size=cluster_size)
-        assert found.coverage >= 0.945, (confidence, accuracy, n, found)
+        result = rate(CONFIDENCES[confidence], ACCURACIES[accuracy], n, n_trials, cluster_size=cluster_size)
+        assert result.coverage >= 0.945, (confidence, accuracy, n, result)
 
 
 @pytest.mark.parametrize(("n", "cluster_size"), [(100, 1), (1000, 1), (1000, 4)])
 def test_the_noise_is_the_mean_error_of_a_calibrated_model(n: int, cluster_size: int) -> None:
-    found = rate(CONFIDENCES["even"], ACCURACIES["0"], n, 200, cluster_size=cluster_size)
-    assert found.mean_noise == pytest.approx(found.mean, rel=0.05)
+    result = rate(CONFIDENCES["even"], ACCURACIES["0"], n, 200, cluster_size=cluster_size)
+    assert result.mean_noise == pytest.approx(result.mean, rel=0.05)
 
 
 def test_a_calibrated_model_s_interval_reaches_zero_where_the_noise_is_a_few_percent() -> None:
@@ -92,8 +92,8 @@ def test_a_calibrated_model_s_interval_reaches_zero_where_the_noise_is_a_few_per
 
 
 def test_models_that_are_surely_right_may_still_err_as_often_as_none_in_n_allows() -> None:
-    found = calibration_estimate(np.ones(100), np.ones(100))
-    assert (found.value, found.low) == (0, 0) and 0.03 < found.high < 0.04
+    estimate = calibration_estimate(np.ones(100), np.ones(100))
+    assert (estimate.value, estimate.low) == (0, 0) and 0.03 < estimate.high < 0.04
 
 
 @given(
@@ -102,9 +102,9 @@ def test_models_that_are_surely_right_may_still_err_as_often_as_none_in_n_allows
 )
 def test_the_interval_contains_the_value(rows: list[tuple[float, float, int]], has_clusters: bool) -> None:
     confidence, credit, clusters = (np.array(column) for column in zip(*rows, strict=True))
-    found = calibration_estimate(confidence, credit, clusters=clusters if has_clusters else None)
-    assert 0 <= found.low <= found.value <= found.high <= 1
-    assert found.value == expected_calibration_error(confidence, credit)
+    estimate = calibration_estimate(confidence, credit, clusters=clusters if has_clusters else None)
+    assert 0 <= estimate.low <= estimate.value <= estimate.high <= 1
+    assert estimate.value == expected_calibration_error(confidence, credit)
 
 
 @pytest.mark.parametrize(

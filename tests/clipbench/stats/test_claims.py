@@ -148,8 +148,8 @@ def test_the_order_names_what_differs_from_all_others() -> None:
 
 def subsets(rng: np.random.Generator, k: int, n: int, p: float) -> bool:
     """Return whether any order of subsets of one law is claimed."""
-    found = claims.order({str(place): share(rng.binomial(n, p), n) for place in range(k)})
-    return any(found)
+    result = claims.order({str(index): share(rng.binomial(n, p), n) for index in range(k)})
+    return any(result)
 
 
 def chance_level(rng: np.random.Generator, k: int, n: int, p: float) -> bool:
@@ -184,13 +184,13 @@ def test_a_statement_claims_falsely_in_five_percent_at_most(
 
 def test_a_clear_effect_is_claimed() -> None:
     rng = np.random.default_rng(0)
-    told = [
+    orders = [
         claims.order(
             {name: share(rng.binomial(250, p), 250) for name, p in zip("abcd", (0.2, 0.5, 0.5, 0.8), strict=True)}
         )
         for _ in range(50)
     ]
-    assert sum((each.lowest, each.highest) == ("a", "d") for each in told) >= 49
+    assert sum((order.lowest, order.highest) == ("a", "d") for order in orders) >= 49
 
 
 def test_six_hits_of_two_clusters_are_two_hits() -> None:

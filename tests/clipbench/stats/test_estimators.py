@@ -12,15 +12,15 @@ from clipbench.stats.measures import Statistic, Within
 
 
 def test_every_statistic_is_found_again_by_its_record() -> None:
-    given = {
+    estimators = {
         "median": Estimator("median", ("x",)),
         "expected_calibration_error": Estimator("expected_calibration_error", ("x", "y")),
         "first_length_reaching": Estimator("first_length_reaching", ("x", "y"), {"lengths": [1, 2], "share": 0.9}),
         "labels_reaching": Estimator("labels_reaching", ("x", "y", "z"), {"labels": [1, 2]}),
     }
-    assert set(given) == set(ESTIMATORS)
-    for each in given.values():
-        assert Estimator.from_record(each.record()) == each
+    assert set(estimators) == set(ESTIMATORS)
+    for value in estimators.values():
+        assert Estimator.from_record(value.record()) == value
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_values_of_many_draws_are_those_of_their_rows() -> None:
     rng = np.random.default_rng(2)
     x, y = rng.random((2, 30)).round(1)
     hits = np.sort(rng.integers(0, 2, (3, 30)), axis=0).astype(np.float64)
-    samples = {"x": x, "y": y, **{f"at {row}": each for row, each in enumerate(hits)}}
+    samples = {"x": x, "y": y, **{f"at {row}": hit for row, hit in enumerate(hits)}}
     length = Estimator("first_length_reaching", ("at 0", "at 1", "at 2"), {"lengths": [1, 2, 4], "share": 0.9})
 
     def length_of(rows: np.ndarray) -> float:
@@ -75,10 +75,10 @@ def test_values_of_many_draws_are_those_of_their_rows() -> None:
         (length, length_of),
         (labels, labels_of),
     ]
-    drawn = rng.integers(30, size=(50, 30))
-    counts = np.array([np.bincount(rows, minlength=30) for rows in drawn])
+    draws = rng.integers(30, size=(50, 30))
+    counts = np.array([np.bincount(rows, minlength=30) for rows in draws])
     for named, of in of_rows:
-        assert named.over_draws(samples)(counts) == pytest.approx([of(rows) for rows in drawn])
+        assert named.over_draws(samples)(counts) == pytest.approx([of(rows) for rows in draws])
 
 
 @pytest.mark.parametrize("n", [1, 7, 601])
@@ -91,18 +91,18 @@ def test_differences_under_exchange_are_those_of_the_exchanged_rows(n: int, size
     both = {"x": rng.integers(0, 9, (n, 2)) - [0.0, 5.0], "p": rng.random((n, 2)), "y": rng.integers(0, 3, (n, 2)) / 2}
     both |= hits
     is_exchanged = rng.random((12, units[-1] + 1)) < np.linspace(0, 1, 12)[:, None]
-    for named in (
+    for estimator in (
         Estimator("median", ("x",)),
         Estimator("expected_calibration_error", ("p", "y")),
         Estimator("first_length_reaching", tuple(hits), {"lengths": [1, 2, 4], "share": 0.9}),
         Estimator("labels_reaching", (*hits, "y"), {"labels": [1, 2, 4]}),
     ):
         base, candidate = ({name: columns[:, side] for name, columns in both.items()} for side in (0, 1))
-        found = named.difference(base, candidate, units)(is_exchanged)
-        for row, found_in_row in zip(is_exchanged[:, units], found, strict=True):
+        result = estimator.difference(base, candidate, units)(is_exchanged)
+        for row, found_in_row in zip(is_exchanged[:, units], result, strict=True):
             one = {name: np.where(row, candidate[name], base[name]) for name in both}
             other = {name: np.where(row, base[name], candidate[name]) for name in both}
-            assert found_in_row == pytest.approx(named(other) - named(one), abs=1e-12, nan_ok=True)
+            assert found_in_row == pytest.approx(estimator(other) - estimator(one), abs=1e-12, nan_ok=True)
 
 
 def test_medians_of_resamples_are_found_far_from_the_middle_too() -> None:
@@ -110,5 +110,5 @@ def test_medians_of_resamples_are_found_far_from_the_middle_too() -> None:
     order = np.argsort(values)
     counts = rng.integers(0, 3, (3, 2000))
     counts[0, order[:1200]], counts[1, order[1200:]] = 0, 0
-    found = Estimator("median", ("x",)).over_draws({"x": values})(counts)
-    assert found.tolist() == [np.median(np.repeat(values, row)) for row in counts]
+    result = Estimator("median", ("x",)).over_draws({"x": values})(counts)
+    assert result.tolist() == [np.median(np.repeat(values, row)) for row in counts]

@@ -32,13 +32,15 @@ def test_laws_of_groups_are_those_of_their_samples_alone(is_graded: bool) -> Non
     (here,), (elsewhere,) = (list(laws(changes, grouping_of(*masks))) for laws in (_laws_here, _laws_elsewhere))
 
     for index, mask in enumerate(masks):
-        own, other = changes[mask], changes[~mask]
-        alone = law_of_mean(own.mean(), own - own.mean(), None, largest=1.0)
-        assert here.p_values()[index] == pytest.approx(alone.p_values()[0])
-        assert np.array(here.bounds(0.001))[:, index] == pytest.approx(np.ravel(alone.bounds(0.001)))
-        influence = np.where(mask, (changes - own.mean()) / mask.mean(), (other.mean() - changes) / (~mask).mean())
+        changes_of_group, other = changes[mask], changes[~mask]
+        law = law_of_mean(changes_of_group.mean(), changes_of_group - changes_of_group.mean(), None, largest=1.0)
+        assert here.p_values()[index] == pytest.approx(law.p_values()[0])
+        assert np.array(here.bounds(0.001))[:, index] == pytest.approx(np.ravel(law.bounds(0.001)))
+        influence = np.where(
+            mask, (changes - changes_of_group.mean()) / mask.mean(), (other.mean() - changes) / (~mask).mean()
+        )
         weights = np.where(mask, 1 / mask.sum(), 1 / (~mask).sum())
-        contrast = law_of_mean(own.mean() - other.mean(), influence, None, largest=1.0, weights=weights)
+        contrast = law_of_mean(changes_of_group.mean() - other.mean(), influence, None, largest=1.0, weights=weights)
         assert elsewhere.p_values()[index] == pytest.approx(contrast.p_values()[0])
 
 
@@ -49,10 +51,10 @@ def test_many_levels_are_rounded_without_a_change_of_the_mean() -> None:
 
     (law,) = _laws_here(changes, grouping_of(mask))
 
-    own = changes[mask]
-    exact = law_of_mean(own.mean(), own - own.mean(), None, largest=1.0)
+    change = changes[mask]
+    exact = law_of_mean(change.mean(), change - change.mean(), None, largest=1.0)
     assert law.levels.shape[1] < 300
-    assert (law.counts * law.levels).sum() / law.counts.sum() == pytest.approx(own.mean())
+    assert (law.counts * law.levels).sum() / law.counts.sum() == pytest.approx(change.mean())
     assert np.ravel(law.bounds(1e-4)) == pytest.approx(np.ravel(exact.bounds(1e-4)), rel=1e-3)
 
 
@@ -70,7 +72,7 @@ def test_step_down_p_values_are_those_of_the_naive_version() -> None:
     rng = np.random.default_rng(1)
     sizes, drawn = np.abs(rng.normal(size=6)) * 2, np.abs(rng.normal(size=(6, 50)))
 
-    found = step_down_p_values(sizes, drawn)
+    p_values = step_down_p_values(sizes, drawn)
 
     expected, left, least = np.zeros(6), set(range(6)), 0.0
     for group in np.argsort(-sizes):
@@ -78,7 +80,7 @@ def test_step_down_p_values_are_those_of_the_naive_version() -> None:
         least = max(least, (1 + (largest >= sizes[group]).sum()) / 51)
         expected[group] = least
         left.remove(int(group))
-    assert found == pytest.approx(expected)
+    assert p_values == pytest.approx(expected)
 
 
 def test_bounds_never_contradict_the_test() -> None:
@@ -148,9 +150,9 @@ def test_the_detectable_loss_is_claimed_four_times_in_five() -> None:
     critical = judge_groups(changes[0], grouping, rng).critical_here
     loss = detectable_change(changes[0], grouping, critical, 0.1)
     assert loss is not None
-    for each in changes:
-        each[:60] = np.where(rng.random(60) < loss, np.maximum(-1.0, each[:60] - 1), each[:60])
-        n_found += bool(judge_groups(each, grouping, rng, n_draws=199).p_here[0] <= 0.05)
+    for change in changes:
+        change[:60] = np.where(rng.random(60) < loss, np.maximum(-1.0, change[:60] - 1), change[:60])
+        n_found += bool(judge_groups(change, grouping, rng, n_draws=199).p_here[0] <= 0.05)
     assert 0.7 <= n_found / n_draws <= 0.9
 
 

@@ -31,8 +31,8 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 def coverage(interval_of: Callable[[np.random.Generator], Interval], truth: float, *, n: int = 1000) -> float:
     draws = rng(1)
-    found = [interval_of(draws).bounds for _ in range(n)]
-    return float(np.mean([low <= truth <= high for low, high in found]))
+    bounds = [interval_of(draws).bounds for _ in range(n)]
+    return float(np.mean([low <= truth <= high for low, high in bounds]))
 
 
 def clustered_sample(draws: np.random.Generator, n_clusters: int = 80) -> tuple[np.ndarray, np.ndarray]:
@@ -62,8 +62,8 @@ def test_another_confidence_reaches_every_kind_of_interval() -> None:
         within = intervals.SHARES if name in ("hits", "credits") else intervals.DIFFERENCES
         for clusters in (None, np.arange(100) // 2):
             wide, usual, default = (
-                mean_interval(values, clusters=clusters, within=within, **given).bounds
-                for given in ({"confidence": 0.98}, {"confidence": 0.95}, {})
+                mean_interval(values, clusters=clusters, within=within, **options).bounds
+                for options in ({"confidence": 0.98}, {"confidence": 0.95}, {})
             )
             assert usual == default and wide[0] < usual[0] and wide[1] > usual[1], name
     wide, usual = (mean_interval(hits, within=None, confidence=level).bounds for level in (0.98, 0.95))
@@ -156,8 +156,8 @@ def test_differences_of_none_are_bounded_by_the_exact_limit_of_what_no_sample_sh
     zeros = np.zeros(n)
     assert intervals.unchanged_interval(0.0, n, intervals.DIFFERENCES).bounds == pytest.approx((-limit, limit))
     if n > 1:
-        found = mean_interval(zeros, within=intervals.DIFFERENCES).bounds
-        assert found == pytest.approx((-limit, limit))
+        bounds = mean_interval(zeros, within=intervals.DIFFERENCES).bounds
+        assert bounds == pytest.approx((-limit, limit))
         in_clusters = mean_interval(np.repeat(zeros, 3), clusters=np.repeat(np.arange(n), 3), within=(-1.0, 1.0))
         assert in_clusters.bounds == pytest.approx((-limit, limit))
     low, high = intervals.unchanged_interval(0.25, n, intervals.SHARES).bounds
@@ -229,8 +229,8 @@ def test_wilson_covers(n: int, mean: float) -> None:
 
     def covered(shares: np.ndarray) -> np.ndarray:
         is_covered = (low[:, None] <= shares) & (shares <= high[:, None])
-        found: np.ndarray = (scipy.stats.binom.pmf(np.arange(n + 1)[:, None], n, shares) * is_covered).sum(axis=0)
-        return found
+        total: np.ndarray = (scipy.stats.binom.pmf(np.arange(n + 1)[:, None], n, shares) * is_covered).sum(axis=0)
+        return total
 
     assert covered(np.linspace(0.0005, 0.9995, 2000)).mean() == pytest.approx(mean, abs=0.001)
     beside_bounds = np.concatenate([low - 1e-9, high + 1e-9])
@@ -343,8 +343,8 @@ def test_reciprocal_ranks_that_are_nearly_all_small_are_covered(n: int, n_docume
     """
     ranks = np.random.default_rng(n).integers(1, n_documents + 1, (300, n))
     truth = float((1 / np.arange(1, n_documents + 1)).mean())
-    found = [intervals.mean_interval(1 / each).bounds for each in ranks]
-    assert np.mean([low <= truth <= high for low, high in found]) > 0.95
+    bounds = [intervals.mean_interval(1 / rank).bounds for rank in ranks]
+    assert np.mean([low <= truth <= high for low, high in bounds]) > 0.95
 
 
 @pytest.mark.parametrize(
@@ -406,14 +406,14 @@ def test_the_delta_method_covers(is_clustered: bool) -> None:
 def test_clusters_are_drawn_whole() -> None:
     clusters = np.array(["b", "a", "b", "c", "b", "c"])
     members = {"a": [1], "b": [0, 2, 4], "c": [3, 5]}
-    seen: list[np.ndarray] = []
+    drawn_clusters: list[np.ndarray] = []
 
     def statistic(index: np.ndarray) -> float:
-        seen.append(index)
+        drawn_clusters.append(index)
         return 0.0
 
     bootstrap_interval(of_rows(statistic), 6, rng(), clusters=clusters)
-    for index in seen:
+    for index in drawn_clusters:
         counts = np.bincount(index, minlength=6)
         times = {name: counts[rows[0]] for name, rows in members.items()}
         assert sum(times.values()) == 3
@@ -514,8 +514,8 @@ def test_three_hits_are_three_whatever_their_mean_times_n_is() -> None:
 
 
 def test_the_bound_of_less_than_a_hit_is_not_far_below_that_of_one() -> None:
-    low, whole = (wilson(hits, 100).bounds[0] for hits in (0.5, 1.0))
-    assert 1e-4 < low <= whole
+    low, bound_of_hit = (wilson(hits, 100).bounds[0] for hits in (0.5, 1.0))
+    assert 1e-4 < low <= bound_of_hit
 
 
 def test_gains_in_clusters_know_no_more_than_hits_in_clusters() -> None:

@@ -88,12 +88,12 @@ def test_a_value_lies_in_its_interval_and_both_in_the_range_of_the_unit(table: T
             assert metric.low is None and metric.high is None and metric.reason, name
             continue
         assert metric.n >= 1, name
-        least, most = RANGES.get(metric.unit, (-np.inf, np.inf))
-        assert least - ROUNDING <= metric.value <= most + ROUNDING, name
+        value, most = RANGES.get(metric.unit, (-np.inf, np.inf))
+        assert value - ROUNDING <= metric.value <= most + ROUNDING, name
         if metric.low is None or metric.high is None:
             assert metric.reason, name
         else:
-            assert least <= metric.low <= metric.value + ROUNDING, name
+            assert value <= metric.low <= metric.value + ROUNDING, name
             assert metric.value - ROUNDING <= metric.high <= most, name
             assert metric.unit not in RANGES or metric.low < metric.high, name
 
@@ -107,8 +107,8 @@ def paired(before: np.ndarray, after: np.ndarray) -> PairedTest:
 
 def test_hits_that_differ_by_rounding_do_not_differ() -> None:
     hits = np.array([0.0, 1.0] * 20)
-    found = paired(hits, np.abs(hits - 1e-10))
-    assert (found.p_value, found.test) == (1.0, "exact McNemar, 0 gained and 0 lost")
+    result = paired(hits, np.abs(hits - 1e-10))
+    assert (result.p_value, result.test) == (1.0, "exact McNemar, 0 gained and 0 lost")
     thirds = np.full(40, 1 / 3)
     assert paired(thirds, thirds + 1e-14).p_value == 1.0
 

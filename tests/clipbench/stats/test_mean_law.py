@@ -104,9 +104,9 @@ def test_the_law_of_several_means_is_that_of_each() -> None:
     levels, counts = np.tile([-1.0, 0.0, 0.5], (6, 1)), rng.integers(0, 30, (6, 3)).astype(np.float64)
     together = MeanLaws(levels, counts, -np.ones(6), np.ones(6))
     for row in range(6):
-        alone = MeanLaws(levels[[row]], counts[[row]], -np.ones(1), np.ones(1))
-        assert alone.p_values() == pytest.approx(together.p_values()[[row]], rel=1e-9)
-        assert np.ravel(alone.bounds(0.01)) == pytest.approx(np.array(together.bounds(0.01))[:, row], rel=1e-9)
+        laws = MeanLaws(levels[[row]], counts[[row]], -np.ones(1), np.ones(1))
+        assert laws.p_values() == pytest.approx(together.p_values()[[row]], rel=1e-9)
+        assert np.ravel(laws.bounds(0.01)) == pytest.approx(np.array(together.bounds(0.01))[:, row], rel=1e-9)
 
 
 def test_the_mirror_image_has_the_mirrored_interval() -> None:
@@ -136,11 +136,11 @@ def test_the_smallest_detectable_change_is_found_four_times_in_five(n: int) -> N
     rng, n_draws = np.random.default_rng(7), 300
     samples = np.clip(rng.normal(0, 0.2, (n_draws, n)), -0.6, 0.6)
     powers = [
-        LawPower(law=law_of(each), standard_error=standard_error(each - each.mean()), n_units=n, largest=1.0)
-        for each in samples
+        LawPower(law=law_of(sample), standard_error=standard_error(sample - sample.mean()), n_units=n, largest=1.0)
+        for sample in samples
     ]
     change = float(np.median([power.at(0.05) or np.nan for power in powers]))
-    n_found = sum(law_of(each + change).p_values()[0] <= 0.05 for each in samples)
+    n_found = sum(law_of(sample + change).p_values()[0] <= 0.05 for sample in samples)
     assert scipy.stats.binom.ppf(0.0005, n_draws, 0.75) <= n_found <= scipy.stats.binom.isf(0.0005, n_draws, 0.85)
 
 

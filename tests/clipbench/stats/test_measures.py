@@ -26,15 +26,15 @@ def test_a_column_out_of_the_range_of_its_unit_has_its_value_in_its_interval(uni
 
 def test_a_statistic_sees_only_rows_in_which_its_first_column_is_there() -> None:
     samples = {"rank": np.array([1.0, np.nan, 3.0, 8.0]), "other": np.array([1.0, 2.0, 3.0, 4.0])}
-    seen = []
+    seen_rows = []
 
     def median(rows: dict[str, np.ndarray]) -> float:
-        seen.append(rows["other"])
+        seen_rows.append(rows["other"])
         return float(np.median(rows["rank"]))
 
     metric = Statistic(function=median, columns=("rank", "other"), unit="rank").metric(samples, rng())  # type: ignore[arg-type]
     assert (metric.value, metric.n, metric.unit) == (3.0, 3, "rank")
-    assert all(2.0 not in rows for rows in seen)
+    assert all(2.0 not in rows for rows in seen_rows)
     assert metric.low is not None and metric.high is not None and 1 <= metric.low <= 3 <= metric.high <= 8
 
 
@@ -70,16 +70,16 @@ def test_a_measure_hands_its_meaning_to_its_metric_defined_or_not() -> None:
         Mean(column="none", **meaning),  # type: ignore[arg-type]
     )
     for measure in measures:
-        found = measure.metric({"hit": np.array([0.0, 1.0, 1.0]), "none": np.full(3, np.nan)}, rng())
-        assert (found.title, found.description, found.baseline_of) == ("Hits", "Fraction of hits.", ["acc"])
-        assert found.is_headline
+        metric = measure.metric({"hit": np.array([0.0, 1.0, 1.0]), "none": np.full(3, np.nan)}, rng())
+        assert (metric.title, metric.description, metric.baseline_of) == ("Hits", "Fraction of hits.", ["acc"])
+        assert metric.is_headline
 
 
 def test_a_table_defines_metrics_by_the_name_after_their_subset() -> None:
     table = {"acc": Definition("Accuracy", "Share.", is_headline=True), "ties": Definition("Ties", "Ties.", "acc")}
-    found = define({name: Mean(column="hit") for name in ("acc", "swap/acc", "swap/ties", "other")}, table)
-    metrics = {name: measure.metric({"hit": np.array([0.0, 1.0])}, rng()) for name, measure in found.items()}
-    assert {name: (each.title, each.is_headline) for name, each in metrics.items()} == {
+    measures = define({name: Mean(column="hit") for name in ("acc", "swap/acc", "swap/ties", "other")}, table)
+    metrics = {name: measure.metric({"hit": np.array([0.0, 1.0])}, rng()) for name, measure in measures.items()}
+    assert {name: (metric.title, metric.is_headline) for name, metric in metrics.items()} == {
         "acc": ("Accuracy", True),
         "swap/acc": ("Accuracy", False),
         "swap/ties": ("Ties", False),

@@ -14,9 +14,9 @@ def lost(share: float, n: int = 1_000) -> np.ndarray:
 
 
 def test_a_kind_is_walked_until_one_is_not_shown_to_lose_less() -> None:
-    found = walk([{"a": SAME, "b": lost(0.1), "c": SAME}, {"d": lost(0.1)}, {"e": lost(0.001)}], 0.01)
-    assert found.passed == ["a", "e"] and list(found.most_lost) == ["a", "b", "d", "e"]
-    assert found.most_lost["a"] < 0.01 <= found.most_lost["b"]
+    nodes = walk([{"a": SAME, "b": lost(0.1), "c": SAME}, {"d": lost(0.1)}, {"e": lost(0.001)}], 0.01)
+    assert nodes.passed == ["a", "e"] and list(nodes.most_lost) == ["a", "b", "d", "e"]
+    assert nodes.most_lost["a"] < 0.01 <= nodes.most_lost["b"]
 
 
 def test_the_bound_allows_for_the_kinds_and_not_for_the_formats() -> None:
@@ -34,8 +34,8 @@ def test_few_queries_show_nothing() -> None:
     assert walk([{"a": np.zeros(100)}], 0.01).passed == [] and walk([{"a": np.zeros(1)}], 0.01).most_lost == {"a": 1.0}
     n = least_queries(0.01, 5)
     assert least_lost(n, 5) < 0.01 <= least_lost(n - 1, 5)
-    for given, passes in ((n, True), (n - 1, False)):
-        assert bool(walk([{"a": np.zeros(given)}] * 5, 0.01).passed) is passes
+    for queries, passes in ((n, True), (n - 1, False)):
+        assert bool(walk([{"a": np.zeros(queries)}] * 5, 0.01).passed) is passes
 
 
 def test_clusters_count_once() -> None:

@@ -21,12 +21,12 @@ def test_with_a_third_quantity_it_is_the_correlation_of_what_a_line_through_its_
     rng = np.random.default_rng(1)
     z = rng.normal(size=30)
     x, y = z + rng.normal(size=30), z + rng.normal(size=30)
-    ranks = [stats.rankdata(each) for each in (x, y, z)]
-    left = [each - np.polyval(np.polyfit(ranks[2], each, 1), ranks[2]) for each in ranks[:2]]
-    found = rank_correlation(x, y, rng, z)
-    assert found.value == pytest.approx(np.corrcoef(np.stack(left))[0, 1])
-    assert found.p is None
-    assert found.value < rank_correlation(x, y, rng).value  # the third is behind most of it
+    ranks = [stats.rankdata(rank) for rank in (x, y, z)]
+    left = [rank - np.polyval(np.polyfit(ranks[2], rank, 1), ranks[2]) for rank in ranks[:2]]
+    correlation = rank_correlation(x, y, rng, z)
+    assert correlation.value == pytest.approx(np.corrcoef(np.stack(left))[0, 1])
+    assert correlation.p is None
+    assert correlation.value < rank_correlation(x, y, rng).value  # the third is behind most of it
 
 
 def test_the_p_value_of_few_points_is_the_share_of_all_orders() -> None:
@@ -49,8 +49,8 @@ def test_few_points_have_no_interval_and_equal_ones_no_value() -> None:
     few = rank_correlation(np.arange(7.0), np.arange(7.0), rng)
     assert (few.value, few.interval.low) == (1.0, None)
     assert few.interval.method == "7 points: an interval needs at least 8"
-    given = rank_correlation(np.arange(19.0), rng.normal(size=19), rng, rng.normal(size=19))
-    assert given.interval.method == "19 points: an interval needs at least 20"
+    correlation = rank_correlation(np.arange(19.0), rng.normal(size=19), rng, rng.normal(size=19))
+    assert correlation.interval.method == "19 points: an interval needs at least 20"
     equal = rank_correlation(np.ones(9), np.arange(9.0), rng)
     assert np.isnan(equal.value) and equal.p is None
     assert equal.interval.method == "one of the quantities is the same for all"
@@ -83,11 +83,11 @@ def test_the_interval_covers_and_raises_no_false_alarm(
         for _ in range(n_simulations):
             x, e, z = rng.normal(size=(3, n))
             columns = [third * z + rest * each for each in (x, rho * x + np.sqrt(1 - rho**2) * e)]
-            found = rank_correlation(columns[0], columns[1], rng, z if third else None)
-            low, high, _ = found.interval
-            assert low is not None and high is not None and (found.p is None) == (third > 0)
+            correlation = rank_correlation(columns[0], columns[1], rng, z if third else None)
+            low, high, _ = correlation.interval
+            assert low is not None and high is not None and (correlation.p is None) == (third > 0)
             n_covered += low <= truth <= high
-            n_alarms += not low <= 0 <= high if found.p is None else found.p <= 0.05
+            n_alarms += not low <= 0 <= high if correlation.p is None else correlation.p <= 0.05
         print(
             f"n {n}, correlation {rho}, {third} with a third: covered {n_covered / n_simulations:.3f}, excludes 0"
             f" {n_alarms / n_simulations:.3f}"

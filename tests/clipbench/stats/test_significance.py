@@ -30,12 +30,12 @@ def test_the_t_test_of_a_mean_is_the_textbook_one(n: int) -> None:
 
 def rejected_by_steps(p_values: list[float], alpha: float) -> set[int]:
     """Holm's procedure as he states it: from the smallest on, until one is too large."""
-    found: set[int] = set()
+    names: set[int] = set()
     for step, index in enumerate(sorted(range(len(p_values)), key=lambda k: p_values[k])):
         if p_values[index] > alpha / (len(p_values) - step):
             break
-        found.add(index)
-    return found
+        names.add(index)
+    return names
 
 
 @given(st.lists(st.floats(0, 1), max_size=12), st.floats(0.001, 0.4))
@@ -43,18 +43,18 @@ def rejected_by_steps(p_values: list[float], alpha: float) -> set[int]:
 @example([0.3], 0.3)
 def test_corrected_p_values_reject_what_holm_s_steps_reject(p_values: list[float], alpha: float) -> None:
     corrected = significance.holm(p_values)
-    ours = {k for k, each in enumerate(corrected) if each <= alpha}
-    edge = {k for k, each in enumerate(corrected) if abs(each - alpha) < 1e-12}
+    ours = {k for k, p_value in enumerate(corrected) if p_value <= alpha}
+    edge = {k for k, p_value in enumerate(corrected) if abs(p_value - alpha) < 1e-12}
     assert ours - edge == rejected_by_steps(p_values, alpha) - edge
-    assert all(each <= after <= 1 for each, after in zip(p_values, corrected, strict=True))
+    assert all(p_value <= after <= 1 for p_value, after in zip(p_values, corrected, strict=True))
 
 
 @pytest.mark.parametrize(("alpha", "power"), [(0.05, 0.8), (0.01, 0.8), (0.05, 0.95)])
 def test_the_detectable_difference_is_found_with_the_power_that_is_said(alpha: float, power: float) -> None:
-    found = significance.PairedPower(standard_error=0.3, n_units=100_000_000).at(alpha, power)
-    assert found is not None
+    result = significance.PairedPower(standard_error=0.3, n_units=100_000_000).at(alpha, power)
+    assert result is not None
     limit = scipy.stats.norm.isf(alpha / 2) * 0.3
-    assert scipy.stats.norm.sf(limit, loc=found, scale=0.3) == pytest.approx(power, abs=1e-6)
+    assert scipy.stats.norm.sf(limit, loc=result, scale=0.3) == pytest.approx(power, abs=1e-6)
 
 
 @pytest.mark.parametrize(("n", "alpha"), [(50, 0.05), (120, 0.05 / 14), (1000, 0.05 / 14)])
@@ -75,7 +75,7 @@ def test_too_few_samples_show_no_loss_and_no_detectable_difference_is_0() -> Non
 
 @pytest.mark.parametrize("n", [6, 11, 30])
 def test_of_few_samples_more_is_needed_and_the_power_is_that_of_the_t_test(n: int) -> None:
-    found = significance.PairedPower(standard_error=1 / np.sqrt(n), n_units=n).at(0.05)
-    assert found is not None
+    result = significance.PairedPower(standard_error=1 / np.sqrt(n), n_units=n).at(0.05)
+    assert result is not None
     limit = scipy.stats.t.ppf(0.975, n - 1)
-    assert scipy.stats.nct.sf(limit, n - 1, found * np.sqrt(n)) == pytest.approx(0.8, abs=0.02)
+    assert scipy.stats.nct.sf(limit, n - 1, result * np.sqrt(n)) == pytest.approx(0.8, abs=0.02)

@@ -16,7 +16,7 @@ EPSILON = 1e-9
 
 
 def slices_of(values: dict[str, np.ndarray]) -> dict[str, Slice]:
-    return {name: Slice.of_mean(each) for name, each in values.items()}
+    return {name: Slice.of_mean(value) for name, value in values.items()}
 
 
 def test_bounds_of_hits_are_those_of_the_exact_test() -> None:
@@ -71,8 +71,8 @@ def test_images_that_slices_share_widen_the_interval_of_the_mean() -> None:
 
 
 def test_a_slice_of_which_nothing_is_known_leaves_no_interval() -> None:
-    found = {"a": Slice.of_mean(np.array([0.2]), within=None), "b": Slice.of_mean(np.array([0.2, 0.4]), within=None)}
-    for interval in (worst_slice(found).interval, slice_range(found)[1], slice_mean(found)[1]):
+    result = {"a": Slice.of_mean(np.array([0.2]), within=None), "b": Slice.of_mean(np.array([0.2, 0.4]), within=None)}
+    for interval in (worst_slice(result).interval, slice_range(result)[1], slice_mean(result)[1]):
         assert interval.low is None and "too few samples" in interval.method
 
 
@@ -89,8 +89,8 @@ def hits_on_shared_images(rng: np.random.Generator, truths: np.ndarray, n: int) 
     """The same images in every slice, as captions in several languages have, so that slices are alike."""
     images = rng.standard_normal(n)
     for truth in truths:
-        own = 0.7 * images + np.sqrt(1 - 0.49) * rng.standard_normal(n)
-        yield Slice.of_mean((own < NormalDist().inv_cdf(truth)).astype(np.float64), clusters=np.arange(n))
+        own_part = 0.7 * images + np.sqrt(1 - 0.49) * rng.standard_normal(n)
+        yield Slice.of_mean((own_part < NormalDist().inv_cdf(truth)).astype(np.float64), clusters=np.arange(n))
 
 
 def several_samples_of_an_image(rng: np.random.Generator, truths: np.ndarray, n: int) -> Iterator[Slice]:
@@ -108,8 +108,10 @@ def several_samples_of_shared_images(rng: np.random.Generator, truths: np.ndarra
 
 def _alike(rng: np.random.Generator, truth: float, of_image: np.ndarray) -> Slice:
     """Return hits of which those of an image are alike, five in a row: normal values correlate by 0.5."""
-    own = np.sqrt(0.5) * (of_image + rng.standard_normal(len(of_image)))
-    return Slice.of_mean((own < NormalDist().inv_cdf(truth)).astype(np.float64), clusters=np.arange(len(of_image)) // 5)
+    own_part = np.sqrt(0.5) * (of_image + rng.standard_normal(len(of_image)))
+    return Slice.of_mean(
+        (own_part < NormalDist().inv_cdf(truth)).astype(np.float64), clusters=np.arange(len(of_image)) // 5
+    )
 
 
 def of_3_to_500_samples(rng: np.random.Generator, truths: np.ndarray, n: int) -> Iterator[Slice]:
@@ -145,7 +147,7 @@ def rates(draw: Draw, n_slices: int, n: int, spread: float, *, n_tables: int, ba
     targets = {"worst": truths.min(), "distance": np.ptp(truths), "mean": truths.mean()}
     held = dict.fromkeys([*targets, "apart"], 0)
     for _ in range(n_tables):
-        slices = {str(k): each for k, each in enumerate(draw(rng, truths, n))}
+        slices = {str(k): drawn_slice for k, drawn_slice in enumerate(draw(rng, truths, n))}
         intervals = {
             "worst": worst_slice(slices).interval,
             "distance": slice_range(slices)[1],
@@ -158,8 +160,8 @@ def rates(draw: Draw, n_slices: int, n: int, spread: float, *, n_tables: int, ba
 
 
 def test_intervals_hold_in_a_few_tables() -> None:
-    found = rates(independent_hits, 8, 100, 0.0, n_tables=100)
-    assert found["worst"] >= 0.9 and found["distance"] >= 0.9 and found["mean"] >= 0.87 and found["apart"] <= 0.08
+    result = rates(independent_hits, 8, 100, 0.0, n_tables=100)
+    assert result["worst"] >= 0.9 and result["distance"] >= 0.9 and result["mean"] >= 0.87 and result["apart"] <= 0.08
     assert rates(independent_hits, 8, 100, 0.25, n_tables=20)["apart"] == 1
 
 
@@ -182,11 +184,11 @@ def test_intervals_hold_as_the_docs_say(draw: Draw) -> None:
         # Of clusters each table takes longer: with fewer of them, the least of 27 rates lies farther below 0.95 by chance.
         n_tables = 300 if draw in (several_samples_of_an_image, several_samples_of_shared_images) else 1000
         least = 0.945 if n_tables == 1000 else 0.925
-        found = rates(draw, n_slices, n, spread, n_tables=n_tables)
-        assert found["worst"] >= least and found["distance"] >= least, (n_slices, n, spread, found)
-        assert found["mean"] >= least - 0.015, (n_slices, n, spread, found)
+        result = rates(draw, n_slices, n, spread, n_tables=n_tables)
+        assert result["worst"] >= least and result["distance"] >= least, (n_slices, n, spread, result)
+        assert result["mean"] >= least - 0.015, (n_slices, n, spread, result)
         if spread == 0:
-            assert found["apart"] <= 0.035, (n_slices, n, found)
+            assert result["apart"] <= 0.035, (n_slices, n, result)
 
 
 @pytest.mark.slow
@@ -198,6 +200,6 @@ def test_the_worst_of_slices_of_skewed_values_is_held() -> None:
 @pytest.mark.parametrize("base", [0.02, 0.98])
 def test_intervals_hold_near_the_ends(base: float) -> None:
     for n_slices, n in product((2, 8, 24), (30, 100, 1000)):
-        found = rates(independent_hits, n_slices, n, 0.0, n_tables=1000, base=base)
-        assert min(found["worst"], found["distance"], found["mean"]) >= 0.93, (n_slices, n, found)
-        assert found["apart"] <= 0.035, (n_slices, n, found)
+        result = rates(independent_hits, n_slices, n, 0.0, n_tables=1000, base=base)
+        assert min(result["worst"], result["distance"], result["mean"]) >= 0.93, (n_slices, n, result)
+        assert result["apart"] <= 0.035, (n_slices, n, result)

@@ -27,8 +27,8 @@ CONFIG = ClipConfig(
 def main(file: str) -> None:
     torch.set_num_threads(1)
     with process_group(torch.device("cpu")) as device:
-        found = {f"{name} of {loss}": value for loss in LOSSES for name, value in gradients(loss, device).items()}
-    torch.save(found, file)
+        result = {f"{name} of {loss}": value for loss in LOSSES for name, value in gradients(loss, device).items()}
+    torch.save(result, file)
 
 
 def gradients(loss: str, device: torch.device) -> dict[str, torch.Tensor]:

@@ -19,9 +19,9 @@ def numbers(order: SampleOrder, step: int) -> list[int]:
 def test_an_epoch_has_each_pair_at_most_once_and_drops_what_is_left_over() -> None:
     order = SampleOrder(n_pairs=10, batch_size=4, seed=0)
     for epoch in range(3):
-        drawn = numbers(order, 2 * epoch) + numbers(order, 2 * epoch + 1)
-        assert len(set(drawn)) == 8
-        assert set(drawn) <= set(range(10))
+        numbers_drawn = numbers(order, 2 * epoch) + numbers(order, 2 * epoch + 1)
+        assert len(set(numbers_drawn)) == 8
+        assert set(numbers_drawn) <= set(range(10))
         assert {draw.epoch for draw in order.samples(2 * epoch)} == {epoch}
     assert numbers(order, 0) != numbers(order, 2), "another order each epoch"
     assert {number for step in range(60) for number in numbers(order, step)} == set(range(10))
@@ -36,11 +36,11 @@ def test_the_order_depends_on_the_seed_alone() -> None:
 @pytest.mark.parametrize("n_pairs", [None, 30])
 @pytest.mark.parametrize("n_processes", [2, 3])
 def test_the_shares_of_all_processes_make_up_the_batch(n_pairs: int | None, n_processes: int) -> None:
-    alone = SampleOrder(n_pairs=n_pairs, batch_size=12, seed=0)
+    order = SampleOrder(n_pairs=n_pairs, batch_size=12, seed=0)
     shared = SampleOrder(n_pairs=n_pairs, batch_size=12, seed=0, n_processes=n_processes)
     for step in range(5):
         shares = [shared.samples(step, process) for process in range(n_processes)]
-        assert list(chain.from_iterable(shares)) == alone.samples(step)
+        assert list(chain.from_iterable(shares)) == order.samples(step)
 
 
 def test_batches_that_do_not_fit_are_refused() -> None:

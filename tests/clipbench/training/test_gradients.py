@@ -36,7 +36,7 @@ def gradients(model: CLIP) -> dict[str, Tensor]:
 def naive(config: ClipConfig, loss: str) -> tuple[Tensor, dict[str, Tensor]]:
     """Return loss and gradients of one plain backward pass over the whole, untrimmed batch."""
     model, pairs = towers(config, loss).model, batch(config)
-    mean, std = (torch.tensor(each)[:, None, None] for each in (config.mean, config.std))
+    mean, std = (torch.tensor(channel_values)[:, None, None] for channel_values in (config.mean, config.std))
     images = model.encode_image((pairs.pixels.float() / 255 - mean) / std)
     texts = model.encode_text(pairs.tokens)
     unit = F.normalize(images, dim=-1), F.normalize(texts, dim=-1)
@@ -54,10 +54,10 @@ def test_micro_batches_give_the_whole_batchs_gradients(
     ours = towers(micro, loss)
     found_loss = add_gradients(ours, batch(micro), LOSSES[loss], micro_batch_size=micro_batch_size)
     torch.testing.assert_close(found_loss, expected_loss, rtol=1e-5, atol=0)
-    found = gradients(ours.model)
-    assert found.keys() == expected.keys() == dict(ours.model.named_parameters()).keys()
+    result = gradients(ours.model)
+    assert result.keys() == expected.keys() == dict(ours.model.named_parameters()).keys()
     for name, value in expected.items():
-        error = float((found[name] - value).norm() / value.norm())
+        error = float((result[name] - value).norm() / value.norm())
         assert error < 1e-5, f"{name}: {error}"
 
 
@@ -77,10 +77,10 @@ def test_bfloat16_gradients_are_near_and_in_float32(micro: ClipConfig, micro_bat
     _, expected = naive(micro, "clip")
     ours = towers(micro, "clip", torch.bfloat16)
     add_gradients(ours, batch(micro), LOSSES["clip"], micro_batch_size=micro_batch_size)
-    found = gradients(ours.model)
-    assert found.keys() == expected.keys()
-    assert {value.dtype for value in found.values()} == {torch.float32}
-    both = [torch.cat([each[name].flatten() for name in expected]) for each in (found, expected)]
+    result = gradients(ours.model)
+    assert result.keys() == expected.keys()
+    assert {value.dtype for value in result.values()} == {torch.float32}
+    both = [torch.cat([gradient[name].flatten() for name in expected]) for gradient in (result, expected)]
     assert float(F.cosine_similarity(both[0], both[1], dim=0)) > 0.99
 
 

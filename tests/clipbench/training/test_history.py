@@ -14,7 +14,7 @@ from tests.made import record_of, result_of
 
 def log(path: Path, *events: object, end: str = "\n") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(each if isinstance(each, str) else json.dumps(each) for each in events) + end)
+    path.write_text("\n".join(event if isinstance(event, str) else json.dumps(event) for event in events) + end)
     return path
 
 
@@ -25,11 +25,11 @@ def at(step: int, **values: object) -> dict[str, object]:
 def run(folder: Path, step: int | None, acc: float | None = 0.5, **changes: Any) -> Run:
     metric = Metric(value=acc, reason=None if acc is not None else "no sample")
     data = DatasetRecord(id="birds", fingerprint=changes.get("data", "d"), cite=changes.get("cite"))
-    told = {name: changes[name] for name in ("params", "status") if name in changes}
+    facts = {name: changes[name] for name in ("params", "status") if name in changes}
     ref = changes.get("ref", f"hf:out/mine/checkpoint-{step}")
     model = {"ref": ref, "fingerprint": changes.get("weights", f"w{step}"), "step": step}
     created = changes.get("created", "2026-01-01T00:00:00+00:00")
-    result = result_of(record_of(data=data, metrics={"acc1": metric}, **told), created=created, model=model)
+    result = result_of(record_of(data=data, metrics={"acc1": metric}, **facts), created=created, model=model)
     folder.mkdir(parents=True, exist_ok=True)
     write_result(result, folder)
     return Run(folder, result)

@@ -24,29 +24,29 @@ def inputs(n: int = 24, dim: int = 16) -> list[Tensor]:
 
 
 def loss_and_gradients(name: str, loss: Any) -> list[Tensor]:
-    images, texts, scale, bias = (each.requires_grad_() for each in inputs())
+    images, texts, scale, bias = (one_input.requires_grad_() for one_input in inputs())
     unit = F.normalize(images, dim=-1), F.normalize(texts, dim=-1)
     value = loss(*unit, scale, bias) if name == "siglip" else loss(*unit, scale)
     value.backward()
     learned = (images, texts, scale, bias) if name == "siglip" else (images, texts, scale)
-    return [value.detach(), *(each.grad for each in learned if each.grad is not None)]
+    return [value.detach(), *(one_input.grad for one_input in learned if one_input.grad is not None)]
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_loss_and_gradients_equal_open_clips(name: str) -> None:
     ours, theirs = loss_and_gradients(name, LOSSES[name]), loss_and_gradients(name, THEIRS[name])
     assert len(ours) == len(theirs) == (5 if name == "siglip" else 4)
-    for found, expected in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
+    for result, expected in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(result, expected, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("rows", [1, 7, 23])
 def test_blocks_of_rows_change_nothing(name: str, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = loss_and_gradients(name, LOSSES[name])
+    loss = loss_and_gradients(name, LOSSES[name])
     monkeypatch.setattr(step, "BLOCK_ELEMENTS", rows * 24)
-    for found, expected in zip(loss_and_gradients(name, LOSSES[name]), whole, strict=True):
-        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
+    for result, expected in zip(loss_and_gradients(name, LOSSES[name]), loss, strict=True):
+        torch.testing.assert_close(result, expected, rtol=1e-5, atol=1e-7)
 
 
 def test_the_sigmoid_loss_is_divided_by_the_batch_and_not_by_the_pairs() -> None:
@@ -74,12 +74,12 @@ def test_two_processes_with_half_a_batch_give_the_gradients_of_one_with_the_whol
         )
         for name, setting in settings.items()
     ]
-    for each in started:
-        _, errors = each.communicate(timeout=120)
-        assert each.returncode == 0, errors
+    for popen in started:
+        _, errors = popen.communicate(timeout=120)
+        assert popen.returncode == 0, errors
     expected = torch.load(tmp_path / "alone")
     for name in ("0", "1"):
-        found = torch.load(tmp_path / name)
-        assert found.keys() == expected.keys()
+        content = torch.load(tmp_path / name)
+        assert content.keys() == expected.keys()
         for key, value in expected.items():
-            assert float((found[key] - value).norm() / value.norm()) < 1e-5, f"{key} of process {name}"
+            assert float((content[key] - value).norm() / value.norm()) < 1e-5, f"{key} of process {name}"

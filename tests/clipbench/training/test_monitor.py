@@ -68,14 +68,14 @@ def naive(images: np.ndarray, texts: np.ndarray) -> dict[str, float]:
 
 
 def test_scalars_equal_a_naive_computation(model: Towers, batch: tuple[torch.Tensor, torch.Tensor]) -> None:
-    found = Monitor(images=batch[0], texts=batch[1], batch_size=7)(model, 3)
+    result = Monitor(images=batch[0], texts=batch[1], batch_size=7)(model, 3)
     model.eval()
     with torch.no_grad():
         images, texts = (side.double().numpy() for side in (model.encode_image(batch[0]), model.encode_text(batch[1])))
     for name, value in naive(images, texts).items():
-        assert found[name] == pytest.approx(value, rel=1e-5, abs=1e-6), name
-    assert found["temperature"] == pytest.approx(0.07)
-    assert found["image_duplicates"] == found["text_duplicates"] == found["non_finite"] == 0
+        assert result[name] == pytest.approx(value, rel=1e-5, abs=1e-6), name
+    assert result["temperature"] == pytest.approx(0.07)
+    assert result["image_duplicates"] == result["text_duplicates"] == result["non_finite"] == 0
 
 
 def test_the_model_is_left_as_it_was(model: Towers, batch: tuple[torch.Tensor, torch.Tensor]) -> None:

@@ -21,6 +21,8 @@ def test_a_fixed_temperature_is_not_learned(micro: ClipConfig) -> None:
     fix_temperature(model, 0.01)
     assert model.logit_scale.exp().item() == pytest.approx(100)
     learned = [
-        each for group in make_optimizer(model, lr=1.0, weight_decay=0.0).param_groups for each in group["params"]
+        parameter
+        for group in make_optimizer(model, lr=1.0, weight_decay=0.0).param_groups
+        for parameter in group["params"]
     ]
-    assert not any(each is model.logit_scale for each in learned)
+    assert not any(parameter is model.logit_scale for parameter in learned)

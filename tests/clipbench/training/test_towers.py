@@ -28,7 +28,7 @@ def pairs(n: int, *, captions: int) -> Batch:
 def test_measurements_equal_a_naive_computation(towers: Towers) -> None:
     batch = pairs(N, captions=N)
     images, texts = (side.astype(np.float64) for side in unit_vectors(towers, batch))
-    found = measure(towers, batch)
+    record = measure(towers, batch)
     expected = {
         **naive(images, texts),
         "image_effective_rank": _effective_rank(images),
@@ -41,9 +41,9 @@ def test_measurements_equal_a_naive_computation(towers: Towers) -> None:
         "temperature": 0.1,
         "logit_bias": -10,
     }
-    assert found.keys() == expected.keys()
+    assert record.keys() == expected.keys()
     for name, value in expected.items():
-        assert found[name] == pytest.approx(value, rel=1e-5, abs=1e-6), name
+        assert record[name] == pytest.approx(value, rel=1e-5, abs=1e-6), name
 
 
 def _effective_rank(vectors: np.ndarray) -> float:
@@ -53,15 +53,15 @@ def _effective_rank(vectors: np.ndarray) -> float:
 
 
 def test_equal_captions_score_what_a_random_choice_would(towers: Towers) -> None:
-    found = measure(towers, pairs(N, captions=1))
-    assert found["text_retrieval_recall@1"] == pytest.approx(1 / N)
-    assert found["image_retrieval_recall@1"] == pytest.approx(1 / N)
+    record = measure(towers, pairs(N, captions=1))
+    assert record["text_retrieval_recall@1"] == pytest.approx(1 / N)
+    assert record["image_retrieval_recall@1"] == pytest.approx(1 / N)
 
 
 def test_vectors_are_those_of_the_model_one_by_one(towers: Towers) -> None:
     batch = pairs(3, captions=3)
     images, texts = unit_vectors(towers, batch)
     for row in range(3):
-        alone = unit_vectors(towers, Batch(batch.pixels[row : row + 1], batch.tokens[row : row + 1]))
-        np.testing.assert_allclose(images[row], alone[0][0], atol=1e-6)
-        np.testing.assert_allclose(texts[row], alone[1][0], atol=1e-6)
+        vectors = unit_vectors(towers, Batch(batch.pixels[row : row + 1], batch.tokens[row : row + 1]))
+        np.testing.assert_allclose(images[row], vectors[0][0], atol=1e-6)
+        np.testing.assert_allclose(texts[row], vectors[1][0], atol=1e-6)

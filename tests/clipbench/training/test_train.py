@@ -29,8 +29,16 @@ def options(micro: ClipConfig, captions_file: Path, tmp_path: Path) -> Options:
     """Make the options of a run of six steps in a folder of its own."""
 
     def make(name: str = "run", **changes: object) -> TrainOptions:
-        given = {"arch": "micro", "steps": 6, "batch_size": 16, "lr": 3e-3, "save_every": 2, "eval_every": 3, **changes}
-        return TrainOptions(data=str(captions_file), out=tmp_path / name, device="cpu", **given)  # type: ignore[arg-type]
+        options_of_run = {
+            "arch": "micro",
+            "steps": 6,
+            "batch_size": 16,
+            "lr": 3e-3,
+            "save_every": 2,
+            "eval_every": 3,
+            **changes,
+        }
+        return TrainOptions(data=str(captions_file), out=tmp_path / name, device="cpu", **options_of_run)  # type: ignore[arg-type]
 
     return make
 
@@ -49,11 +57,11 @@ class Stop(Exception):
 
 def stop_after(step: int, monkeypatch: pytest.MonkeyPatch, action: Callable[[], None]) -> None:
     """Have something happen in the middle of a step."""
-    taken = [0]
+    n_taken = [0]
 
     def interfere(*arguments: Any, **settings: Any) -> Tensor:
-        taken[0] += 1
-        if taken[0] == step:
+        n_taken[0] += 1
+        if n_taken[0] == step:
             action()
         return add_gradients(*arguments, **settings)
 
@@ -107,12 +115,12 @@ def test_arguments_of_a_training_that_are_none_are_refused(
 def test_a_loss_that_is_not_finite_ends_the_run_with_its_last_good_checkpoint(
     options: Options, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    taken = [0]
+    n_taken = [0]
 
     def interfere(*arguments: Any, **settings: Any) -> Tensor:
-        taken[0] += 1
+        n_taken[0] += 1
         share = add_gradients(*arguments, **settings)
-        return share * float("nan") if taken[0] == 4 else share
+        return share * float("nan") if n_taken[0] == 4 else share
 
     monkeypatch.setattr("clipbench.training.train.add_gradients", interfere)
     with pytest.raises(
@@ -187,8 +195,8 @@ def test_a_log_of_steps_is_not_lost_with_its_checkpoints(options: Options) -> No
 
 
 def test_a_full_disk_is_one_line_and_the_run_goes_on_from_its_last_checkpoint(options: Options) -> None:
-    whole = train(options("whole"))
-    weight_bytes = (whole / "model.safetensors").stat().st_size
+    progress = train(options("whole"))
+    weight_bytes = (progress / "model.safetensors").stat().st_size
     for n_bytes, expected in (
         (weight_bytes // 2, []),
         (weight_bytes + 9, ["step-0"]),
@@ -199,7 +207,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_from_its_last_checkpoint(op
             train(options(run.name))
         assert sorted(path.name for path in run.iterdir()) == ["log.jsonl", *expected]
         ended = weights(train(options(run.name), is_resumed=True))
-        assert all(torch.equal(value, ended[name]) for name, value in weights(whole).items())
+        assert all(torch.equal(value, ended[name]) for name, value in weights(progress).items())
 
 
 def test_two_processes_do_not_train_in_one_folder(options: Options) -> None:

@@ -36,13 +36,13 @@ def test_a_hostile_tar_is_one_line(tmp_path: Path, name: str, content: bytes) ->
         unpack(tmp_path / "0.tar")
 
 
-@pytest.mark.parametrize(("place", "value"), [(6, 1), (8, 99)], ids=["encrypted", "unknown compression"])
-def test_a_zip_that_cannot_be_unpacked_is_one_line(tmp_path: Path, place: int, value: int) -> None:
+@pytest.mark.parametrize(("position", "value"), [(6, 1), (8, 99)], ids=["encrypted", "unknown compression"])
+def test_a_zip_that_cannot_be_unpacked_is_one_line(tmp_path: Path, position: int, value: int) -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as packed:
         packed.writestr("a", "content")
     content = bytearray(buffer.getvalue())
-    content[place] = content[content.index(b"PK\x01\x02") + place + 2] = (
+    content[position] = content[content.index(b"PK\x01\x02") + position + 2] = (
         value  # in the local header and in the directory
     )
     (tmp_path / "a.zip").write_bytes(content)

@@ -38,9 +38,12 @@ def calls(source: str) -> Iterator[tuple[str, str]]:
     full: dict[str, str] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            full |= {each.asname: each.name for each in node.names if each.asname}
+            full |= {imported_name.asname: imported_name.name for imported_name in node.names if imported_name.asname}
         elif isinstance(node, ast.ImportFrom):
-            full |= {each.asname or each.name: f"{node.module}.{each.name}" for each in node.names}
+            full |= {
+                imported_name.asname or imported_name.name: f"{node.module}.{imported_name.name}"
+                for imported_name in node.names
+            }
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             head, dot, rest = dotted(node.func).partition(".")
@@ -59,22 +62,22 @@ def dotted(node: ast.expr) -> str:
 @cache
 def readings() -> list[tuple[str, str, str]]:
     """Return the module, the name and the text of each call of a reader in the three packages."""
-    found = []
+    result = []
     for package in ("clipbench", "clipbench_tasks", "clipbench_reports"):
         spec = find_spec(package)
         assert spec is not None and spec.origin is not None
         root = Path(spec.origin).parent
         for path in sorted(root.rglob("*.py")):
             for name, text in calls(path.read_text(encoding="utf-8")):
-                found.append((f"{package}/{path.relative_to(root).as_posix()}", name, text))
-    return found
+                result.append((f"{package}/{path.relative_to(root).as_posix()}", name, text))
+    return result
 
 
 def test_files_of_others_are_read_at_home_alone() -> None:
-    found = readings()
-    elsewhere = [(module, text) for module, _, text in found if not module.startswith(tuple(HOMES))]
+    result = readings()
+    elsewhere = [(module, text) for module, _, text in result if not module.startswith(tuple(HOMES))]
     assert not elsewhere, "read them by clipbench.untrusted.reading"
-    assert {home for home in HOMES if any(module.startswith(home) for module, *_ in found)} == set(HOMES)
+    assert {home for home in HOMES if any(module.startswith(home) for module, *_ in result)} == set(HOMES)
 
 
 def test_no_reader_makes_objects() -> None:

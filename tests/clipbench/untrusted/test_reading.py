@@ -220,8 +220,8 @@ def test_toml_beyond_the_limits_is_refused_in_one_line(tmp_path: Path, text: str
     ],
 )
 def test_an_array_is_what_numpy_wrote(array: np.ndarray) -> None:
-    found = reading.decode_array(npy(array))
-    assert found.dtype == array.dtype and found.shape == array.shape and (found == array).all()
+    result = reading.decode_array(npy(array))
+    assert result.dtype == array.dtype and result.shape == array.shape and (result == array).all()
 
 
 @pytest.mark.parametrize(

@@ -50,31 +50,31 @@ def chart(*marks: Mark, **changes: Any) -> Chart:
 
 def rows_of(panels: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the rows that a page writes as CSV, by its rules."""
-    found = []
+    result = []
     for panel in panels:
         for series in panel["series"]:
             if series["kind"] == "cells":
                 n = series["columns"]
                 values = series.get("value") or [series["filled"].get(str(k), 0) for k in range(series["n"])]
                 cells = ({"x": k % n, "y": k // n, "value": value} for k, value in enumerate(values))
-                found += [{"panel": panel["name"], "series": series["name"], **cell} for cell in cells]
+                result += [{"panel": panel["name"], "series": series["name"], **cell} for cell in cells]
                 continue
             if isinstance(series.get("id"), int):
                 series["id"] = panel["series"][series["id"]]["id"]
-            named = [name for name in chart_data.COLUMNS if isinstance(series.get(name), list)]
-            for values in zip(*(series[name] for name in named), strict=True):
-                found.append(
-                    {"panel": panel["name"], "series": series["name"], **dict(zip(named, values, strict=True))}
+            columns = [name for name in chart_data.COLUMNS if isinstance(series.get(name), list)]
+            for values in zip(*(series[name] for name in columns), strict=True):
+                result.append(
+                    {"panel": panel["name"], "series": series["name"], **dict(zip(columns, values, strict=True))}
                 )
-    return found
+    return result
 
 
 def test_every_mark_that_stands_for_a_number_is_told_with_it() -> None:
     cells = Cells(depths=np.eye(2), values=np.array([[0.5, 1e-9], [0.25, 1.0]]), name="cells")
     figure = chart(*EVERY, cells)
-    found, expected = rows_of(json.loads(chart_json(figure))), list(chart_data.chart_rows(figure))
-    assert len(found) == len(expected) == 16
-    for one, other in zip(found, expected, strict=True):
+    result, expected = rows_of(json.loads(chart_json(figure))), list(chart_data.chart_rows(figure))
+    assert len(result) == len(expected) == 16
+    for one, other in zip(result, expected, strict=True):
         assert one.keys() == other.keys()
         for name, value in other.items():
             if isinstance(value, str):
@@ -108,8 +108,8 @@ def test_names_that_two_series_share_are_there_once() -> None:
     assert (first["id"], second["id"]) == (["p", "q"], 0)
 
 
-def planes(drawn: str) -> list[list[float]]:
-    return [[float(part) for part in plane.split()] for plane in re.findall(r'data-plane="([^"]*)"', drawn)]
+def planes(text: str) -> list[list[float]]:
+    return [[float(part) for part in plane.split()] for plane in re.findall(r'data-plane="([^"]*)"', text)]
 
 
 def test_each_plane_of_a_drawing_knows_its_panel_its_place_and_its_axes() -> None:

@@ -58,19 +58,19 @@ def drawn_together(
     found: Sequence[ModelKey] = (A, B),
 ) -> Chart:
     """Return the figure of some series by name, each with a mark of every model."""
-    own = layers(series, references or {})
-    return together([facets(plane, of(own, found))], found)
+    reference_layers = layers(series, references or {})
+    return together([facets(plane, of(reference_layers, found))], found)
 
 
 def layers(
     series: Mapping[str, Mapping[ModelKey, Any]], references: Mapping[ModelKey, Sequence[Mark]]
 ) -> dict[ModelKey, list[Mark]]:
     """Return the marks of each model, its references first."""
-    found: dict[ModelKey, list[Mark]] = {model: list(own) for model, own in references.items()}
+    result: dict[ModelKey, list[Mark]] = {model: list(reference) for model, reference in references.items()}
     for name, by_model in series.items():
         for model, mark in by_model.items():
-            found.setdefault(model, []).append(replace(mark, name=name))
-    return found
+            result.setdefault(model, []).append(replace(mark, name=name))
+    return result
 
 
 def of(values: Mapping[ModelKey, Any], found: Sequence[ModelKey] = (A, B)) -> ByModel[Any]:
@@ -92,16 +92,19 @@ def marks(found: Chart, kind: type) -> list[Any]:
 
 
 def test_the_marks_of_one_model_are_drawn_as_they_are() -> None:
-    own: list[Mark] = [Rule(at=0.1, axis="y", role="chance", name="chance"), line(0.1, name="caption", role="text")]
-    found = together([facets(PLANE, ByModel({A: own}))], [A])
-    (panel,) = found.panels
-    assert list(panel.marks) == own
-    assert (found.title, found.reading, panel.title, panel.model) == ("Subject: 1 %.", "Read.", "", None)
+    marks_of_model: list[Mark] = [
+        Rule(at=0.1, axis="y", role="chance", name="chance"),
+        line(0.1, name="caption", role="text"),
+    ]
+    result = together([facets(PLANE, ByModel({A: marks_of_model}))], [A])
+    (panel,) = result.panels
+    assert list(panel.marks) == marks_of_model
+    assert (result.title, result.reading, panel.title, panel.model) == ("Subject: 1 %.", "Read.", "", None)
 
 
 def test_each_series_has_a_panel_and_each_model_a_colour_in_it() -> None:
-    found = drawn_together({"caption": {A: line(0.1), B: line(0.5)}, "image": {A: line(0.3), B: line(0.7)}})
-    lines = [(panel.title, mark.name, mark.role, *mark.ys) for panel in found.panels for mark in panel.marks]  # type: ignore[attr-defined]
+    chart = drawn_together({"caption": {A: line(0.1), B: line(0.5)}, "image": {A: line(0.3), B: line(0.7)}})
+    lines = [(panel.title, mark.name, mark.role, *mark.ys) for panel in chart.panels for mark in panel.marks]  # type: ignore[attr-defined]
     assert sorted(lines) == [
         ("caption", "base", "m0", 0.1),
         ("caption", "tuned", "m1", 0.5),
@@ -113,9 +116,9 @@ def test_each_series_has_a_panel_and_each_model_a_colour_in_it() -> None:
 def test_a_model_keeps_the_colour_of_its_place_when_another_has_nothing_to_draw() -> None:
     last = ModelKey("last", 5)
     missing = {A: MissingEvidence("no curve")}
-    found = together([facets(PLANE, ByModel({last: [line(0.1)]}, missing))], [last], missing)
-    assert [(mark.name, mark.role) for mark in marks(found, Line)] == [("last", "m5")]
-    assert found.title == "Subject: last 1 %." and list(found.missing) == [A]
+    result = together([facets(PLANE, ByModel({last: [line(0.1)]}, missing))], [last], missing)
+    assert [(mark.name, mark.role) for mark in marks(result, Line)] == [("last", "m5")]
+    assert result.title == "Subject: last 1 %." and list(result.missing) == [A]
 
 
 def test_a_reference_that_is_equal_is_drawn_once_and_one_that_differs_for_each_model() -> None:
@@ -124,30 +127,32 @@ def test_a_reference_that_is_equal_is_drawn_once_and_one_that_differs_for_each_m
     references: dict[ModelKey, list[Mark]] = {
         model: [chance, diagonal, Rule(at=at, axis="x", role="ink", name="length")] for model, at in ((A, 3), (B, 4))
     }
-    found = drawn_together({"a": {A: line(0.5), B: line(0.6)}}, references=references)
-    rules = [(mark.at, mark.role, mark.name, mark.is_dashed) for mark in marks(found, Rule)]
+    chart = drawn_together({"a": {A: line(0.5), B: line(0.6)}}, references=references)
+    rules = [(mark.at, mark.role, mark.name, mark.is_dashed) for mark in marks(chart, Rule)]
     assert rules == [
         (0.1, "chance", "chance", False),
         (3, "m0", "base, length", True),
         (4, "m1", "tuned, length", True),
     ]
-    assert [mark.name for mark in marks(found, Line)] == ["diagonal", "base", "tuned"]
-    assert "Broken, in the colour of each model: length." in found.reading
-    assert [mark.name for mark in lay_out(found).legend] == ["base", "tuned", "diagonal", "chance"]
+    assert [mark.name for mark in marks(chart, Line)] == ["diagonal", "base", "tuned"]
+    assert "Broken, in the colour of each model: length." in chart.reading
+    assert [mark.name for mark in lay_out(chart).legend] == ["base", "tuned", "diagonal", "chance"]
 
 
 def test_a_reference_goes_with_the_series_that_it_is_for() -> None:
-    own = [Rule(at=at, axis="y", role="chance", name="chance", of=of) for at, of in ((0.25, "caption"), (0.5, "pair"))]
+    rules = [
+        Rule(at=at, axis="y", role="chance", name="chance", of=of) for at, of in ((0.25, "caption"), (0.5, "pair"))
+    ]
     series = {name: {A: line(0.6), B: line(0.7)} for name in ("caption", "pair")}
-    found = drawn_together(series, references={A: own, B: own})
-    at = {panel.title: [mark.at for mark in panel.marks if isinstance(mark, Rule)] for panel in found.panels}
+    chart = drawn_together(series, references={A: rules, B: rules})
+    at = {panel.title: [mark.at for mark in panel.marks if isinstance(mark, Rule)] for panel in chart.panels}
     assert at == {"caption": [0.25], "pair": [0.5]}
 
 
 @pytest.mark.parametrize("n", [2, 3, 6])
 def test_no_interval_of_a_category_hides_another(n: int) -> None:
-    found = drawn_together({"right": dict.fromkeys(models(n), ranges(0.5, 0.5, 0.5))}, plane=ROWS, found=models(n))
-    bars = marks(found, Ranges)
+    chart = drawn_together({"right": dict.fromkeys(models(n), ranges(0.5, 0.5, 0.5))}, plane=ROWS, found=models(n))
+    bars = marks(chart, Ranges)
     heights = sorted(mark.aside for mark in bars)
     assert len(bars) == n and all(b - a >= 0.1 for a, b in pairwise(heights))
     assert heights[0] > -0.5 and heights[-1] < 0.5  # nearer to its own row than to the next
@@ -158,8 +163,8 @@ def test_no_interval_of_a_category_hides_another(n: int) -> None:
 def test_models_stand_at_their_places_on_a_logarithmic_axis() -> None:
     bars = Ranges(xs=[2, 2048], ys=[0.5] * 2, lows=[0.4] * 2, highs=[0.6] * 2, role="ink")
     plane = replace(PLANE, x=Axis(low=2, high=2048, ticks=[2, 2048], is_log=True))
-    found = marks(drawn_together({"right": {A: bars, B: bars}}, plane=plane), Ranges)
-    assert [mark.aside for mark in found] == [0, 0]
+    result = marks(drawn_together({"right": {A: bars, B: bars}}, plane=plane), Ranges)
+    assert [mark.aside for mark in result] == [0, 0]
 
 
 def test_bands_of_more_than_two_models_are_not_drawn_but_kept_for_the_table() -> None:
@@ -172,7 +177,7 @@ def test_bands_of_more_than_two_models_are_not_drawn_but_kept_for_the_table() ->
 
 def test_a_histogram_that_is_the_same_for_all_is_drawn_once_and_others_as_outlines() -> None:
     one, other = (Bars(edges=[0, 1, 2], counts=counts, role="ink") for counts in ([3, 5], [4, 4]))
-    same, apart = (drawn_together({"captions": {A: one, B: each}}) for each in (one, other))
+    same, apart = (drawn_together({"captions": {A: one, B: bars}}) for bars in (one, other))
     assert [(mark.role, mark.name) for mark in marks(same, Bars)] == [("pair", "captions")]
     assert "The same for all models: captions." in same.reading
     assert [(mark.role, mark.name, mark.is_filled) for mark in marks(apart, Bars)] == [
@@ -182,9 +187,9 @@ def test_a_histogram_that_is_the_same_for_all_is_drawn_once_and_others_as_outlin
 
 
 def test_more_models_than_colours_have_a_panel_each() -> None:
-    found = drawn_together({"a": dict.fromkeys(models(7), line(0.5))}, found=models(7))
-    assert [panel.model for panel in found.panels] == list(range(7))
-    assert "7 models need more than the 6 colours there are: each has its own panel." in found.reading
+    chart = drawn_together({"a": dict.fromkeys(models(7), line(0.5))}, found=models(7))
+    assert [panel.model for panel in chart.panels] == list(range(7))
+    assert "7 models need more than the 6 colours there are: each has its own panel." in chart.reading
 
 
 def test_the_sentence_says_one_thing_of_each_model_and_claims_no_difference() -> None:
@@ -199,9 +204,9 @@ def test_the_sentence_says_one_thing_of_each_model_and_claims_no_difference() ->
 
 def test_a_quantity_that_a_model_lacks_is_drawn_of_the_others_and_named() -> None:
     gap, loss = (replace(PLANE, y=fraction_axis(name)) for name in ("Gap", "Loss"))
-    found = together([facets(gap, of({A: [line(0.5)]})), facets(loss, of({A: [line(0.5)], B: [line(0.6)]}))])
-    assert [[mark.name for mark in panel.marks] for panel in found.panels] == [["base"], ["base", "tuned"]]
-    assert found.reading == "Read. “Gap” is missing for tuned."
+    result = together([facets(gap, of({A: [line(0.5)]})), facets(loss, of({A: [line(0.5)], B: [line(0.6)]}))])
+    assert [[mark.name for mark in panel.marks] for panel in result.panels] == [["base"], ["base", "tuned"]]
+    assert result.reading == "Read. “Gap” is missing for tuned."
 
 
 def test_the_series_of_a_quantity_stand_in_a_row_on_one_axis() -> None:
@@ -210,19 +215,19 @@ def test_the_series_of_a_quantity_stand_in_a_row_on_one_axis() -> None:
         facets(replace(PLANE, y=fraction_axis(label)), of(layers(dict.fromkeys(names, both), {})))
         for label, names in (("Gap", "abc"), ("Loss", "ab"))
     ]
-    found = lay_out(together(parts))
-    assert [[place.panel.title for place in row] for row in found.rows] == [["a", "b", "c"], ["a", "b"]]
-    labels = [[place.panel.y.label for place in row] for row in found.rows]
+    layout = lay_out(together(parts))
+    assert [[panel.panel.title for panel in row] for row in layout.rows] == [["a", "b", "c"], ["a", "b"]]
+    labels = [[panel.panel.y.label for panel in row] for row in layout.rows]
     assert labels == [["Gap", "", ""], ["Loss", ""]]
-    assert [bool(any(place.panel.y.words)) for row in found.rows for place in row] == [True, False, False, True, False]
+    assert [bool(any(panel.panel.y.words)) for row in layout.rows for panel in row] == [True, False, False, True, False]
 
 
 def test_long_names_of_models_are_cut_in_the_middle_and_stay_different() -> None:
     names = [f"runs/{'long-' * 10}-step-{k}" for k in (100, 200)]
     assert [len(name) for name in figure_labels(names)] == [28, 28]
     assert [name[-8:] for name in figure_labels(names)] == ["step-100", "step-200"]
-    alike = [f"{'a' * 20}{k}{'b' * 20}" for k in range(2)]
-    assert figure_labels(alike) == ["aaaaaaa…aaa0bbbbb…bbbbbbbbbb", "aaaaaaa…aaa1bbbbb…bbbbbbbbbb"]
+    lines = [f"{'a' * 20}{k}{'b' * 20}" for k in range(2)]
+    assert figure_labels(lines) == ["aaaaaaa…aaa0bbbbb…bbbbbbbbbb", "aaaaaaa…aaa1bbbbb…bbbbbbbbbb"]
 
 
 # ----- the figures themselves
@@ -236,11 +241,11 @@ def of_models(make_run: MakeRun, *parts: dict[str, Any]) -> list[ModelEvidence]:
 
 def test_clouds_stand_side_by_side_on_axes_that_hold_them_all(make_run: MakeRun, parts: SimpleNamespace) -> None:
     gaps = [parts.modality_gap(np.random.default_rng(seed), n=n) for seed, n in ((0, 30), (1, 50))]
-    found = maps.gap(of_models(make_run, *gaps))
-    first, second = found.panels
-    assert [(panel.title, panel.model) for panel in found.panels] == [("base", 0), ("tuned", 1)]
+    result = maps.gap(of_models(make_run, *gaps))
+    first, second = result.panels
+    assert [(panel.title, panel.model) for panel in result.panels] == [("base", 0), ("tuned", 1)]
     assert (first.x, first.y, first.aspect) == (second.x, second.y, second.aspect)
-    clouds = marks(found, Dots)
+    clouds = marks(result, Dots)
     assert [(cloud.role, len(cloud.xs)) for cloud in clouds] == [
         ("image", 30),
         ("text", 30),
@@ -256,9 +261,9 @@ def test_a_class_has_the_same_row_in_the_matrices_of_all_models(make_run: MakeRu
         return {"samples": {"label": np.array(label.split(), object), "predicted": np.array(predicted.split(), object)}}
 
     # b is an answer only
-    found = zero_shot.confusion(of_models(make_run, answers("a c", "a c"), answers("a c", "b c")))
-    assert [list(panel.y.names) for panel in found.panels] == [["a", "b", "c"]] * 2
-    assert [cells.values.tolist() for cells in marks(found, Cells)] == [
+    chart = zero_shot.confusion(of_models(make_run, answers("a c", "a c"), answers("a c", "b c")))
+    assert [list(panel.y.names) for panel in chart.panels] == [["a", "b", "c"]] * 2
+    assert [cells.values.tolist() for cells in marks(chart, Cells)] == [
         [[1, 0, 0], [0, 0, 0], [0, 0, 1]],
         [[0, 1, 0], [0, 0, 0], [0, 0, 1]],
     ]
@@ -269,9 +274,9 @@ def test_rows_are_matched_by_name_and_not_by_place(make_run: MakeRun) -> None:
         curve = Curve(x=list(range(len(scores))), y=list(scores.values()))
         return {"curves": {"templates": curve}, "arrays": {"template_names": np.array(list(scores))}}
 
-    found = zero_shot.templates(of_models(make_run, alone(a=0.9, b=0.8, c=0.7), alone(a=0.7, b=0.8, c=0.9, d=0.5)))
-    (panel,) = found.panels
+    result = zero_shot.templates(of_models(make_run, alone(a=0.9, b=0.8, c=0.7), alone(a=0.7, b=0.8, c=0.9, d=0.5)))
+    (panel,) = result.panels
     assert list(panel.y.names) == ["a", "b", "c", "d"]
-    assert "In descending order of the accuracy of base." in found.reading
-    heights = [dict(zip(mark.ys, mark.xs, strict=True)) for mark in marks(found, Dots)]
+    assert "In descending order of the accuracy of base." in result.reading
+    heights = [dict(zip(mark.ys, mark.xs, strict=True)) for mark in marks(result, Dots)]
     assert heights == [{0: 0.9, 1: 0.8, 2: 0.7}, {2: 0.9, 1: 0.8, 0: 0.7, 3: 0.5}]

@@ -29,15 +29,15 @@ def swatches(figure: Chart) -> int:
 
 
 def test_names_lie_in_the_plane_beside_their_lines_and_on_none() -> None:
-    found = names_at_lines(of(RISING, FALLING, CHANCE), PLANE, [RISING, FALLING, CHANCE])
-    assert found is not None and [each.words for each in found] == ["rising", "falling", "chance"]
-    assert [each.role for each in found] == ["image", "text", "chance"]
-    for words, line in zip(found[:2], (RISING, FALLING), strict=True):
+    result = names_at_lines(of(RISING, FALLING, CHANCE), PLANE, [RISING, FALLING, CHANCE])
+    assert result is not None and [mark.words for mark in result] == ["rising", "falling", "chance"]
+    assert [mark.role for mark in result] == ["image", "text", "chance"]
+    for words, line in zip(result[:2], (RISING, FALLING), strict=True):
         x, y = PLANE.to_pixels(words.x, words.y)
         left = x - {"start": 0, "middle": 0.5, "end": 1}[words.anchor] * 8.8 * len(words.words)
         assert left >= 0 and left + 8.8 * len(words.words) <= 400
         assert min(abs(y - PLANE.to_pixels(0, other)[1]) for other in line.ys) < 60
-    assert found[2].y == 0.5 and found[2].lift == 1
+    assert result[2].y == 0.5 and result[2].lift == 1
 
 
 def test_a_figure_whose_names_fit_has_no_legend() -> None:

@@ -24,29 +24,29 @@ def line(name: str, role: Role = "ink") -> Line:
 CHANCE = Rule(at=0.5, axis="y", role="chance", name="chance")
 
 
-def names(found: Layout) -> list[str]:
-    return [mark.name for mark in found.legend]
+def names(layout: Layout) -> list[str]:
+    return [mark.name for mark in layout.legend]
 
 
-def own_names(found: Layout) -> list[list[str]]:
-    return [[mark.name for mark in place.legend] for row in found.rows for place in row]
+def own_names(layout: Layout) -> list[list[str]]:
+    return [[mark.name for mark in cell.legend] for row in layout.rows for cell in row]
 
 
-def shape(found: Layout) -> list[int]:
-    return [len(row) for row in found.rows]
+def shape(layout: Layout) -> list[int]:
+    return [len(row) for row in layout.rows]
 
 
 def test_one_legend_serves_panels_that_models_share_whatever_else_is_in_them() -> None:
     models, level = (line("base", "m0"), line("tuned", "m1")), Rule(at=0.9, axis="y", role="ink", name="90 %")
-    found = lay_out(figure(panel(*models, CHANCE), panel(*models, level), n_columns=2))
-    assert names(found) == ["base", "tuned", "90 %", "chance"] and own_names(found) == [[], []]
+    layout = lay_out(figure(panel(*models, CHANCE), panel(*models, level), n_columns=2))
+    assert names(layout) == ["base", "tuned", "90 %", "chance"] and own_names(layout) == [[], []]
 
 
 def test_marks_of_one_name_share_an_entry_and_chance_comes_last() -> None:
     dots = Dots(xs=[0], ys=[0], role="image", name="b")
-    found = lay_out(figure(panel(CHANCE, line("b", "image"), line("a"), dots)))
-    assert names(found) == ["b", "a", "chance"]
-    assert isinstance(found.legend[0], Line)
+    layout = lay_out(figure(panel(CHANCE, line("b", "image"), line("a"), dots)))
+    assert names(layout) == ["b", "a", "chance"]
+    assert isinstance(layout.legend[0], Line)
 
 
 def test_panels_fill_rows_and_a_broad_one_has_a_row_of_its_own() -> None:
@@ -61,9 +61,9 @@ def test_panels_fill_rows_and_a_broad_one_has_a_row_of_its_own() -> None:
     ("n_columns", "at_most", "expected"), [(4, 99, 4), (4, 3, 2), (6, 5, 3), (5, 4, 1), (3, 2, 1), (2, 1, 1)]
 )
 def test_columns_that_do_not_fit_are_divided_evenly(n_columns: int, at_most: int, expected: int) -> None:
-    found = lay_out(figure(*[panel()] * (2 * n_columns), n_columns=n_columns), max_columns=at_most)
-    assert found.n_columns == expected
-    assert set(shape(found)) == {expected}
+    layout = lay_out(figure(*[panel()] * (2 * n_columns), n_columns=n_columns), max_columns=at_most)
+    assert layout.n_columns == expected
+    assert set(shape(layout)) == {expected}
 
 
 @pytest.mark.parametrize(
@@ -79,11 +79,11 @@ def test_to_scale_one_axis_is_widened_until_a_unit_is_as_long_on_both(
     x: tuple[float, float], y: tuple[float, float], aspect: float, expected: tuple[tuple[float, float], ...]
 ) -> None:
     axes = {name: Axis(low=low, high=high, ticks=[low]) for name, (low, high) in {"x": x, "y": y}.items()}
-    drawn = Panel(marks=[], aspect=aspect, is_to_scale=True, **axes)  # type: ignore[arg-type]
-    found = lay_out(figure(drawn)).rows[0][0].panel
-    assert ((found.x.low, found.x.high), (found.y.low, found.y.high)) == expected
-    assert list(found.x.ticks) == [x[0]] and list(found.y.ticks) == [y[0]]
-    unit_x, unit_y = 1 / (found.x.high - found.x.low), aspect / (found.y.high - found.y.low)
+    panel = Panel(marks=[], aspect=aspect, is_to_scale=True, **axes)  # type: ignore[arg-type]
+    result = lay_out(figure(panel)).rows[0][0].panel
+    assert ((result.x.low, result.x.high), (result.y.low, result.y.high)) == expected
+    assert list(result.x.ticks) == [x[0]] and list(result.y.ticks) == [y[0]]
+    unit_x, unit_y = 1 / (result.x.high - result.x.low), aspect / (result.y.high - result.y.low)
     assert unit_x == pytest.approx(unit_y)
 
 

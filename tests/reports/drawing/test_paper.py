@@ -109,9 +109,9 @@ def test_a_figure_is_as_high_as_what_it_holds(tmp_path: Path) -> None:
 
 
 def test_fonts_are_embedded_as_truetype(saved: Path) -> None:
-    found = (saved / "figure.pdf").read_bytes()
-    assert b"/FontFile2" in found and b"/Type3" not in found
-    assert set(re.findall(rb"/BaseFont /(?:[A-Z]{6}\+)?(\w+)", found)) == {b"STIXGeneral"}
+    content = (saved / "figure.pdf").read_bytes()
+    assert b"/FontFile2" in content and b"/Type3" not in content
+    assert set(re.findall(rb"/BaseFont /(?:[A-Z]{6}\+)?(\w+)", content)) == {b"STIXGeneral"}
 
 
 def test_only_dense_clouds_are_pixels(tmp_path: Path) -> None:
@@ -140,18 +140,18 @@ def test_names_are_written_as_they_are(tmp_path: Path, as_text: Path) -> None:
     axis = Axis(low=0, high=3, ticks=[0.5, 1.5, 2.5], names=names)
     lines = [Line(xs=[0], ys=[0], role="ink", name=name) for name in names[:2]]
     paper.save(figure(*lines, Words(words=names[0], x=1, y=1), y=axis), tmp_path / "figure.svg", style=as_text)
-    found = (tmp_path / "figure.svg").read_text()
-    assert found.count(">$5 and $6<") == 3 and found.count("&lt;b&gt;&amp;amp;") == 2 and ">a_b^c \\frac<" in found
+    text = (tmp_path / "figure.svg").read_text()
+    assert text.count(">$5 and $6<") == 3 and text.count("&lt;b&gt;&amp;amp;") == 2 and ">a_b^c \\frac<" in text
 
 
 def test_rows_get_higher_for_names_in_several_lines() -> None:
     long = [f"Linear separability of the modalities of all photographs, number {number}" for number in range(4)]
     heights = []
     for names in (["A", "B", "C", "D"], long):
-        drawn = paper.draw(figure(Rule(at=1, axis="x", role="ink"), y=rows_axis(names)))
-        labels = [label.get_text() for label in drawn.axes[0].get_yticklabels() if label.get_visible()]
+        chart = paper.draw(figure(Rule(at=1, axis="x", role="ink"), y=rows_axis(names)))
+        labels = [label.get_text() for label in chart.axes[0].get_yticklabels() if label.get_visible()]
         assert [label.replace("\n", " ") for label in labels] == names
-        heights.append(drawn.get_figheight())
+        heights.append(chart.get_figheight())
     assert heights[1] > heights[0]
 
 
@@ -173,21 +173,21 @@ def test_every_word_of_a_figure_is_inside_it_or_the_figure_is_refused(width: flo
     lines = [Line(xs=[0, 4], ys=[k, k], role="ink", name=name) for k, name in enumerate(names)]
     panel = Panel(x=x, y=y, marks=lines, title="A title that is longer than a column", n_rows=4)
     try:
-        drawn = paper.draw(Chart(title="", panels=n_panels * [panel], reading="", n_columns=n_panels), width=width)
+        figure = paper.draw(Chart(title="", panels=n_panels * [panel], reading="", n_columns=n_panels), width=width)
     except UsageError:
         assert width / n_panels < 8
         return
-    drawn.draw_without_rendering()
-    shown = [text for text in drawn.findobj(Text) if text.get_visible() and text.get_text()]
-    written = " ".join(text.get_text().replace("-\n", "-").replace("\n", " ") for text in shown)
+    figure.draw_without_rendering()
+    visible_texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text()]
+    written = " ".join(text.get_text().replace("-\n", "-").replace("\n", " ") for text in visible_texts)
     assert all(written.count(name) >= 3 for name in names if name != "i")  # in the legend and at both axes
-    whole = drawn.bbox.padded(paper.OUTSIDE * drawn.dpi)
-    outside = [text.get_text() for text in shown if not _is_within(text.get_window_extent(), whole)]
+    outer_box = figure.bbox.padded(paper.OUTSIDE * figure.dpi)
+    outside = [text.get_text() for text in visible_texts if not _is_within(text.get_window_extent(), outer_box)]
     assert not outside
 
 
-def _is_within(box: Bbox, whole: Bbox) -> bool:
-    return bool(box.x0 >= whole.x0 and box.x1 <= whole.x1 and box.y0 >= whole.y0 and box.y1 <= whole.y1)
+def _is_within(box: Bbox, bbox: Bbox) -> bool:
+    return bool(box.x0 >= bbox.x0 and box.x1 <= bbox.x1 and box.y0 >= bbox.y0 and box.y1 <= bbox.y1)
 
 
 def test_a_figure_for_slides_is_saved_with_its_pixels(tmp_path: Path) -> None:

@@ -35,29 +35,29 @@ def figure(*marks: Mark, x: Axis = PLAIN, y: Axis = PLAIN, **changes: object) ->
     return Chart(**{"title": "Title.", "panels": [panel], "reading": "", **changes})  # type: ignore[arg-type]
 
 
-def paths(drawn: str, css: str) -> list[str]:
-    return re.findall(f'<path d="([^"]*)" class="{css}"', drawn)
+def paths(text: str, css: str) -> list[str]:
+    return re.findall(f'<path d="([^"]*)" class="{css}"', text)
 
 
-def words(drawn: str) -> list[str]:
+def words(text: str) -> list[str]:
     """Return what is written, by a parser that knows nothing of the drawing."""
-    return [element.text or "" for element in ElementTree.fromstring(drawn).iter("text")]
+    return [element.text or "" for element in ElementTree.fromstring(text).iter("text")]
 
 
 def test_a_line_runs_from_corner_to_corner() -> None:
-    drawn = svg_chart.draw(figure(Line(xs=[0, 5, 10], ys=[0, 10, 0], role="ink")))
-    assert paths(drawn, "line ink") == [f"M{LEFT} {FOOT}L197 {TOP}L{RIGHT} {FOOT}"]
+    svg = svg_chart.draw(figure(Line(xs=[0, 5, 10], ys=[0, 10, 0], role="ink")))
+    assert paths(svg, "line ink") == [f"M{LEFT} {FOOT}L197 {TOP}L{RIGHT} {FOOT}"]
 
 
 def test_axes_may_be_logarithmic_and_run_downwards() -> None:
     x, y = Axis(low=1, high=100, is_log=True), Axis(low=4, high=0)
-    drawn = svg_chart.draw(figure(Line(xs=[1, 10, 100], ys=[0, 4, 2], role="ink"), x=x, y=y))
-    assert paths(drawn, "line ink") == [f"M{LEFT} {TOP}L197 {FOOT}L{RIGHT} 105.5"]
+    svg = svg_chart.draw(figure(Line(xs=[1, 10, 100], ys=[0, 4, 2], role="ink"), x=x, y=y))
+    assert paths(svg, "line ink") == [f"M{LEFT} {TOP}L197 {FOOT}L{RIGHT} 105.5"]
 
 
 def test_every_kind_of_mark_stands_where_its_numbers_say() -> None:
     starts, ends = np.array([[0.0, 0.0]]), np.array([[10.0, 10.0]])
-    drawn = svg_chart.draw(
+    svg = svg_chart.draw(
         figure(
             Dots(xs=[5], ys=[5], role="image"),
             Dots(xs=[5], ys=[5], role="text"),
@@ -83,19 +83,19 @@ def test_every_kind_of_mark_stands_where_its_numbers_say() -> None:
         '<path d="M10 105.5L197 105.5" class="line ink dashed"/>',
         '<rect x="10" y="12" width="187" height="187" class="bar"/>',
     ):
-        assert part in drawn, part
+        assert part in svg, part
 
 
 def test_the_first_row_of_a_matrix_is_on_top() -> None:
     cells = Cells(depths=np.array([[0.0, 1.0], [0.0, 0.0]]), values=np.zeros((2, 2)), words=[(0, 1, "99")])
-    drawn = svg_chart.draw(figure(cells, x=Axis(low=0, high=2), y=Axis(low=2, high=0)))
-    assert paths(drawn, "cells") == ["M1 0h1"]
-    assert '<text x="290.5" y="63.2" class="on" text-anchor="middle">99</text>' in drawn
+    svg = svg_chart.draw(figure(cells, x=Axis(low=0, high=2), y=Axis(low=2, high=0)))
+    assert paths(svg, "cells") == ["M1 0h1"]
+    assert '<text x="290.5" y="63.2" class="on" text-anchor="middle">99</text>' in svg
 
 
 def test_what_is_not_finite_is_not_drawn() -> None:
     nan = float("nan")
-    drawn = svg_chart.draw(
+    svg = svg_chart.draw(
         figure(
             Line(xs=[0, 5, 10], ys=[0, nan, 0], role="ink"),
             Line(xs=[nan], ys=[1], role="pair"),
@@ -103,9 +103,9 @@ def test_what_is_not_finite_is_not_drawn() -> None:
             Ranges(xs=[5], ys=[nan], lows=[nan], highs=[nan], role="image", is_joined=True),
         )
     )
-    assert paths(drawn, "line ink") == [f"M{LEFT} {FOOT}L{RIGHT} {FOOT}"]
-    assert "nan" not in drawn and "line pair" not in drawn and "line text solid" not in drawn
-    assert "image" not in drawn and 'd="M"' not in drawn
+    assert paths(svg, "line ink") == [f"M{LEFT} {FOOT}L{RIGHT} {FOOT}"]
+    assert "nan" not in svg and "line pair" not in svg and "line text solid" not in svg
+    assert "image" not in svg and 'd="M"' not in svg
 
 
 def test_names_from_outside_stay_words(parts: SimpleNamespace) -> None:
@@ -116,10 +116,10 @@ def test_names_from_outside_stay_words(parts: SimpleNamespace) -> None:
         Rule(at=1, axis="x", role="chance", name=f"{name}2"),
     ]
     chart = figure(*marks, Words(words=name, x=1, y=1), x=axis, y=axis, title=name)
-    drawn = svg_chart.draw(chart)
-    assert words(drawn).count(name) == 5 and "".join(words(drawn)).count("<script>") == 7  # in lines in the legend
-    assert ElementTree.fromstring(drawn).get("aria-label") == alt_text(chart) and alt_text(chart).startswith(name)
-    assert "<script" not in drawn
+    svg = svg_chart.draw(chart)
+    assert words(svg).count(name) == 5 and "".join(words(svg)).count("<script>") == 7  # in lines in the legend
+    assert ElementTree.fromstring(svg).get("aria-label") == alt_text(chart) and alt_text(chart).startswith(name)
+    assert "<script" not in svg
 
 
 def test_on_a_narrow_screen_panels_stand_below_each_other_each_with_its_own_axis() -> None:

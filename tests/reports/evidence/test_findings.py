@@ -45,8 +45,8 @@ def test_sixty_hits_of_a_hundred_are_not_better_than_a_coin() -> None:
     low, high, _ = wilson(60.0, 100)
     metric = Metric(value=0.6, low=low, high=high, n=100, chance=0.5, higher_is_better=True)
     assert low is not None and low > 0.5  # though the interval excludes it: the exact test has p 0.057
-    found = claim("Right in {value}", metric)
-    assert found.mark == "level" and found.text == "Right in 60.0 % [50.2, 69.1], where chance is 50.0 %."
+    sentence = claim("Right in {value}", metric)
+    assert sentence.mark == "level" and sentence.text == "Right in 60.0 % [50.2, 69.1], where chance is 50.0 %."
 
 
 @pytest.mark.parametrize(("chance", "mark"), [(0.0006, "level"), (0.0004, "good")])
@@ -94,14 +94,14 @@ def test_a_task_without_a_section_is_told_by_its_headlines() -> None:
         "wins": replace(metric, title="Longest caption wins", is_headline=True),
         "swap/wins": replace(metric, title="Longest caption wins", is_headline=True),
     }
-    found = findings(evaluation("mine", metrics, subsets={"swap": "Words swapped"}))
-    assert [each.text for each in found] == [
+    result = findings(evaluation("mine", metrics, subsets={"swap": "Words swapped"}))
+    assert [finding.text for finding in result] == [
         "Longest caption wins: 40.0 % [30.0, 50.0] of 90 samples, where chance is 25.0 %.",
         "Longest caption wins (words swapped): 40.0 % [30.0, 50.0] of 90 samples, where chance is 25.0 %.",
     ]
-    assert [each.mark for each in found] == ["good", "good"]
+    assert [finding.mark for finding in result] == ["good", "good"]
 
 
 def test_a_name_cannot_turn_the_direction_of_its_sentence() -> None:
-    (found,) = findings(evaluation("zero-shot", {}, status="failed", reason="\u202eno"))
-    assert found.text == "Failed: zero-shot@birds – \N{FIRST STRONG ISOLATE}\u202eno\N{POP DIRECTIONAL ISOLATE}"
+    (result,) = findings(evaluation("zero-shot", {}, status="failed", reason="\u202eno"))
+    assert result.text == "Failed: zero-shot@birds – \N{FIRST STRONG ISOLATE}\u202eno\N{POP DIRECTIONAL ISOLATE}"

@@ -19,7 +19,9 @@ class Node:
         """Return the elements below with one of some tags, in document order; all of them without tags."""
         below = [child for child in self.children if isinstance(child, Node)]
         return [
-            found for child in below for found in ([child] if child.tag in tags or not tags else []) + child.all(*tags)
+            result
+            for child in below
+            for result in ([child] if child.tag in tags or not tags else []) + child.all(*tags)
         ]
 
     @property

@@ -116,9 +116,9 @@ def test_images_end_where_the_page_has_no_more_room(
 ) -> None:
     runs = pair(lost=range(12))
     parts.write_thumbnails(runs[0].folder, [f"{k:032x}" for k in range(12)])
-    whole = written(runs, tmp_path / "page.html")
-    (one, *_) = re.findall(r'src="(data:image/webp[^"]*)"', whole)
-    assert whole.count("data:image/webp") == 12
+    html = written(runs, tmp_path / "page.html")
+    (one, *_) = re.findall(r'src="(data:image/webp[^"]*)"', html)
+    assert html.count("data:image/webp") == 12
     monkeypatch.setattr(compare_page, "MAX_BYTES", 2 * len(one) + 10)
     assert written(runs, tmp_path / "page.html").count("data:image/webp") == 2
 
@@ -163,8 +163,8 @@ def test_a_task_that_was_asked_twice_has_its_metrics_twice_in_the_overview(
     runs = [*pair(lost=range(40)), make_run({"zero-shot@birds": evaluation(np.ones(N))}, name="third")]
     twice = []
     for run in runs:
-        (found,) = run.result.evaluations
-        both = [replace(found, params={"k": j}) for j in range(2)]
+        (result,) = run.result.evaluations
+        both = [replace(result, params={"k": j}) for j in range(2)]
         twice.append(Run(run.folder, replace(run.result, evaluations=both)))
     text = written(twice, tmp_path / "page.html")
     rows = [row for row in rows_of(parse(text)) if len(row) == 4 and row[0].endswith("acc1")]
@@ -174,8 +174,8 @@ def test_a_task_that_was_asked_twice_has_its_metrics_twice_in_the_overview(
 
 def test_results_without_samples_are_a_table_of_values(pair: Callable[..., list[Run]], tmp_path: Path) -> None:
     base, _ = pair()
-    found = compare(base, Values(label="theirs", values={"zero-shot@birds/acc1": 0.25}))
-    write_compare([found], [base, None], tmp_path / "page.html")
+    comparison = compare(base, Values(label="theirs", values={"zero-shot@birds/acc1": 0.25}))
+    write_compare([comparison], [base, None], tmp_path / "page.html")
     text = parse((tmp_path / "page.html").read_text(encoding="utf-8")).text
     assert "theirs results without samples: values only" in text
     assert "25.0 %" in text and "no test" in text and "samples of" not in text
@@ -193,15 +193,15 @@ def test_the_page_asks_for_nothing_from_outside_and_equal_runs_give_equal_bytes(
 def test_hostile_texts_are_escaped_in_every_field(make_run: MakeRun, parts: SimpleNamespace, tmp_path: Path) -> None:
     runs = []
     for name, n_right in (("old", N_RIGHT), ("new", 60)):
-        found = evaluation((np.arange(N) < n_right).astype(np.float64), notes=[parts.hostile])
-        samples = found["samples"]
+        result = evaluation((np.arange(N) < n_right).astype(np.float64), notes=[parts.hostile])
+        samples = result["samples"]
         samples["sample_id"] = np.array([f"{parts.hostile}{k}" for k in range(N)], object)
         samples["label"] = np.array([parts.hostile] * N, object)
         samples["predicted"] = np.array([f"{parts.hostile} {name}"] * N, object)
         samples["image"] = np.array(["../../" + parts.hostile] * N, object)
-        found["metrics"] = {f"{parts.hostile}/{key}": metric for key, metric in found["metrics"].items()}
+        result["metrics"] = {f"{parts.hostile}/{key}": metric for key, metric in result["metrics"].items()}
         model = {"ref": parts.hostile, "id": parts.hostile}
-        runs.append(make_run({f"zero-shot@{parts.hostile}": found}, name=name, model=model))
+        runs.append(make_run({f"zero-shot@{parts.hostile}": result}, name=name, model=model))
     page = written(runs, tmp_path / "page.html", Gate.from_options("1pp"))
     assert page.count("<script") == 1 and "&lt;script&gt;" in page
     assert "−30.00 pp" in page

@@ -31,7 +31,7 @@ def evaluations(n_right: int, text: str = "owl") -> dict[str, dict[str, Any]]:
     right, ids = hits(n_right), np.array([f"{text} {k}" for k in range(N)], object)
     shared = {"sample_id": ids, "image": np.array([f"{k:032x}" for k in range(N)], object)}
     names = [f"set{k}" for k in range(12)]
-    classes = {f"{name}/acc1": np.roll(right, place) for place, name in enumerate(names)}
+    classes = {f"{name}/acc1": np.roll(right, index) for index, name in enumerate(names)}
     metrics = {
         name: Metric(value=float(column.mean()), n=N, column=name, higher_is_better=True)
         for name, column in classes.items()
@@ -103,9 +103,9 @@ def test_no_cell_of_the_gate_is_cut_or_covered(pages: SimpleNamespace, visit: Vi
     )
 
 
-def column(table: Any, place: int) -> list[str]:
+def column(table: Any, index: int) -> list[str]:
     """Return the texts of a column."""
-    return [row.locator("th, td").nth(place).inner_text() for row in table.locator("tbody tr:not(.block)").all()]
+    return [row.locator("th, td").nth(index).inner_text() for row in table.locator("tbody tr:not(.block)").all()]
 
 
 def test_differences_are_sorted_by_number_and_verdicts_by_weight_by_keyboard_and_filtered(
@@ -126,8 +126,8 @@ def test_differences_are_sorted_by_number_and_verdicts_by_weight_by_keyboard_and
         table.get_by_role("button", name="Sort by Verdict").press("Enter")
     assert column(table, 3) == before
     field = page.get_by_label("Filter rows")
-    for asked in ("recall", "retrieval@birds"):  # a metric, and a heading
-        field.fill(asked)
+    for name in ("recall", "retrieval@birds"):  # a metric, and a heading
+        field.fill(name)
         assert page.locator("#metrics output").inner_text() == "1 of 14 rows"
         assert page.locator("#metrics tbody tr:visible").count() == 2
     field.fill("")

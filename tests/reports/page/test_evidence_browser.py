@@ -33,17 +33,19 @@ UNFOLD = "document.querySelectorAll('details').forEach((each) => { each.open = t
 def pages(tmp_path_factory: pytest.TempPathFactory, parts: SimpleNamespace) -> SimpleNamespace:
     """Write the report of one model, and say what it draws; and small ones of one model and of two."""
     folder = tmp_path_factory.mktemp("pages")
-    found = parts.standard()
-    found["retrieval@scenes"]["samples"]["caption"] = np.array([f"{CAPTION}Number {k}." for k in range(1000)], object)
-    found["retrieval@scenes"]["neighbours"] = {
-        "sample_id": [name for name in found["retrieval@scenes"]["samples"]["sample_id"] for _ in range(2)],
+    task_parts = parts.standard()
+    task_parts["retrieval@scenes"]["samples"]["caption"] = np.array(
+        [f"{CAPTION}Number {k}." for k in range(1000)], object
+    )
+    task_parts["retrieval@scenes"]["neighbours"] = {
+        "sample_id": [name for name in task_parts["retrieval@scenes"]["samples"]["sample_id"] for _ in range(2)],
         "rank": [1, 2] * 1000,
         "text": ["the nearest", "the next"] * 1000,
         "image": [f"{0:032x}", ""] * 1000,
         "cosine": [0.5, 0.25] * 1000,
         "is_right": [False, True] * 1000,
     }
-    run = parts.write_run(folder / "run", found)
+    run = parts.write_run(folder / "run", task_parts)
     parts.write_thumbnails(run.folder, [f"{k:032x}" for k in range(0, 2000, 5)])
     small = [
         parts.write_run(
@@ -51,10 +53,10 @@ def pages(tmp_path_factory: pytest.TempPathFactory, parts: SimpleNamespace) -> S
         )
         for k in range(2)
     ]
-    drawn: list[Chart] = []
+    opened_pages: list[Chart] = []
 
     def tell(figure: Chart) -> str:
-        drawn.append(figure)
+        opened_pages.append(figure)
         return chart_json(figure)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -63,7 +65,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory, parts: SimpleNamespace) -> S
     write_report(small[:1], folder / "small.html")
     write_report(small, folder / "many.html")
     return SimpleNamespace(
-        one=folder / "one.html", small=folder / "small.html", many=folder / "many.html", run=run, drawn=drawn
+        one=folder / "one.html", small=folder / "small.html", many=folder / "many.html", run=run, drawn=opened_pages
     )
 
 
@@ -75,7 +77,7 @@ def figure_of(page: "Page", title: str) -> Any:
 def point_at(page: "Page", figure: Any, x: float, y: float) -> str:
     """Move the pointer to the place of a value in the first plane of a figure; return what is shown."""
     figure.scroll_into_view_if_needed()
-    place = figure.evaluate(
+    page_state = figure.evaluate(
         """(figure, [x, y]) => {
           const group = figure.querySelector("[data-plane]");
           const [, left, top, width, height, x0, x1, isLogX, y0, y1] = group.dataset.plane.split(" ").map(Number);
@@ -86,13 +88,15 @@ def point_at(page: "Page", figure: Any, x: float, y: float) -> str:
         }""",
         [x, y],
     )
-    page.mouse.move(*place)
+    page.mouse.move(*page_state)
     return str(figure.locator(".pointed").inner_text())
 
 
 def test_the_pointer_is_told_what_a_mark_of_each_kind_stands_for(pages: SimpleNamespace, visit: Visit) -> None:
     page = visit(pages.one)
-    evaluations = {each.task: each for each in pages.run.result.evaluations if each.status == "ok"}
+    evaluations = {
+        evaluation.task: evaluation for evaluation in pages.run.result.evaluations if evaluation.status == "ok"
+    }
     recall = evaluations["retrieval"].curves["image_retrieval_recall"].y[9]
     shown = point_at(page, figure_of(page, "Recall@k with k from 1"), 10, recall)
     assert "k 10" in shown and f"{fmt.percent(recall)}\u00a0%" in shown and "text → image" in shown
@@ -113,11 +117,11 @@ def test_arrow_keys_read_out_the_marks_of_every_figure(pages: SimpleNamespace, v
     page.evaluate(UNFOLD)
     for figure in page.locator("figure").all():
         figure.locator(".drawing").focus()
-        said = []
+        announcements = []
         for key in ("ArrowRight", "ArrowRight", "ArrowDown", "End"):
             page.keyboard.press(key)
-            said.append(page.locator("#told").inner_text())
-        assert all(said) and len(set(said)) > 1, said
+            announcements.append(page.locator("#told").inner_text())
+        assert all(announcements) and len(set(announcements)) > 1, announcements
         assert figure.locator(".pointed").is_visible() and figure.locator(".drawing .here").count() == 1
         assert page.evaluate(f"document.activeElement.dispatchEvent({BEYOND})")  # after the last, the page may scroll
         page.keyboard.press("Escape")
@@ -167,11 +171,11 @@ def test_a_failure_opens_large_and_gives_the_focus_back(pages: SimpleNamespace, 
     cards.first.locator(".opener").press("Enter")
     viewer = page.get_by_role("dialog")
     assert viewer.is_visible() and viewer.locator(".thumb").first.evaluate("(each) => each.offsetWidth") > 200
-    told = viewer.inner_text()
+    text = viewer.inner_text()
     assert (
-        first in told and "rank" in told and f"{CAPTION}Number" in " ".join(told.split())
+        first in text and "rank" in text and f"{CAPTION}Number" in " ".join(text.split())
     )  # whole, where the card is cut
-    near = " ".join(told.split("Nearest, by cosine")[1].split())
+    near = " ".join(text.split("Nearest, by cosine")[1].split())
     assert near.startswith("0.5000 the nearest 0.2500 the next right Previous")
     assert viewer.locator(".nearest img").count() == 1 and not page.locator("main .nearest img").count()
     assert "1 of" in viewer.get_by_role("heading", level=2).inner_text() and page.url.endswith(f"/sample/{first}")

@@ -29,16 +29,16 @@ def runs(tmp_path_factory: pytest.TempPathFactory, parts: SimpleNamespace) -> li
     """Return the runs of two models."""
     folder = tmp_path_factory.mktemp("models")
     models = {name: {**parts.model, "ref": f"models/{name}"} for name in ("base", "tuned")}
-    made = []
+    written_runs = []
     for k, (name, model) in enumerate(models.items()):
         rng = np.random.default_rng(k)
-        found = {
+        result = {
             "zero-shot@scenes": parts.zero_shot(rng, parts.classes, n=200, skill=1 - k / 2),
             "retrieval@scenes": parts.retrieval(rng, n=40, skill=1 - k / 2),
             "modality-gap@scenes": parts.modality_gap(rng, n=60),
         }
-        made.append(parts.write_run(folder / name, found, model=model))
-    return made
+        written_runs.append(parts.write_run(folder / name, result, model=model))
+    return written_runs
 
 
 def by_model(section: str) -> list[str]:
@@ -49,30 +49,30 @@ def by_model(section: str) -> list[str]:
 @pytest.fixture
 def small(make_run: MakeRun, parts: SimpleNamespace) -> list[Run]:
     """Return the runs of two models that were asked one thing of few samples."""
-    found = {"retrieval@scenes": parts.retrieval(np.random.default_rng(0), n=30)}
-    return [make_run(found, name=name, model={**parts.model, "ref": name}) for name in ("base", "tuned")]
+    result = {"retrieval@scenes": parts.retrieval(np.random.default_rng(0), n=30)}
+    return [make_run(result, name=name, model={**parts.model, "ref": name}) for name in ("base", "tuned")]
 
 
 def changed(run: Run, **changes: Any) -> Run:
     """Return a run with its one evaluation changed."""
-    (found,) = run.result.evaluations
-    return replace(run, result=replace(run.result, evaluations=[replace(found, **changes)]))
+    (result,) = run.result.evaluations
+    return replace(run, result=replace(run.result, evaluations=[replace(result, **changes)]))
 
 
 def test_what_only_some_models_have_is_named(small: list[Run], tmp_path: Path) -> None:
-    found = sections(tmp_path, small[0], changed(small[1], curves={}))["retrieval"]
-    assert "Not drawn for <bdi>tuned</bdi>: <bdi>no curves for “recall”: the run kept none</bdi>." in found
-    together = by_model(found)[0]
+    section = sections(tmp_path, small[0], changed(small[1], curves={}))["retrieval"]
+    assert "Not drawn for <bdi>tuned</bdi>: <bdi>no curves for “recall”: the run kept none</bdi>." in section
+    together = by_model(section)[0]
     assert together.count("<figure") == 2 and ">base</text>" in together
     neither = sections(tmp_path, *(changed(run, curves={}) for run in small))["retrieval"]
     assert "Not drawn: <bdi>no curves for “recall”: the run kept none</bdi>." in neither
 
 
 def test_models_that_must_not_be_compared_have_figures_of_their_own(small: list[Run], tmp_path: Path) -> None:
-    found = sections(tmp_path, small[0], changed(small[1], params={"prompts": "other"}))["retrieval"]
-    assert "the models differ in prompts. Each has figures of its own." in found
-    together, *models = by_model(found)
-    assert "<figure" not in together and [each.count("<figure") for each in models] == [2, 2]
+    section = sections(tmp_path, small[0], changed(small[1], params={"prompts": "other"}))["retrieval"]
+    assert "the models differ in prompts. Each has figures of its own." in section
+    together, *models = by_model(section)
+    assert "<figure" not in together and [model.count("<figure") for model in models] == [2, 2]
 
 
 def test_every_label_set_is_drawn_of_all_models_together(
@@ -82,7 +82,7 @@ def test_every_label_set_is_drawn_of_all_models_together(
     by_set = {"kind": parts.zero_shot(rng, parts.classes, n=60), "shape": parts.zero_shot(rng, parts.classes, n=60)}
     both = [make_run({"zero-shot@mine": parts.side_by_side(by_set)}, name=name) for name in "ab"]
     first, second = by_model(sections(tmp_path, *both)["zero-shot"])[0].split('id="zero-shot/sets/')
-    assert [each.count("<figure") for each in (first, second)] == [3, 3]
+    assert [figure.count("<figure") for figure in (first, second)] == [3, 3]
     assert "<b><bdi>kind</bdi></b>" in first and "<b>shape</b>" in second
 
 

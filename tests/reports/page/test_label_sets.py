@@ -47,13 +47,13 @@ def test_a_set_among_others_is_drawn_as_it_would_be_alone(
 
 
 def test_a_set_does_not_borrow_what_is_another_s(make_run: MakeRun, parts: SimpleNamespace, by_set: BySet) -> None:
-    found = parts.side_by_side({"kind": by_set["kind"], "x/kind": by_set["colour_kind"]})
-    whole = evidence_of(make_run({"zero-shot@mine": found}))
-    assert label_sets(whole.evaluation) == ["kind", "x/kind"]
-    assert set(whole.for_label_set("kind").column("label")) <= set(parts.classes)
-    assert set(whole.for_label_set("x/kind").column("label")) <= set(PAIRS)
+    panels = parts.side_by_side({"kind": by_set["kind"], "x/kind": by_set["colour_kind"]})
+    evidence = evidence_of(make_run({"zero-shot@mine": panels}))
+    assert label_sets(evidence.evaluation) == ["kind", "x/kind"]
+    assert set(evidence.for_label_set("kind").column("label")) <= set(parts.classes)
+    assert set(evidence.for_label_set("x/kind").column("label")) <= set(PAIRS)
     with pytest.raises(MissingEvidence, match="no column “label”"):
-        whole.column("label")
+        evidence.column("label")
 
 
 def test_a_slash_in_the_metrics_of_another_task_is_no_label_set(make_run: MakeRun, parts: SimpleNamespace) -> None:

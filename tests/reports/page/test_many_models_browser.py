@@ -96,12 +96,12 @@ def long_names(n_models: int, n_characters: int = 60) -> list[str]:
     return [f"{start}{k:02}{end}".ljust(n_characters, "x")[:n_characters] for k in range(n_models)]
 
 
-def measured(parts: SimpleNamespace, place: int) -> dict[str, dict[str, Any]]:
+def measured(parts: SimpleNamespace, index: int) -> dict[str, dict[str, Any]]:
     """Return evaluations of few samples, with values that differ from model to model."""
-    rng = np.random.default_rng(place)
+    rng = np.random.default_rng(index)
     return {
-        "zero-shot@scenes": parts.zero_shot(rng, parts.classes, n=40, skill=0.5 + place / 80),
-        "retrieval@scenes": parts.retrieval(rng, n=24, skill=0.5 + place / 80),
+        "zero-shot@scenes": parts.zero_shot(rng, parts.classes, n=40, skill=0.5 + index / 80),
+        "retrieval@scenes": parts.retrieval(rng, n=24, skill=0.5 + index / 80),
         "modality-gap@scenes": parts.modality_gap(rng, n=30),
         "composition@sugarcrepe": {
             "metrics": {f"swap_{kind}/text_acc": parts.fraction(0.4, 40) for kind in ("att", "obj")}
@@ -110,9 +110,9 @@ def measured(parts: SimpleNamespace, place: int) -> dict[str, dict[str, Any]]:
     }
 
 
-def numbers_only(parts: SimpleNamespace, place: int) -> dict[str, dict[str, Any]]:
+def numbers_only(parts: SimpleNamespace, index: int) -> dict[str, dict[str, Any]]:
     """Return evaluations of which no figure is drawn, whose page takes a second."""
-    return {name: {"metrics": each["metrics"]} for name, each in measured(parts, place).items() if "metrics" in each}
+    return {name: {"metrics": each["metrics"]} for name, each in measured(parts, index).items() if "metrics" in each}
 
 
 def runs_of(
@@ -120,8 +120,8 @@ def runs_of(
 ) -> list[Run]:
     """Write a run of a model of each name."""
     return [
-        parts.write_run(folder / f"run-{place}", evaluations(parts, place), model={**parts.model, "ref": name})
-        for place, name in enumerate(names)
+        parts.write_run(folder / f"run-{index}", evaluations(parts, index), model={**parts.model, "ref": name})
+        for index, name in enumerate(names)
     ]
 
 
@@ -199,14 +199,14 @@ def test_the_board_shows_the_rank_interval_of_every_model_at_every_width(
     board = cb.board(*(path.parent / path.stem / f"run-{position}" for position in range(n_models)))
     for width in (360, 1280):
         assert not faults_of(page, width), width
-        shown = page.evaluate(RANKS)
-        assert all(is_inside for *_, is_inside in shown), width
+        page_state = page.evaluate(RANKS)
+        assert all(is_inside for *_, is_inside in page_state), width
         expected = [[(model.position, model.ranks) for model in ranks.ranked()] for ranks in board.metrics]
-        assert sorted((position, text) for position, text, _ in shown) == sorted(
+        assert sorted((position, text) for position, text, _ in page_state) == sorted(
             pair for pairs in expected for pair in pairs
         )
         if n_models > 3:  # rows are in the order of ranks
-            assert [(position, text) for position, text, _ in shown[:n_models]] == expected[0]
+            assert [(position, text) for position, text, _ in page_state[:n_models]] == expected[0]
     assert board.mean_ranks is not None and page.get_by_text("Mean rank on new tasks like these").count()
     best = min(metric.value or 0.0 for metric in board.mean_ranks.these)
     assert page.get_by_text(f"{best:.1f}", exact=True).count()
@@ -288,9 +288,9 @@ HARD_NAMES = ("n" * 300, "n" * 299 + "x", "דגם " * 12 + "א", "דגם " * 12 
 """Names of 300 characters, right-to-left ones, one that two models share, and one that would like to be markup."""
 
 
-def of_one_task(parts: SimpleNamespace, place: int) -> dict[str, dict[str, Any]]:
+def of_one_task(parts: SimpleNamespace, index: int) -> dict[str, dict[str, Any]]:
     """Return an evaluation that no other model has."""
-    return {f"zero-shot@data-{place}": {"metrics": measured(parts, place)["zero-shot@scenes"]["metrics"]}}
+    return {f"zero-shot@data-{index}": {"metrics": measured(parts, index)["zero-shot@scenes"]["metrics"]}}
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def test_false_degrees_are_as_rare_as_the_level_says(chance: float, n: int) -> N
         hits = rng.binomial(n, edge, n_simulated)  # on the edge every such claim is false
         findings = {count: of(share(int(count), chance, n), READING) for count in set(hits.tolist())}
         false = {"never": ("never", "barely"), "fully": ("fully",)}[degree]
-        n_false = sum(bool((own := findings[count].ability) and own.degree in false) for count in hits.tolist())
+        n_false = sum(bool((ability := findings[count].ability) and ability.degree in false) for count in hits.tolist())
         assert n_false / n_simulated <= 0.05
 
 

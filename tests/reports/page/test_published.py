@@ -21,11 +21,11 @@ def run(folder: Path, metric: Metric) -> Run:
 
 
 def test_each_value_has_a_verdict_and_a_footnote_with_its_source(tmp_path: Path) -> None:
-    made = run(tmp_path / "run", SHOWN)
+    completed = run(tmp_path / "run", SHOWN)
     notes: list[str] = ["earlier"]
-    model = EvaluatedModel(position=0, label="m", run=made, evaluation=made.result.evaluations[0])
-    (found,) = metric_lines([model], notes)
-    assert found.lines[0].published == [
+    model = EvaluatedModel(position=0, label="m", run=completed, evaluation=completed.result.evaluations[0])
+    (result,) = metric_lines([model], notes)
+    assert result.lines[0].published == [
         (0.6332, "agrees", 2),
         (0.62, "differs, secondary source", 3),
     ]

@@ -36,8 +36,8 @@ Report = Callable[..., Node]
 @pytest.fixture(scope="module")
 def run(parts: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run of the standard evaluations, which nobody changes."""
-    made: Run = parts.write_run(tmp_path_factory.mktemp("standard") / "run", parts.standard())
-    return made
+    written_run: Run = parts.write_run(tmp_path_factory.mktemp("standard") / "run", parts.standard())
+    return written_run
 
 
 @pytest.fixture(scope="module")
@@ -73,13 +73,13 @@ def test_baseline_characters_and_lone_surrogates_do_not_reach_the_file(make_run:
 
 
 def test_no_number_is_ever_nan(make_run: MakeRun, report: Report, parts: SimpleNamespace) -> None:
-    found = parts.zero_shot(np.random.default_rng(0), parts.classes, n=50)
-    found["samples"]["confidence"][:5] = np.nan
-    found["metrics"]["acc5"] = Metric(value=None, reason="of only 3 classes")
+    task_parts = parts.zero_shot(np.random.default_rng(0), parts.classes, n=50)
+    task_parts["samples"]["confidence"][:5] = np.nan
+    task_parts["metrics"]["acc5"] = Metric(value=None, reason="of only 3 classes")
     holed = Curve(x=[0.1, 0.5, 0.9], y=[0.2, float("nan"), 0.8])
-    found |= {"curves": {**found["curves"], "reliability": holed, "own": holed}, "params": {}}
-    run = make_run({"zero-shot@scenes": {**found, "curves": {}}})
-    run.result.evaluations[0] = replace(run.result.evaluations[0], curves=found["curves"])
+    task_parts |= {"curves": {**task_parts["curves"], "reliability": holed, "own": holed}, "params": {}}
+    run = make_run({"zero-shot@scenes": {**task_parts, "curves": {}}})
+    run.result.evaluations[0] = replace(run.result.evaluations[0], curves=task_parts["curves"])
     page = report(run)
     words = page.text + " ".join(value for node in page.all("main")[0].all() for value in node.attributes.values())
     assert not re.search(r"\b(nan|none|null|inf)\b", words, re.IGNORECASE)
@@ -97,7 +97,7 @@ def test_a_long_series_leaves_figures_to_the_single_reports_and_says_so(
         {"metrics": {"x": Metric(value=1.0)}},
     )
     evaluations = {
-        f"{task}@mine": found for task, found in zip(("zero-shot", "retrieval", "own"), measured, strict=True)
+        f"{task}@mine": result for task, result in zip(("zero-shot", "retrieval", "own"), measured, strict=True)
     }
     series = [make_run(evaluations, name=f"epoch-{k}", model={"ref": f"epoch {k}"}) for k in range(17)]
     assert report(*series[:16]).all("figure")
@@ -131,12 +131,12 @@ def test_of_a_table_that_is_missing_its_section_says_so_and_the_rest_is_there(
     make_run: MakeRun, report: Report
 ) -> None:
     run = make_run()
-    whole = len(report(run).all("figure"))
+    n_figures = len(report(run).all("figure"))
     (run.folder / run.result.evaluations[0].files["samples"]).unlink()
     page = report(run)
     text = page.text.replace("\N{NO-BREAK SPACE}", " ")
     assert text.count("lacks 0.parquet: the run is damaged, make it again") == 1
-    assert 0 < len(page.all("figure")) < whole
+    assert 0 < len(page.all("figure")) < n_figures
     assert all(name in text for name in ("acc1", "image_retrieval_recall@1", "gap"))
 
 
@@ -155,11 +155,11 @@ def test_a_run_in_which_nothing_could_be_measured_still_has_a_report(make_run: M
 def checkpoints(make_run: MakeRun, parts: SimpleNamespace, steps: tuple[int | None, ...]) -> list[Run]:
     """Return the runs of a training's checkpoints, with a gap that closes and a recall that grows."""
     runs = []
-    for place, step in enumerate(steps):
-        gap = {"metrics": {"gap": Metric(value=1 - place / 4, n=9, unit="distance")}}
-        found = {"metrics": {"image_retrieval_recall@1": parts.fraction(place / 4, 9, chance=1 / 9)}}
-        model = {**parts.model, "ref": f"hf:mine/checkpoint-{place}", "fingerprint": f"w{place}", "step": step}
-        runs.append(make_run({"modality-gap@scenes": gap, "retrieval@scenes": found}, name=f"at{place}", model=model))
+    for index, step in enumerate(steps):
+        gap = {"metrics": {"gap": Metric(value=1 - index / 4, n=9, unit="distance")}}
+        result = {"metrics": {"image_retrieval_recall@1": parts.fraction(index / 4, 9, chance=1 / 9)}}
+        model = {**parts.model, "ref": f"hf:mine/checkpoint-{index}", "fingerprint": f"w{index}", "step": step}
+        runs.append(make_run({"modality-gap@scenes": gap, "retrieval@scenes": result}, name=f"at{index}", model=model))
     return runs
 
 

@@ -47,12 +47,12 @@ def reports(tmp_path_factory: pytest.TempPathFactory, parts: SimpleNamespace) ->
     """Write the reports of one model and of two."""
     folder = tmp_path_factory.mktemp("reports")
     runs = []
-    for place in range(2):
-        found = parts.standard(seed=place, skill=1 - place / 2)
-        found["retrieval@scenes"]["samples"]["caption"] = np.array([f"caption {k}" for k in range(1000)], object)
-        if place:
-            found["retrieval@scenes"]["metrics"] |= {f"own/{name}": parts.fraction(0.5, 40) for name in "ab"}
-        run = parts.write_run(folder / f"run{place}", found)
+    for index in range(2):
+        task_parts = parts.standard(seed=index, skill=1 - index / 2)
+        task_parts["retrieval@scenes"]["samples"]["caption"] = np.array([f"caption {k}" for k in range(1000)], object)
+        if index:
+            task_parts["retrieval@scenes"]["metrics"] |= {f"own/{name}": parts.fraction(0.5, 40) for name in "ab"}
+        run = parts.write_run(folder / f"run{index}", task_parts)
         parts.write_thumbnails(run.folder, [f"{k:032x}" for k in range(2000)])
         runs.append(run)
     write_report(runs[:1], folder / "one.html")
@@ -116,7 +116,7 @@ def printed_pages(page: "Page", sheet: tuple[int, int] = A4) -> list[str]:
     sheets = page.pdf(width=width, height=height, prefer_css_page_size=True)
     command = ["pdftotext", "-raw", "-enc", "UTF-8", "-", "-"]
     text = subprocess.run(command, input=sheets, capture_output=True, check=True).stdout.decode()
-    return [without_spaces(each) for each in text.split("\f")[:-1]]
+    return [without_spaces(part) for part in text.split("\f")[:-1]]
 
 
 def without_spaces(text: str) -> str:
@@ -161,9 +161,9 @@ def test_the_six_tasks_are_printed_on_as_many_pages_as_the_docs_say(visit: Visit
     environment = {**os.environ, "CLIPBENCH_CACHE": str(tmp_path / "cache")}
     subprocess.run([sys.executable, "-m", "clipbench", *command], check=True, env=environment)
     docs = (Path(__file__).parents[3] / "docs" / "report.md").read_text(encoding="utf-8")
-    said = re.search(r"takes (\d+) pages of A4 and (\d+) of US Letter", docs)
-    assert said
-    for sheet, n_pages in zip((A4, LETTER), said.groups(), strict=True):
+    answers = re.search(r"takes (\d+) pages of A4 and (\d+) of US Letter", docs)
+    assert answers
+    for sheet, n_pages in zip((A4, LETTER), answers.groups(), strict=True):
         page = visit(tmp_path / "run" / "report.html")
         sheets = printed_pages(page, sheet)
         assert (len(sheets), torn_blocks(page, sheets)) == (int(n_pages), [])
@@ -203,8 +203,8 @@ def test_the_other_failures_are_reached_from_where_they_are_announced(
         details = link.locator("xpath=ancestor::section").locator(".folds > details > summary").first
         assert re.search(r"\d+ more failures?", details.inner_text())
         link.click()
-        others = page.locator(f"[id='{str(link.get_attribute('href'))[1:]}'] .failures > li")
-        assert others.count() == n and others.first.is_visible()
+        locator = page.locator(f"[id='{str(link.get_attribute('href'))[1:]}'] .failures > li")
+        assert locator.count() == n and locator.first.is_visible()
     assert "docs/" not in page.locator("main").inner_text()
 
 
@@ -231,14 +231,19 @@ def matching(rows: list[tuple[str, str, str]], typed: str, model: str = "") -> l
     """Return the rows that hold a word, or stand under a heading that does, with their headings; one model's, if
     asked.
     """
-    kept: list[int] = []
+    rows_shown: list[int] = []
     above: dict[str, int] = {}
-    for place, (kind, of, text) in enumerate(rows):
+    for index, (kind, of, text) in enumerate(rows):
         if kind in HEADINGS:
-            above = {each: above[each] for each in HEADINGS[: HEADINGS.index(kind)] if each in above} | {kind: place}
-        elif typed in " ".join([*(rows[each][2] for each in above.values()), text]).lower() and of in ("", model or of):
-            kept += [*above.values(), place]
-    return [rows[place] for place in sorted(set(kept))]
+            above = {heading: above[heading] for heading in HEADINGS[: HEADINGS.index(kind)] if heading in above} | {
+                kind: index
+            }
+        elif typed in " ".join([*(rows[heading][2] for heading in above.values()), text]).lower() and of in (
+            "",
+            model or of,
+        ):
+            rows_shown += [*above.values(), index]
+    return [rows[index] for index in sorted(set(rows_shown))]
 
 
 @pytest.mark.parametrize("n_models", [pytest.param(1, marks=pytest.mark.slow), 2])
@@ -249,8 +254,8 @@ def test_what_is_filtered_sorted_and_hidden_together_is_right_and_cleared_everyt
     values = {
         f"{name}/{side}_acc": parts.fraction(0.4 + 0.01 * k, 40) for k, name in enumerate(subsets) for side in "ti"
     }
-    found = parts.standard() | {"composition@sugarcrepe": {"metrics": values}}
-    runs = [parts.write_run(tmp_path / f"run{place}", found) for place in range(n_models)]
+    result = parts.standard() | {"composition@sugarcrepe": {"metrics": values}}
+    runs = [parts.write_run(tmp_path / f"run{index}", result) for index in range(n_models)]
     write_report(runs, tmp_path / "report.html")
     page = unfolded(visit(tmp_path / "report.html"))
     fields = page.get_by_label("Filter rows")
@@ -262,29 +267,29 @@ def test_what_is_filtered_sorted_and_hidden_together_is_right_and_cleared_everyt
     ]
     assert cards
     for field, card in cards:
-        whole = rows_of(card)
+        rows = rows_of(card)
         for typed in ("swap_att", "sugarcrepe", "t_acc", "nothing of the kind"):
             field.press_sequentially(typed)
-            assert rows_of(card) == matching(whole, typed)
+            assert rows_of(card) == matching(rows, typed)
             for _ in typed:
                 field.press("Backspace")
-            assert rows_of(card) == whole
+            assert rows_of(card) == rows
         field.press_sequentially("add_")
         sort = card.get_by_role("button", name="Sort by Metric")
         for _ in range(2):
             sort.press("Enter")
-        assert sorted(rows_of(card)) == sorted(matching(whole, "add_"))
+        assert sorted(rows_of(card)) == sorted(matching(rows, "add_"))
         if n_models > 1:
             page.locator(".picker input").first.press("Space")
-            assert sorted(rows_of(card)) == sorted(matching(whole, "add_", "1"))
+            assert sorted(rows_of(card)) == sorted(matching(rows, "add_", "1"))
             field.press("Control+A")
             field.press("Delete")
-            assert sorted(rows_of(card)) == sorted(matching(whole, "", "1"))
+            assert sorted(rows_of(card)) == sorted(matching(rows, "", "1"))
             page.locator(".picker input").first.press("Space")
         field.press("Control+A")
         field.press("Delete")
         sort.press("Enter")
-        assert rows_of(card) == whole
+        assert rows_of(card) == rows
 
 
 def test_a_model_that_is_not_picked_is_hidden_everywhere_and_comes_back(reports: SimpleNamespace, visit: Visit) -> None:
@@ -413,7 +418,7 @@ def hostile(run: Callable[..., Run], parts: SimpleNamespace, payload: str) -> li
     gap["arrays"]["pair_id"] = np.array([payload] * 40)
     classes = parts.zero_shot(rng, (payload, *NAMES), n=60)
     baselines = {payload: bad, f"{payload}/tie_rate": parts.fraction(0.5, 20)}
-    found = {
+    result = {
         f"zero-shot@{payload}": classes | {"baselines": baselines, "params": {payload: payload}},
         "retrieval@d": {"samples": ranked, "dataset": DatasetRecord(id="d", revision=payload, cite=payload)} | own,
         "composition@d": {"samples": samples} | own,
@@ -424,16 +429,16 @@ def hostile(run: Callable[..., Run], parts: SimpleNamespace, payload: str) -> li
     }
     facts = {"ref": payload, "id": payload, "notes": [payload], "family": payload}
     other = {"command": ["clipbench", payload], "environment": {payload: payload, "device": payload}}
-    return [run(found, name=name, model=facts, **other) for name in ("a", "b")]
+    return [run(result, name=name, model=facts, **other) for name in ("a", "b")]
 
 
 def test_nothing_that_data_say_is_run(
     make_run: Callable[..., Run], parts: SimpleNamespace, visit: Visit, tmp_path: Path, payload: str
 ) -> None:
     runs = hostile(make_run, parts, payload)
-    for place, some in enumerate((runs[:1], runs)):
-        write_report(some, tmp_path / f"{place}.html")
-        page = visit(tmp_path / f"{place}.html", bypass_csp=True)  # escaping alone has to do
+    for index, some in enumerate((runs[:1], runs)):
+        write_report(some, tmp_path / f"{index}.html")
+        page = visit(tmp_path / f"{index}.html", bypass_csp=True)  # escaping alone has to do
         page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
         for field in page.locator("input[type=search]").all():
             field.fill("x")

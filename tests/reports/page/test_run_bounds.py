@@ -26,12 +26,12 @@ def strangers(make_run: Callable[..., Run], parts: SimpleNamespace) -> list[Run]
 
 def _stranger(make_run: Callable[..., Run], parts: SimpleNamespace, name: str, skill: float) -> Run:
     rng = np.random.default_rng(0)
-    made = {
+    tasks = {
         "zero-shot@scenes": parts.zero_shot(rng, parts.classes, n=100, skill=skill),
         "modality-gap@scenes": parts.modality_gap(rng, n=60),
         "retrieval@scenes": parts.retrieval(rng, n=60),
     }
-    private = make_run(made, name=f"private-{name}")
+    private = make_run(tasks, name=f"private-{name}")
     for path in (private.folder / "samples").iterdir():
         table = pandas.read_parquet(path)
         table["sample_id"] = [f"{SECRET}-{row}" for row in range(len(table))]
@@ -41,7 +41,7 @@ def _stranger(make_run: Callable[..., Run], parts: SimpleNamespace, name: str, s
             found = dict(arrays)
         if "pair_id" in found:
             np.savez(path, allow_pickle=False, **{**found, "pair_id": np.full(len(found["pair_id"]), SECRET)})
-    run = make_run(made, name=name)
+    run = make_run(tasks, name=name)
     result = json.loads((run.folder / "result.json").read_text())
     for evaluation in result["evaluations"]:
         evaluation["files"] = {kind: f"../private-{name}/{file}" for kind, file in evaluation["files"].items()}
@@ -65,7 +65,7 @@ def test_no_word_of_another_file_is_in_what_a_command_writes(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as ended:
-        main([each.format(*(run.folder for run in strangers)) for each in arguments])
+        main([argument.format(*(run.folder for run in strangers)) for argument in arguments])
     assert ended.value.code in (0, 2, 3)
     pages = [path.read_text(errors="replace") for path in tmp_path.glob("page.*")]
     assert not any(SECRET in page for page in pages)

@@ -52,17 +52,17 @@ def test_each_evaluation_and_label_set_has_one_headline_row(
     undefined = {"empty": Metric(value=None, reason="too few", title="empty", is_headline=True)}
     rng = np.random.default_rng(0)
     by_set = {name: parts.zero_shot(rng, parts.classes, n=60) for name in ("kind", "shape")}
-    for each in by_set.values():
-        each["metrics"]["acc1"] = replace(each["metrics"]["acc1"], title="Top-1", is_headline=True)
-    found = {
+    for value in by_set.values():
+        value["metrics"]["acc1"] = replace(value["metrics"]["acc1"], title="Top-1", is_headline=True)
+    result = {
         "zero-shot@here": parts.side_by_side(by_set),
         "letters@here": {"metrics": {**undefined, **marked}},
         "letters@there": {"metrics": undefined},
     }
-    runs = [make_run(found, name=name) for name in "ab"]
+    runs = [make_run(result, name=name) for name in "ab"]
     for some in (runs[:1], runs):
         write_report(some, tmp_path / "report.html")
         html = (tmp_path / "report.html").read_text(encoding="utf-8")
         table = r'<table class="heads.*?</table>'
-        rows = [re.findall(r'<th scope="row"><bdi>([^<]*)', each) for each in re.findall(table, html, re.DOTALL)]
+        rows = [re.findall(r'<th scope="row"><bdi>([^<]*)', value) for value in re.findall(table, html, re.DOTALL)]
         assert rows == [["Top-1 (kind)", "Top-1 (shape)", "first", "empty"]]

@@ -24,17 +24,17 @@ AXIS = Axis(low=0, high=1)
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> list[Chart]:
     """Return the list that each figure is added to in place of being written: its table and caption are."""
-    found: list[Chart] = []
-    monkeypatch.setattr(paper, "save", lambda figure, path, **options: found.append(figure))
-    return found
+    result: list[Chart] = []
+    monkeypatch.setattr(paper, "save", lambda figure, path, **options: result.append(figure))
+    return result
 
 
 def test_a_comparison_can_be_held_to_one_data_set(
     make_run: MakeRun, parts: SimpleNamespace, tmp_path: Path, undrawn: list[Chart]
 ) -> None:
     measured = parts.zero_shot(np.random.default_rng(0), parts.classes)
-    found = {f"{task}@{data}": measured for task in ("zero-shot", "other") for data in ("a", "b")}
-    runs = [make_run(found, name=each).folder for each in ("one", "two")]
+    result = {f"{task}@{data}": measured for task in ("zero-shot", "other") for data in ("a", "b")}
+    runs = [make_run(result, name=name).folder for name in ("one", "two")]
     write_plot("compare", runs, tmp_path / "figure.svg", PlotOptions(data="b"))
     with (tmp_path / "figure.csv").open(newline="", encoding="utf-8") as file:
         assert {row["panel"] for row in csv.DictReader(file)} == {"zero-shot@b", "other@b"}
@@ -59,15 +59,15 @@ def test_what_the_section_of_a_package_fails_to_draw_costs_itself_alone(
     make_run: MakeRun, tmp_path: Path, undrawn: list[Chart], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_run().folder
-    told = r"broken of stranger failed \(ZeroDivisionError: division by zero\)"
+    text = r"broken of stranger failed \(ZeroDivisionError: division by zero\)"
     bring(monkeypatch, broken, panel_of)
     with pytest.warns(UserWarning) as said:
         write_plot("mine", [run], tmp_path / "figure.svg", PlotOptions(data="scenes"))
     assert [figure.title for figure in undrawn] == ["Title."]
-    assert [bool(re.search(told, str(each.message))) for each in said] == [False, True]
+    assert [bool(re.search(text, str(warning.message))) for warning in said] == [False, True]
     assert str(said[0].message) == "the plot compare of stranger is left out: its name is taken"
     bring(monkeypatch, broken)
-    with pytest.warns(UserWarning, match="left out"), pytest.raises(PluginFault, match=rf"^cannot draw mine: {told}$"):
+    with pytest.warns(UserWarning, match="left out"), pytest.raises(PluginFault, match=rf"^cannot draw mine: {text}$"):
         write_plot("mine", [run], tmp_path / "figure.svg", PlotOptions(data="scenes"))
     with pytest.warns(UserWarning, match="left out"):
         assert plots.plots()["mine"] == "mine" and plots.plots()["compare"] != "another"

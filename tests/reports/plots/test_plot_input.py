@@ -63,11 +63,11 @@ def test_of_several_data_sets_one_must_be_chosen(
 def test_vectors_that_the_run_did_not_keep_can_be_had_by_running_again(
     make_run: MakeRun, parts: SimpleNamespace, refused: Refused
 ) -> None:
-    kept = parts.modality_gap(np.random.default_rng(0), n=30)
+    task_parts = parts.modality_gap(np.random.default_rng(0), n=30)
     hint = r"[Rr]un again with keep_arrays=True to keep all arrays$"
-    without = make_run({"modality-gap@scenes": {**kept, "arrays": {}}}, name="without")
+    without = make_run({"modality-gap@scenes": {**task_parts, "arrays": {}}}, name="without")
     refused(rf"^cannot draw gap: .*/without: the run kept no array .images.\. {hint}", "gap", without)
-    lost = make_run({"modality-gap@scenes": kept}, name="lost")
+    lost = make_run({"modality-gap@scenes": task_parts}, name="lost")
     (lost.folder / lost.result.evaluations[0].files["arrays"]).unlink()
     refused(rf"^cannot draw gap: run .*/lost lacks 0\.npz: the run is damaged, {hint}", "gap", lost)
 
@@ -85,17 +85,17 @@ def test_vectors_that_the_run_did_not_keep_can_be_had_by_running_again(
 def test_arrays_that_are_no_vectors_of_pairs_are_damaged(
     make_run: MakeRun, parts: SimpleNamespace, refused: Refused, arrays: dict[str, np.ndarray]
 ) -> None:
-    kept = parts.modality_gap(np.random.default_rng(0), n=30)
-    run = make_run({"modality-gap@scenes": {**kept, "arrays": {**kept["arrays"], **arrays}}})
+    task_parts = parts.modality_gap(np.random.default_rng(0), n=30)
+    run = make_run({"modality-gap@scenes": {**task_parts, "arrays": {**task_parts["arrays"], **arrays}}})
     refused(r"^cannot draw gap: modality-gap@scenes in .*: the run is damaged, make it again$", "gap", run)
 
 
 def test_vectors_that_are_all_equal_are_nothing_to_map(
     make_run: MakeRun, parts: SimpleNamespace, refused: Refused
 ) -> None:
-    kept = parts.modality_gap(np.random.default_rng(0), n=30)
+    task_parts = parts.modality_gap(np.random.default_rng(0), n=30)
     same = np.tile(np.eye(4, dtype=np.float32)[0], (30, 1))
-    run = make_run({"modality-gap@scenes": {**kept, "arrays": {"images": same, "texts": same}}})
+    run = make_run({"modality-gap@scenes": {**task_parts, "arrays": {"images": same, "texts": same}}})
     refused("all kept vectors are equal, so there is nothing to map", "gap", run)
     refused(
         "the means of images and texts are equal, so the gap vector has no direction", "gap", run, projection="gap-axis"
@@ -165,12 +165,14 @@ def test_files_that_are_there_are_replaced_by_a_plot_that_succeeds(make_run: Mak
     assert all("as it was" not in path.read_text() for path in files)
 
 
-@pytest.mark.parametrize(("name", "told"), [("x.csv", "is not the table of a"), ("x.txt", "is not the caption of a")])
+@pytest.mark.parametrize(
+    ("name", "message"), [("x.csv", "is not the table of a"), ("x.txt", "is not the caption of a")]
+)
 def test_what_is_beside_and_not_ours_is_not_written_over(
-    make_run: MakeRun, tmp_path: Path, name: str, told: str
+    make_run: MakeRun, tmp_path: Path, name: str, message: str
 ) -> None:
     (tmp_path / name).write_text("mine\n")
-    with pytest.raises(UsageError, match=told):
+    with pytest.raises(UsageError, match=message):
         write_plot("cones", [make_run().folder], tmp_path / "x.svg", PlotOptions())
     assert (tmp_path / name).read_text() == "mine\n"
     assert not (tmp_path / "x.svg").exists()

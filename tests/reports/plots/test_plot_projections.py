@@ -46,14 +46,14 @@ def draw(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Draw:
 
 
 def vectors(run: Run) -> tuple[np.ndarray, np.ndarray]:
-    kept = run.arrays(run.result.evaluations[0])
-    return kept["images"].astype(np.float64), kept["texts"].astype(np.float64)
+    arrays = run.arrays(run.result.evaluations[0])
+    return arrays["images"].astype(np.float64), arrays["texts"].astype(np.float64)
 
 
-def up_to_sign(found: np.ndarray, expected: np.ndarray) -> bool:
+def up_to_sign(values: np.ndarray, expected: np.ndarray) -> bool:
     """Whether columns are equal, but for the sign of each."""
-    signs = np.sign((found * expected).sum(axis=0))
-    return np.allclose(found, signs * expected, atol=1e-6)
+    signs = np.sign((values * expected).sum(axis=0))
+    return np.allclose(values, signs * expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("projection", ["svd", "pca"])

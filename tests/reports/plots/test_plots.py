@@ -84,22 +84,22 @@ def composition(fraction: Metrics, n: int) -> dict[str, Any]:
 
 
 def long_caption(fraction: Metrics, n: int) -> dict[str, Any]:
-    places = {"early": 4.0, "late": 60.0, "beyond": 120.0}
+    tokens_by_position = {"early": 4.0, "late": 60.0, "beyond": 120.0}
     tokens = [5.0, 20.0, 77.0]
     curves = {
         "image_retrieval_recall@1_by_tokens": Curve(x=tokens, y=[0.1, 0.5, 0.6], low=[0.0, 0.4, 0.5], high=[0.2, 0.6, 0.7]),
         "text_retrieval_recall@1_by_tokens": Curve(x=tokens, y=[0.2, 0.4, 0.7]),
-        "text_acc_by_position": Curve(x=list(places.values()), y=[0.9, 0.7, 0.5]),
+        "text_acc_by_position": Curve(x=list(tokens_by_position.values()), y=[0.9, 0.7, 0.5]),
     }  # fmt: skip
     metrics = {
         "image_retrieval_recall@1": fraction(0.6, n, chance=1 / n),
         "effective_length": Metric(value=33.5, low=21.0, high=40.0, unit="tokens", n=n),
-        **{f"{place}/text_acc": fraction(share, n, chance=0.5) for place, share in zip(places, (0.9, 0.7, 0.5), strict=True)},
+        **{f"{place}/text_acc": fraction(share, n, chance=0.5) for place, share in zip(tokens_by_position, (0.9, 0.7, 0.5), strict=True)},
     }  # fmt: skip
     samples = {
         "sample_id": np.array(["a", "b", "c"], object),
-        "place": np.array(list(places), object),
-        "fact_token": np.array(list(places.values())),
+        "place": np.array(list(tokens_by_position), object),
+        "fact_token": np.array(list(tokens_by_position.values())),
     }
     return {"params": {"share": 0.95}, "samples": samples, "metrics": metrics, "curves": curves}
 
@@ -149,21 +149,21 @@ def modalities(fraction: Metrics, gap: float) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory, parts: SimpleNamespace) -> list[Path]:
     """Return the runs of two models that were asked everything."""
-    made = []
-    for place, name in enumerate(("small", "large")):
+    written_runs = []
+    for index, name in enumerate(("small", "large")):
         evaluations = {
-            **parts.standard(seed=place, skill=1 - 0.3 * place),
+            **parts.standard(seed=index, skill=1 - 0.3 * index),
             "composition@scenes": composition(parts.fraction, 40),
             "long-caption@scenes": long_caption(parts.fraction, 400),
             "text-in-image@scenes": text_in_image(parts.fraction, 300),
-            "modalities@scenes": modalities(parts.fraction, 0.9 - 0.1 * place),
-            "zero-shot@imagenet": accuracy(parts.fraction, 0.63 - 0.1 * place),
-            "zero-shot@imagenetv2": accuracy(parts.fraction, 0.56 - 0.1 * place),
+            "modalities@scenes": modalities(parts.fraction, 0.9 - 0.1 * index),
+            "zero-shot@imagenet": accuracy(parts.fraction, 0.63 - 0.1 * index),
+            "zero-shot@imagenetv2": accuracy(parts.fraction, 0.56 - 0.1 * index),
         }
         model = {**parts.model, "ref": f"models/{name}", "fingerprint": f"{name}-0123456789"}
         folder = tmp_path_factory.mktemp("runs") / name
-        made.append(parts.write_run(folder, evaluations, model=model).folder)
-    return made
+        written_runs.append(parts.write_run(folder, evaluations, model=model).folder)
+    return written_runs
 
 
 @pytest.fixture(scope="module")
@@ -185,23 +185,23 @@ def scalars(progress: float) -> dict[str, float]:
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Chart]:
     """Return the list that each figure which is written is added to."""
-    found: list[Chart] = []
+    result: list[Chart] = []
     save = paper.save
 
     def keep(figure: Chart, path: Path, **options: Any) -> None:
-        found.append(figure)
+        result.append(figure)
         save(figure, path, **options)
 
     monkeypatch.setattr(paper, "save", keep)
-    return found
+    return result
 
 
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> list[Chart]:
     """Return the list that each figure is added to in place of being written: its table and caption are."""
-    found: list[Chart] = []
-    monkeypatch.setattr(paper, "save", lambda figure, path, **options: found.append(figure))
-    return found
+    result: list[Chart] = []
+    monkeypatch.setattr(paper, "save", lambda figure, path, **options: result.append(figure))
+    return result
 
 
 def runs_for(name: str, models: Sequence[Path], trainings: Sequence[Path]) -> tuple[list[Path], list[Path]]:
@@ -218,9 +218,9 @@ def table(path: Path) -> list[dict[str, str]]:
 
 def series(rows: Sequence[Mapping[str, str]], panel: str, name: str, *columns: str) -> list[list[float]]:
     """Return some columns of one series."""
-    own = [row for row in rows if (row["panel"], row["series"]) == (panel, name)]
-    assert own, {(row["panel"], row["series"]) for row in rows}
-    return [[float(row[column]) for row in own] for column in columns]
+    rows_of_series = [row for row in rows if (row["panel"], row["series"]) == (panel, name)]
+    assert rows_of_series, {(row["panel"], row["series"]) for row in rows}
+    return [[float(row[column]) for row in rows_of_series] for column in columns]
 
 
 def curve(folder: Path, name: str, evaluation: str = "modality-gap@scenes") -> dict[str, list[float]]:
@@ -229,7 +229,7 @@ def curve(folder: Path, name: str, evaluation: str = "modality-gap@scenes") -> d
 
 
 def arrays(run: Run, task: str) -> dict[str, np.ndarray]:
-    return run.arrays(next(each for each in run.result.evaluations if each.name == f"{task}@scenes"))
+    return run.arrays(next(evaluation for evaluation in run.result.evaluations if evaluation.name == f"{task}@scenes"))
 
 
 def limits(axis: Axis) -> tuple[float, float]:
@@ -257,8 +257,8 @@ def test_one_model_fills_a_column_and_several_a_page_on_shared_axes(
         assert len(together) == len(alone)  # the models share its panels
         return
     names = [folder.name for folder in several]
-    for place, panel in enumerate(alone if name in APART else ()):
-        first, second = pair = together[place :: len(alone)]
+    for index, panel in enumerate(alone if name in APART else ()):
+        first, second = pair = together[index :: len(alone)]
         assert (limits(first.x), limits(first.y)) == (limits(second.x), limits(second.y))
         assert [each.title for each in pair] == [f"{name}: {panel.title}" if panel.title else name for name in names]
     for panel in together if name not in APART else ():
@@ -273,8 +273,8 @@ def test_the_table_of_several_models_has_all_numbers_of_the_tables_of_each(
     _, models = runs_for(name, models, [])
     both = Counter(numbers(table_of(name, models, tmp_path)))
     for folder in models:
-        own = Counter(numbers(table_of(name, [folder], tmp_path)))
-        assert sum(own.values()) > 3 and own - both == Counter()
+        counts = Counter(numbers(table_of(name, [folder], tmp_path)))
+        assert sum(counts.values()) > 3 and counts - both == Counter()
 
 
 @pytest.mark.parametrize(("name", "expected"), CURVES.items())
@@ -284,8 +284,8 @@ def test_the_table_holds_the_curves_of_the_result(
     write_plot(name, models[1:], tmp_path / "figure.svg", PlotOptions())
     evaluation = "long-caption@scenes" if name == "long-caption" else "modality-gap@scenes"
     rows = [{**row, "panel": re.sub(r"^\d ", "", row["panel"])} for row in table(tmp_path / "figure.csv")]
-    for (panel, label), found in expected.items():
-        whole = curve(models[1], found, evaluation)
+    for (panel, label), result in expected.items():
+        whole = curve(models[1], result, evaluation)
         assert series(rows, panel, label, "x", "y") == [whole["x"], whole["y"]]
         if whole["low"] is not None:
             assert series(rows, panel, label, "low", "high") == [whole["low"], whole["high"]]
@@ -323,14 +323,14 @@ def numbers(rows: Sequence[Mapping[str, str]]) -> list[tuple[str, ...]]:
     """Return what was measured: values on the axes of values, and bounds; places among categories are the figure's
     own.
     """
-    found: list[tuple[str, ...]] = []
+    result: list[tuple[str, ...]] = []
     for row in rows:
         is_reference = row["series"].split(", ")[-1] in REFERENCES
         lying = row["low"] and row["x"] and float(row["low"]) <= float(row["x"]) <= float(row["high"])
         places = (row["x"],) if lying or not row["y"] else (row["y"],)
         if not is_reference:
-            found.append((*places, row["low"], row["high"], row["value"]))
-    return found
+            result.append((*places, row["low"], row["high"], row["value"]))
+    return result
 
 
 def table_of(name: str, runs: Sequence[Path], folder: Path) -> list[dict[str, str]]:

@@ -53,9 +53,9 @@ def formats(*names: str) -> dict[str, StoredFormat]:
 
 
 def test_the_table_has_bytes_quality_and_loss(make_run: MakeRun) -> None:
-    shown = evidence_of(make_run({"compression@a": small()}))
+    evidence = evidence_of(make_run({"compression@a": small()}))
     of_captions, _, of_labels = SECTION.tables
-    table = of_labels(shown)
+    table = of_labels(evidence)
     assert table.rows == [
         ["float32", "256", "80.0 [75.0, 85.0]", "–", "–"],
         ["16 PCA", "64", "–", "–", "–"],
@@ -65,8 +65,8 @@ def test_the_table_has_bytes_quality_and_loss(make_run: MakeRun) -> None:
     assert "The smallest format that loses less than 1 point is chosen" in table.facts
     assert "smaller ones have no bound (–)" in table.facts
     with pytest.raises(NotAsked):
-        of_captions(shown)
-    assert SECTION.findings(shown.evaluation)[-1].text == (
+        of_captions(evidence)
+    assert SECTION.findings(evidence.evaluation)[-1].text == (
         "In 64 bytes each, a search through a million vectors reads 64 MB instead of 256 MB. The time of a search was not measured."
     )
 

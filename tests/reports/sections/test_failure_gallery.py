@@ -53,8 +53,8 @@ def test_a_caption_shows_the_right_image_beside_the_one_that_came_first_each_wit
 
 def test_the_widest_margin_of_cosines_comes_first_whatever_the_rank(hang: Callable[..., Gallery]) -> None:
     table = recorded(image_retrieval_rank=[2.0, 7.0, NAN, NAN], image_retrieval_cosine_margin=[-0.2, -0.0887, NAN, NAN])
-    found = hang(failure_gallery("image_retrieval"), **table)
-    assert [words_of(each)["Caption"] for each in found.failures] == ["a cat", "a dog"]
+    gallery = hang(failure_gallery("image_retrieval"), **table)
+    assert [words_of(failure)["Caption"] for failure in gallery.failures] == ["a cat", "a dog"]
 
 
 def test_a_tie_for_the_first_place_names_nothing_that_came_first(hang: Callable[..., Gallery]) -> None:

@@ -53,15 +53,15 @@ def test_the_worth_is_said_with_its_interval(make_run: MakeRun) -> None:
 )
 def test_a_worth_that_cannot_be_told_is_said_in_words(make_run: MakeRun, reason: str, weakness: str) -> None:
     worth = Metric(value=None, unit="labels", reason=reason)
-    found = SECTION.findings(evaluation(make_run, worth=worth))[0]
-    assert found.text.startswith(f"The accuracy of the prompts is {reason}.") and found.weakness == weakness
+    finding = SECTION.findings(evaluation(make_run, worth=worth))[0]
+    assert finding.text.startswith(f"The accuracy of the prompts is {reason}.") and finding.weakness == weakness
 
 
 def test_prompts_that_are_worth_few_labels_are_a_weakness(make_run: MakeRun) -> None:
     worth = Metric(value=2.0, low=1.2, high=3.9, unit="labels")
-    found = SECTION.findings(evaluation(make_run, worth=worth))[0]
-    assert found.text.startswith("The prompts are worth 2.0 labels per class (")
-    assert found.weakness == FEW_LABELS_ENOUGH
+    finding = SECTION.findings(evaluation(make_run, worth=worth))[0]
+    assert finding.text.startswith("The prompts are worth 2.0 labels per class (")
+    assert finding.weakness == FEW_LABELS_ENOUGH
 
 
 def test_prompts_that_are_not_above_chance_are_worth_no_labels(make_run: MakeRun) -> None:
@@ -69,8 +69,8 @@ def test_prompts_that_are_not_above_chance_are_worth_no_labels(make_run: MakeRun
     missed = Metric(value=None, unit="labels", reason="not reached with up to 90 labels per class: why")
     parts = recorded(worth=missed)
     parts["metrics"]["zero_shot_acc1"] = guess
-    found = SECTION.findings(evaluation(make_run, **parts))[0]
-    assert found.text == (
+    finding = SECTION.findings(evaluation(make_run, **parts))[0]
+    assert finding.text == (
         "The accuracy of the prompts is 11.0 [6.0, 16.0] %. It does not reliably exceed chance (10.0 %), so the labels that"
         " it is worth are not known."
     )

@@ -67,13 +67,13 @@ def test_what_was_nearest_is_kept_with_a_failure_of_its_label_set_and_small_imag
     run = make_run({"zero-shot@d": {"samples": samples, "neighbours": near}})
     parts.write_thumbnails(run.folder, ["a" * 32, "b" * 32])
     evidence = Evidence(run, run.result.evaluations[0])
-    found = zero_shot.misclassified_images(evidence, PageBudget(ROOM))
-    first, second = found.failures[0].nearest
+    gallery = zero_shot.misclassified_images(evidence, PageBudget(ROOM))
+    first, second = gallery.failures[0].nearest
     assert first[:3] == ("wrong", "0.5000", False) and first.address.startswith("data:image/webp")
     assert second == ("right", "0.2500", True, "")
-    assert found.failures[1].nearest == []  # of another label set
-    assert len(found.folded_failures) == 21 and not any(
-        each.address for failure in found.folded_failures for each in failure.nearest
+    assert gallery.failures[1].nearest == []  # of another label set
+    assert len(gallery.folded_failures) == 21 and not any(
+        point.address for failure in gallery.folded_failures for point in failure.nearest
     )
     assert zero_shot.misclassified_images(evidence, PageBudget(10)).failures[0].nearest[0].address == ""
     (run.folder / run.result.evaluations[0].files["neighbours"]).write_bytes(b"PAR1")
@@ -82,11 +82,11 @@ def test_what_was_nearest_is_kept_with_a_failure_of_its_label_set_and_small_imag
 
 
 def test_the_worst_mistakes_come_first_with_what_was_chosen_and_by_how_much(hang: Callable[..., Gallery]) -> None:
-    found = hang(zero_shot.misclassified_images, **classified())
-    assert len(found.failures) == LISTED and len(found.open_failures) + len(found.folded_failures) == LISTED
-    told = "The 24 worst of 29, the worst first. Numbers are cosines. Margin: the cosine of the true class minus"
-    assert found.note.startswith(told)
-    worst = found.failures[0]
+    gallery = hang(zero_shot.misclassified_images, **classified())
+    assert len(gallery.failures) == LISTED and len(gallery.open_failures) + len(gallery.folded_failures) == LISTED
+    text = "The 24 worst of 29, the worst first. Numbers are cosines. Margin: the cosine of the true class minus"
+    assert gallery.note.startswith(text)
+    worst = gallery.failures[0]
     assert worst.facts == [
         Fact("True class", "right 29", "0.2000"),
         Fact("Taken for", "wrong 29", "0.4900"),
@@ -181,8 +181,10 @@ def test_a_damaged_image_is_not_shown(make_run: MakeRun, parts: SimpleNamespace)
 def test_cosines_have_as_many_decimals_as_it_takes_to_see_which_is_higher(hang: Callable[..., Gallery]) -> None:
     table = classified(3) | {"acc1": [0.0] * 3, "margin": [-0.2, -0.00042, 0.0]}
     table |= {"target_cosine": [-0.1, 0.30001, 0.3], "predicted_cosine": [0.1, 0.30043, 0.3]}
-    found = [words_of(each) for each in hang(zero_shot.misclassified_images, **table).failures]
-    assert [(each["True class"].split()[-1], each["Taken for"].split()[-1], each["Margin"]) for each in found] == [
+    result = [words_of(failure) for failure in hang(zero_shot.misclassified_images, **table).failures]
+    assert [
+        (failure["True class"].split()[-1], failure["Taken for"].split()[-1], failure["Margin"]) for failure in result
+    ] == [
         ("−0.1000", "0.1000", "−0.2000"),
         ("0.30001", "0.30043", "−0.00042"),
         ("0.3000", "0.3000", "0.0000"),

@@ -33,7 +33,7 @@ def mixed(fraction: Callable[..., Metric], *, preference: float = 0.9) -> dict[s
     ndcg = Metric(**{**vars(fraction(0.5, 400, chance=0.01)), "title": "nDCG@10", "is_headline": True})
     return {
         "samples": {
-            name: np.array(each, object if isinstance(each[0], str) else None) for name, each in samples.items()
+            name: np.array(sample, object if isinstance(sample[0], str) else None) for name, sample in samples.items()
         },
         "metrics": {
             "texts=50/ndcg@10": ndcg,
@@ -52,10 +52,14 @@ def test_sentences_name_a_preference_only_where_a_test_shows_it(make_run: MakeRu
     )
     assert (preference.mark, preference.weakness) == ("weak", TEXTS_FIRST)
     assert gain.text == "With each modality centred, nDCG@10 changes by +30.00 pp (95 % interval [+25.00, +35.00])."
-    made = mixed(parts.fraction, preference=0.1)
-    made["metrics"]["texts=50/recall@10"] = parts.fraction(0.6, 400, chance=0.1)
-    _, seen, preference, _ = findings(make_run({"mixed-retrieval@scenes": made}, name="fair").result.evaluations[0])
-    assert seen.text.startswith("The first ten results hold the right document for 60.0 % [55.2, 64.8] of 400 captions")
+    task_parts = mixed(parts.fraction, preference=0.1)
+    task_parts["metrics"]["texts=50/recall@10"] = parts.fraction(0.6, 400, chance=0.1)
+    _, sentences, preference, _ = findings(
+        make_run({"mixed-retrieval@scenes": task_parts}, name="fair").result.evaluations[0]
+    )
+    assert sentences.text.startswith(
+        "The first ten results hold the right document for 60.0 % [55.2, 64.8] of 400 captions"
+    )
     assert preference.mark == "good"
 
 

@@ -41,14 +41,14 @@ def test_each_matrix_has_its_metrics_in_their_places() -> None:
     models = evidence("audio", "text", "video")
     metrics = models[0].evidence.evaluation.metrics
     chart = matrices.modality_matrices(models)
-    found = cells(chart)
-    assert list(found) == ["Gap", "Cosine", "R@1, %", "Separability, %"]
-    gap, cosine, recall = (found[title].values for title in ("Gap", "Cosine", "R@1, %"))
+    result = cells(chart)
+    assert list(result) == ["Gap", "Cosine", "R@1, %", "Separability, %"]
+    gap, cosine, recall = (result[title].values for title in ("Gap", "Cosine", "R@1, %"))
     assert gap[0, 2] == gap[2, 0] == metrics["audio-video/gap"].value and np.isnan(gap[1, 1])
     assert cosine[1, 1] == metrics["text/cone"].value and cosine[0, 1] == metrics["audio-text/pair_cosine"].value
     assert recall[2, 1] == metrics["video-to-text/recall@1"].value and np.isnan(recall[0, 0])
-    assert found["Gap"].words[0][2].count("\n") == 1  # the interval below the value
-    assert all(np.isfinite(each.depths).all() for each in found.values())
+    assert result["Gap"].words[0][2].count("\n") == 1  # the interval below the value
+    assert all(np.isfinite(value.depths).all() for value in result.values())
     assert "separate 95 % intervals" in chart.reading and "largest" not in chart.title
     assert svg_chart.draw(chart)
 
@@ -71,15 +71,15 @@ def test_a_modality_without_partners_is_neither_drawn_nor_in_the_titles() -> Non
 
 
 def test_the_sentences_say_the_mean_recall_and_each_gap_with_its_interval_and_noise() -> None:
-    said = findings(run_of("audio", "text", "video").result.evaluations[0])
+    sentences = findings(run_of("audio", "text", "video").result.evaluations[0])
     assert (
-        said[0].text.startswith("An item of audio, text or video finds its partner first in ")
-        and said[0].mark == "good"
+        sentences[0].text.startswith("An item of audio, text or video finds its partner first in ")
+        and sentences[0].mark == "good"
     )
     number = r"\d\.\d{4}"
     gap = rf"{number} \[{number}, {number}\] \(%s, {number} without a gap\)"
     gaps = ", ".join(gap % pair for pair in ("audio and text", "audio and video", "text and video"))
-    assert re.fullmatch(rf"Distance between the mean vectors of two modalities: {gaps}\.", said[1].text)
+    assert re.fullmatch(rf"Distance between the mean vectors of two modalities: {gaps}\.", sentences[1].text)
     of_two = findings(run_of("audio", "text").result.evaluations[0])
     assert re.fullmatch(
         rf"Distance between the mean vectors of two modalities: {gap % 'audio and text'}\.", of_two[1].text
@@ -87,10 +87,12 @@ def test_the_sentences_say_the_mean_recall_and_each_gap_with_its_interval_and_no
 
 
 def test_a_modality_without_pairs_is_not_said_to_lie_apart_from_others_nor_to_find_partners() -> None:
-    whole = run_of("audio", "text", "video").result.evaluations[0]
-    unpaired = {name: metric for name, metric in whole.metrics.items() if "video" not in name or name == "video/cone"}
-    said = findings(replace(whole, metrics=unpaired))
-    assert said[0].text.startswith("An item of audio or text finds its partner")
-    assert "audio and text" in said[1].text and "video" not in said[1].text
-    two_of_three = {name: metric for name, metric in whole.metrics.items() if not name.startswith("audio-video")}
-    assert "audio and video" not in findings(replace(whole, metrics=two_of_three))[1].text
+    evaluation = run_of("audio", "text", "video").result.evaluations[0]
+    unpaired = {
+        name: metric for name, metric in evaluation.metrics.items() if "video" not in name or name == "video/cone"
+    }
+    sentences = findings(replace(evaluation, metrics=unpaired))
+    assert sentences[0].text.startswith("An item of audio or text finds its partner")
+    assert "audio and text" in sentences[1].text and "video" not in sentences[1].text
+    two_of_three = {name: metric for name, metric in evaluation.metrics.items() if not name.startswith("audio-video")}
+    assert "audio and video" not in findings(replace(evaluation, metrics=two_of_three))[1].text

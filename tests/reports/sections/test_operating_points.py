@@ -37,14 +37,14 @@ def part(name: str, threshold: float, recall: float) -> dict[str, Any]:
 
 def test_the_sentence_has_threshold_and_recall(make_run: MakeRun) -> None:
     run = make_run({"operating-points@a": part("pairs", 0.25, 0.8), "operating-points@b": part("answers", 0.25, 0.3)})
-    (found,), (answers,) = (SECTION.findings(evaluation) for evaluation in run.result.evaluations)
+    (result,), (answers,) = (SECTION.findings(evaluation) for evaluation in run.result.evaluations)
     assert (
-        found.text
+        result.text
         == "If half of the pairs are true, 95 % of the image-caption pairs with a cosine of at least 0.2500 (95 %"
         " interval [0.2400, 0.2600]) are true, "
         "and 80.0 % (95 % interval [70.0, 90.0]) of the true pairs are accepted."
     )
-    assert (found.mark, found.weakness) == ("plain", "")
+    assert (result.mark, result.weakness) == ("plain", "")
     assert answers.text.startswith(
         "If half of the images belong to a class in the list, "
         "95 % of the classes named at a cosine of at least 0.2500 ("
@@ -55,22 +55,24 @@ def test_the_sentence_has_threshold_and_recall(make_run: MakeRun) -> None:
 def test_the_prevalence_is_said_and_thresholds_of_another_are_not_carried_over(make_run: MakeRun) -> None:
     rare = {**part("pairs", 0.15, 0.8), "params": {"prevalence": 0.01}}
     run = make_run({"operating-points@a": rare, "operating-points@b": part("pairs", 0.5, 0.1)})
-    (found,) = SECTION.findings(run.result.evaluations[0])
-    assert found.text.startswith("If 1 % of the pairs are true, 95 % of")
+    (result,) = SECTION.findings(run.result.evaluations[0])
+    assert result.text.startswith("If 1 % of the pairs are true, 95 % of")
     chart = operating_points("pairs")(alone(evidence_of(run)))
     assert "By weight, 1 % of all should be accepted." in chart.reading
-    for place in (0, 1):
+    for number in (0, 1):
         with pytest.raises(NotAsked, match="thresholds of other data"):
-            transferred_thresholds(evidence_of(run, place))
+            transferred_thresholds(evidence_of(run, number))
 
 
 def test_a_precision_that_was_not_asked_for_is_not_said_to_have_no_threshold(make_run: MakeRun) -> None:
-    own = part("pairs", 0.25, 0.8)
-    own["metrics"] = {name.replace("p95", "p90"): metric for name, metric in own["metrics"].items()}
-    shown = evidence_of(make_run({"operating-points@a": own}))
-    chart = operating_points("pairs")(alone(shown))
+    parts_of_pairs = part("pairs", 0.25, 0.8)
+    parts_of_pairs["metrics"] = {
+        name.replace("p95", "p90"): metric for name, metric in parts_of_pairs["metrics"].items()
+    }
+    evidence = evidence_of(make_run({"operating-points@a": parts_of_pairs}))
+    chart = operating_points("pairs")(alone(evidence))
     assert chart.title.endswith("and recall there: not asked for.")
-    assert SECTION.findings(shown.evaluation) == []  # the section of any task has a sentence then
+    assert SECTION.findings(evidence.evaluation) == []  # the section of any task has a sentence then
 
 
 def test_what_has_no_threshold_is_said_with_the_reason(make_run: MakeRun) -> None:
@@ -80,8 +82,8 @@ def test_what_has_no_threshold_is_said_with_the_reason(make_run: MakeRun) -> Non
     without = {"metrics": metrics, "params": {"prevalence": 0.5}}
     bad = {"pairs/precision_by_cosine": Curve(x=XS, y=[0.5] * 4, low=[0.4] * 4, high=[0.6] * 4)}
     run = make_run({"operating-points@a": without, "operating-points@bad": {**without, "curves": bad}})
-    (found,), (of_bad,) = (SECTION.findings(evaluation) for evaluation in run.result.evaluations)
-    assert (found.text, found.weakness) == ("Pairs: no threshold is sure.", "")  # there may be too few images
+    (result,), (of_bad,) = (SECTION.findings(evaluation) for evaluation in run.result.evaluations)
+    assert (result.text, result.weakness) == ("Pairs: no threshold is sure.", "")  # there may be too few images
     assert of_bad.weakness == LITTLE_ACCEPTED
     assert threshold_table(evidence_of(run)).rows == [["Pairs", "95", "–", "–"]]
 

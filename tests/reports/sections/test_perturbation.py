@@ -84,8 +84,8 @@ def test_findings_name_the_disturbance_that_costs_most(evidence: Make, parts: Si
 
 
 def test_tables_have_a_row_for_each_disturbance_with_intervals(evidence: Make, parts: SimpleNamespace) -> None:
-    found = evidence(**recorded(parts))
-    losses, scores = loss_table(found), score_table(found)
+    result = evidence(**recorded(parts))
+    losses, scores = loss_table(result), score_table(result)
     assert [row[0] for row in losses.rows] == list(DISTURBANCES.values()) == [row[0] for row in scores.rows]
     assert losses.rows[0][1] == "12.8 [7.8, 17.8]" and losses.rows[0][-1] == "2.5 [2.2, 2.8]"
     assert losses.rows[1][-1] == "–"

@@ -58,11 +58,11 @@ def test_sentences_and_figures_say_where_the_queries_are_a_sample(
         "retrieval@judged": judged(parts.fraction),
         "retrieval@pairs": parts.retrieval(np.random.default_rng(0), n=300),
     }
-    run = make_run({name: {**each, "params": {"queries": queries}} for name, each in both.items()})
+    run = make_run({name: {**sentence, "params": {"queries": queries}} for name, sentence in both.items()})
     reading = f"Queries: at most {queries} per direction, drawn at random, searching the whole gallery."
     for evaluation, draw in zip(run.result.evaluations, (retrieval.RELEVANCE, retrieval.RECALL), strict=True):
         sentences = findings(evaluation)
-        assert all((" drawn at random" in each.text) == (queries == 300) for each in sentences[:2]), sentences
+        assert all((" drawn at random" in sentence.text) == (queries == 300) for sentence in sentences[:2]), sentences
         chart = draw(alone(Evidence(run, evaluation)))
         assert (reading in chart.reading) == isinstance(queries, int)
 

@@ -96,8 +96,8 @@ def test_each_task_that_ships_has_a_section() -> None:
 
 def test_each_advice_is_a_paragraph_of_the_page_of_weaknesses_and_no_paragraph_is_without_a_task() -> None:
     page = (Path(__file__).parents[3] / "docs/advice.md").read_text(encoding="utf-8")
-    told = [weakness for task in plugins.names(plugins.TASKS) for weakness in load_section(task).section.advice]
-    assert sorted(told) == sorted(set(re.findall("^## (.*)$", page, re.MULTILINE)) - {"References"})
+    names = [weakness for task in plugins.names(plugins.TASKS) for weakness in load_section(task).section.advice]
+    assert sorted(names) == sorted(set(re.findall("^## (.*)$", page, re.MULTILINE)) - {"References"})
 
 
 def test_a_finding_leads_to_the_paragraph_on_its_weakness(declare: Declare, make_run: MakeRun, tmp_path: Path) -> None:
@@ -209,8 +209,8 @@ def test_without_a_section_the_worst_samples_are_shown_with_their_words(make_run
     loaded = load_section("letters")
     assert loaded.section.lists_metrics
     (make,) = loaded.section.galleries
-    found: Gallery = make(Evidence(run, run.result.evaluations[0]), PageBudget(1000))
-    assert [[fact[1:3] for fact in each.facts] for each in found.failures] == [
+    result: Gallery = make(Evidence(run, run.result.evaluations[0]), PageBudget(1000))
+    assert [[fact[1:3] for fact in failure.facts] for failure in result.failures] == [
         [("a cow", ""), ("", "−0.3000"), ("three", "")],
         [("a cat", ""), ("", "−0.1000"), ("one", "")],
     ]

@@ -45,14 +45,14 @@ def test_the_sentences_say_how_often_a_label_decides(evidence: Make, whole: dict
 def test_attacks_are_a_weakness_where_the_word_is_named_more_often_than_without_its_label(
     evidence: Make, parts: SimpleNamespace
 ) -> None:
-    def mark(share: float, named: float | None) -> str:
+    def mark(share: float, value: float | None) -> str:
         success = parts.fraction(share, 300, chance=0.1, higher_is_better=False)
-        baselines = {} if named is None else {"clean_named_word": parts.fraction(named, 300, chance=0.1)}
-        (told,) = findings(evidence(metrics={"attack_success": success}, baselines=baselines).evaluation)
-        assert told.text.startswith(
-            "Fooled" if told.mark == "weak" else "Takes an object for the word on its overlay in "
+        baselines = {} if value is None else {"clean_named_word": parts.fraction(value, 300, chance=0.1)}
+        (sentences,) = findings(evidence(metrics={"attack_success": success}, baselines=baselines).evaluation)
+        assert sentences.text.startswith(
+            "Fooled" if sentences.mark == "weak" else "Takes an object for the word on its overlay in "
         )
-        return str(told.mark)
+        return str(sentences.mark)
 
     assert (mark(0.01, 0.2), mark(0.01, 0.01), mark(0.3, None)) == ("good", "plain", "plain")
     assert mark(0.07, 0.0) == "weak"  # below one in ten classes, and far above what is named without an overlay
@@ -62,18 +62,18 @@ def test_a_probe_is_held_against_the_prompts_and_only_a_test_says_more(evidence:
     less = Metric(value=0.69, low=0.6, high=0.76, n=200, unit="difference", chance=0.0)
     success = {"zero_shot": 0.7, "linear_probe": 0.01}
     metrics = {f"{key}_attack_success": parts.fraction(share, 200, chance=0.1) for key, share in success.items()}
-    named = {f"{key}_plain_named_word": parts.fraction(share, 200) for key, share in success.items()}
+    named_words = {f"{key}_plain_named_word": parts.fraction(share, 200) for key, share in success.items()}
 
     def told(difference: Metric, **baselines: Metric) -> str:
-        found = metrics | {"zero_shot_minus_linear_probe": difference}
-        return findings(evidence(metrics=found, baselines=baselines).evaluation)[-1].text
+        result = metrics | {"zero_shot_minus_linear_probe": difference}
+        return findings(evidence(metrics=result, baselines=baselines).evaluation)[-1].text
 
     assert (
         "less often than the prompts: in 1.0 % [0.0, 2.4] of 200 attacks, the prompts in 70.0 % [63.6, 76.4]"
         in told(less)
     )
     assert "names the word's class in 1.0 % [0.0, 2.4] of cases, the prompts in 70.0 % [63.6, 76.4]" in told(
-        less, **named
+        less, **named_words
     )
     assert "[−2.0, 4.0]). " in told(replace(less, value=0.01, low=-0.02, high=0.04))
     assert told(replace(less, value=1.0, low=None, high=None, n=1)).endswith("difference is 100.0 pp.")

@@ -11,23 +11,23 @@ from tests.reports.conftest import Make
 def test_the_worst_class_is_on_top_with_its_commonest_mistake(evidence: Make) -> None:
     label, predicted = np.array(list("aaaabb"), object), np.array(list("abbcbb"), object)
     acc1 = np.array([1.0, 0.0, 0.0, 0.0, 1.0, 0.5])  # the last is a tie, which scores half
-    found = tables.class_recall(evidence(samples={"label": label, "predicted": predicted, "acc1": acc1}))
-    assert found.rows == [["a", "b", "25.0", "4"], ["b", "–", "75.0", "2"]]
-    assert found.title == "Recall of each class (25.0 to 75.0 %)"
+    recall = tables.class_recall(evidence(samples={"label": label, "predicted": predicted, "acc1": acc1}))
+    assert recall.rows == [["a", "b", "25.0", "4"], ["b", "–", "75.0", "2"]]
+    assert recall.title == "Recall of each class (25.0 to 75.0 %)"
 
 
 def test_classes_beyond_the_table_are_counted(evidence: Make) -> None:
     names = np.array([f"c{k}" for k in range(130)], object)
-    found = tables.class_recall(evidence(samples={"label": names, "predicted": names, "acc1": np.ones(130)}))
-    assert len(found.rows) == 100
-    assert "30 classes with higher recall are only in the sample table" in found.facts
+    recall = tables.class_recall(evidence(samples={"label": names, "predicted": names, "acc1": np.ones(130)}))
+    assert len(recall.rows) == 100
+    assert "30 classes with higher recall are only in the sample table" in recall.facts
 
 
 def test_pairs_are_counted_by_direction(evidence: Make) -> None:
     label, predicted = np.array(list("aabbbc"), object), np.array(list("bbaacc"), object)
-    found = tables.confused_pairs(evidence(samples={"label": label, "predicted": predicted}))
-    assert found.rows == [["a", "b", "2", "100.0"], ["b", "a", "2", "66.7"], ["b", "c", "1", "33.3"]]
-    assert found.title == "Confused classes (5 mistakes in all)"
+    table = tables.confused_pairs(evidence(samples={"label": label, "predicted": predicted}))
+    assert table.rows == [["a", "b", "2", "100.0"], ["b", "a", "2", "66.7"], ["b", "c", "1", "33.3"]]
+    assert table.title == "Confused classes (5 mistakes in all)"
 
 
 def test_a_faultless_model_has_no_confused_pairs(evidence: Make) -> None:

@@ -28,15 +28,15 @@ def viewed(tmp_path_factory: pytest.TempPathFactory, parts: SimpleNamespace) -> 
     """Write three runs: one with good answers, one with worse ones on the same samples, and one that is damaged."""
     folder = tmp_path_factory.mktemp("viewed")
     for name, skill in (("good", 1.0), ("bad", 0.3)):
-        found = {
+        result = {
             "zero-shot@scenes": parts.zero_shot(np.random.default_rng(1), parts.classes[:4], n=N, skill=skill),
             "retrieval@scenes": parts.retrieval(np.random.default_rng(2), n=N, skill=skill),
             "modality-gap@scenes": parts.modality_gap(np.random.default_rng(3), n=N),
         }
-        gap = found["modality-gap@scenes"]["samples"]
+        gap = result["modality-gap@scenes"]["samples"]
         gap |= {"image": np.array([f"{k:032x}" for k in range(N)], object)}
         gap |= {"caption": np.array([f"caption {k}" for k in range(N)], object)}
-        run = parts.write_run(folder / name, found, model={**parts.model, "ref": f"model-{name}"})
+        run = parts.write_run(folder / name, result, model={**parts.model, "ref": f"model-{name}"})
         parts.write_thumbnails(run.folder, [f"{k:032x}" for k in range(N // 2)])
     shutil.copytree(folder / "good", folder / "damaged")
     (folder / "damaged/result.json").write_text('{"schema_version": ')
@@ -48,7 +48,7 @@ def ask() -> Callable[..., Answer]:
     """Return a function that asks an application for an address as the browser does that has shown the token."""
 
     def send(app: Any, address: str, *, method: str = "GET", body: bytes = b"", **headers: str) -> Answer:
-        given = {"host": f"127.0.0.1:{PORT}", "cookie": f"clipbench-{PORT}={TOKEN}", **headers}
+        headers_sent = {"host": f"127.0.0.1:{PORT}", "cookie": f"clipbench-{PORT}={TOKEN}", **headers}
         path, _, query = address.partition("?")
         scope = {
             "type": "http",
@@ -60,7 +60,7 @@ def ask() -> Callable[..., Answer]:
             "root_path": "",
             "scheme": "http",
             "server": ("127.0.0.1", PORT),
-            "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in given.items()],
+            "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in headers_sent.items()],
         }
         messages = []
 
@@ -70,8 +70,8 @@ def ask() -> Callable[..., Answer]:
         async def collect(message: dict[str, Any]) -> None:
             messages.append(message)
 
-        with ThreadPoolExecutor(1) as apart:  # a browser of other tests may have a loop in this thread
-            apart.submit(asyncio.run, app(scope, receive, collect)).result()
+        with ThreadPoolExecutor(1) as thread:  # a browser of other tests may have a loop in this thread
+            thread.submit(asyncio.run, app(scope, receive, collect)).result()
         head, *bodies = messages
         return Answer(
             head["status"],

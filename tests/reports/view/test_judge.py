@@ -107,8 +107,8 @@ def app(pool: Pool) -> Any:
 def test_nobody_else_writes_and_nothing_else_is_written(
     app: Any, ask: Ask, pool: Pool, status: int, changes: dict[str, Any]
 ) -> None:
-    asked = {"address": "/judge", "body": GRADE, **SENT, **changes}
-    assert ask(app, asked.pop("address"), **asked).status == status
+    request = {"address": "/judge", "body": GRADE, **SENT, **changes}
+    assert ask(app, request.pop("address"), **request).status == status
     assert (pool.folder / LOG).read_bytes() == b""
 
 
@@ -130,12 +130,14 @@ def test_a_judgement_is_on_the_disk_with_its_answer_and_is_taken_back(app: Any, 
 
 
 def test_the_page_is_blind_and_shows_photographs_by_their_places_alone(app: Any, ask: Ask, pool: Pool) -> None:
-    seen = [ask(app, address) for address in ("/", "/state", "/image?query=0&place=1", "/static/judge.js")]
-    assert [each.status for each in seen] == [200] * 4
-    assert seen[2].headers["content-type"] == "image/jpeg"
-    assert "img-src 'self' data:" in seen[0].headers["content-security-policy"]
-    shown = "".join(each.text for each in seen) + "".join(str(each.headers) for each in seen)
-    assert not any(word in shown for word in ("first-model", "second-model", "photographs/", *pool.images))
+    answers = [ask(app, address) for address in ("/", "/state", "/image?query=0&place=1", "/static/judge.js")]
+    assert [evaluation.status for evaluation in answers] == [200] * 4
+    assert answers[2].headers["content-type"] == "image/jpeg"
+    assert "img-src 'self' data:" in answers[0].headers["content-security-policy"]
+    visible_text = "".join(evaluation.text for evaluation in answers) + "".join(
+        str(evaluation.headers) for evaluation in answers
+    )
+    assert not any(word in visible_text for word in ("first-model", "second-model", "photographs/", *pool.images))
     wrong = [
         "query=0&place=99",
         "query=9&place=0",
@@ -144,7 +146,7 @@ def test_the_page_is_blind_and_shows_photographs_by_their_places_alone(app: Any,
         "query=q1&place=0",
         "",
     ]
-    assert {ask(app, f"/image?{each}").status for each in wrong} == {404}
+    assert {ask(app, f"/image?{evaluation}").status for evaluation in wrong} == {404}
     pool.images[next(iter(pool.candidates.values()))[0]].unlink()
     gone = ask(app, "/image?query=0&place=0")
     assert gone.status == 422 and gone.text.startswith("cannot read image")
@@ -302,13 +304,13 @@ def test_query_progress_and_verdict_stay_in_view(
     for number, (query, text) in enumerate(pool.queries.items()):
         expect(page.locator("[data-query]")).to_have_text(text)
         cards = page.locator(".candidates button")
-        for place in range(len(pool.candidates[query])):
+        for index in range(len(pool.candidates[query])):
             if is_touch:
-                cards.nth(place).tap()
+                cards.nth(index).tap()
             else:
                 page.keyboard.press("1")
-            expect(cards.nth(place)).to_have_text("2 relevant" if is_touch else "1 somewhat")
-            assert page.locator(":focus").evaluate(IS_IN_VIEW), (query, place)
+            expect(cards.nth(index)).to_have_text("2 relevant" if is_touch else "1 somewhat")
+            assert page.locator(":focus").evaluate(IS_IN_VIEW), (query, index)
             n_graded += 1
         n = len(pool.candidates[query])
         progress = f"{number + 1} of 3 queries done, {n} of {n} photographs"

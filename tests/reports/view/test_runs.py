@@ -25,18 +25,21 @@ def runs(tmp_path: Path, parts: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 
 
 def test_runs_that_come_change_and_go_are_seen(runs: Path) -> None:
-    found = Runs(runs)
-    (row,) = found.rows()
+    listed_runs = Runs(runs)
+    (row,) = listed_runs.rows()
     assert (row.relative_path, row.data, row.tasks) == ("series/step-1", ["scenes"], ["retrieval"])
-    before = found.version
-    assert found.rows() == [row] and found.version == before
+    before = listed_runs.version
+    assert listed_runs.rows() == [row] and listed_runs.version == before
     shutil.copytree(runs / "series/step-1", runs / "other")
-    assert {each.relative_path for each in found.rows()} == {"series/step-1", "other"} and found.version > before
+    assert {each.relative_path for each in listed_runs.rows()} == {
+        "series/step-1",
+        "other",
+    } and listed_runs.version > before
     result = json.loads((runs / "other/result.json").read_text())
     (runs / "other/result.json").write_text(json.dumps({**result, "model": {"ref": "renamed"}}))
-    assert {each.model for each in found.rows()} >= {"renamed"}
+    assert {each.model for each in listed_runs.rows()} >= {"renamed"}
     shutil.rmtree(runs / "other")
-    assert [each.relative_path for each in found.rows()] == ["series/step-1"]
+    assert [each.relative_path for each in listed_runs.rows()] == ["series/step-1"]
 
 
 def test_hostile_folders_cost_a_row_each(runs: Path) -> None:
@@ -58,20 +61,20 @@ def test_hostile_folders_cost_a_row_each(runs: Path) -> None:
              "pipe": "FIFO", "other": "is not a clipbench result", "circle": "Too many levels",
              "named": "its names have 200,"}  # fmt: skip
     assert faults.keys() == words.keys()
-    for place, fault in faults.items():
-        assert words[place] in fault
+    for key, fault in faults.items():
+        assert words[key] in fault
 
 
 def test_a_run_that_becomes_a_link_to_elsewhere_is_not_read(
     runs: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    found = Runs(runs)
-    (row,) = found.rows()
+    result = Runs(runs)
+    (row,) = result.rows()
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     shutil.move(runs / "series/step-1", elsewhere / "run")
     (runs / "series/step-1").symlink_to(elsewhere / "run")
     with pytest.raises((ClipbenchError, KeyError)):
-        found.open(row.id)
+        result.open(row.id)
 
 
 def row(name: str, model: str, value: float | None) -> Row:
@@ -80,27 +83,27 @@ def row(name: str, model: str, value: float | None) -> Row:
 
 
 def test_columns_that_most_runs_lack_wait_until_they_are_asked_for() -> None:
-    full, lacking = row("1", "a", 0.5), Row(id="2", folder=Path("2"), relative_path="2", model="b")
-    assert view_runs.default_columns([full, lacking], ["acc"]) == ["acc"]
-    assert view_runs.default_columns([full, lacking, lacking], ["acc"]) == view_runs.default_columns([], ["acc"]) == []
+    full, rows = row("1", "a", 0.5), Row(id="2", folder=Path("2"), relative_path="2", model="b")
+    assert view_runs.default_columns([full, rows], ["acc"]) == ["acc"]
+    assert view_runs.default_columns([full, rows, rows], ["acc"]) == view_runs.default_columns([], ["acc"]) == []
 
 
 def test_only_runs_of_the_same_samples_are_offered_against_one(runs: Path, parts: SimpleNamespace) -> None:
     changed: dict[str, dict[str, Any]] = {"same": {}, "other": {"params": {"k": 2}}, "failed": {"status": "failed"}}
-    for place, changes in changed.items():
-        found = parts.retrieval(np.random.default_rng(0), n=4)
-        parts.write_run(runs / place, {"retrieval@scenes": {**found, **changes}})
-    found = Runs(runs)
-    name = next(row.id for row in found.rows() if row.relative_path == "series/step-1")
-    assert [row.relative_path for row in found.comparable(name, "retrieval@scenes")] == ["same"]
-    assert found.comparable(name, "zero-shot@scenes") == found.comparable("nothing", "retrieval@scenes") == []
+    for key, changes in changed.items():
+        task_parts = parts.retrieval(np.random.default_rng(0), n=4)
+        parts.write_run(runs / key, {"retrieval@scenes": {**task_parts, **changes}})
+    task_parts = Runs(runs)
+    name = next(row.id for row in task_parts.rows() if row.relative_path == "series/step-1")
+    assert [row.relative_path for row in task_parts.comparable(name, "retrieval@scenes")] == ["same"]
+    assert task_parts.comparable(name, "zero-shot@scenes") == task_parts.comparable("nothing", "retrieval@scenes") == []
 
 
 def test_runs_are_filtered_sorted_and_grouped() -> None:
     rows = [row("1", "b", 0.5), row("2", "a", None), row("3", "b", 0.9), row("4", "a", 0.7)]
 
-    def order(**asked: Any) -> str:
-        return "".join(each.id for each in filter_runs(rows, **asked))
+    def order(**request: Any) -> str:
+        return "".join(run.id for run in filter_runs(rows, **request))
 
     assert order() == "4321" and order(is_rising=True) == "1234"
     assert order(sort="acc") == "3412" and order(sort="acc", is_rising=True) == "1432"

@@ -16,7 +16,7 @@ from clipbench_reports.view.vectors import find_vectors
 def samples(tmp_path: Path, parts: SimpleNamespace, *tables: dict[str, Any], task: str = "task") -> Samples:
     runs = [
         parts.write_run(
-            tmp_path / f"{k}", {f"{task}@data": {"samples": {name: np.array(each) for name, each in table.items()}}}
+            tmp_path / f"{k}", {f"{task}@data": {"samples": {name: np.array(column) for name, column in table.items()}}}
         )
         for k, table in enumerate(tables)
     ]
@@ -27,69 +27,69 @@ IDS = np.array(["a", "b", "c", "d", "e"], object)
 
 
 def test_one_run_is_filtered_by_the_sign_of_the_margin(tmp_path: Path, parts: SimpleNamespace) -> None:
-    found = samples(tmp_path, parts, {"sample_id": IDS, "margin": [0.5, -1.0, 0.0, np.nan, -2.0]})
-    rows = {show: found.rows(SampleChoice(show=show, by="margin")).tolist() for show in found.filters}
+    table = samples(tmp_path, parts, {"sample_id": IDS, "margin": [0.5, -1.0, 0.0, np.nan, -2.0]})
+    rows = {show: table.rows(SampleChoice(show=show, by="margin")).tolist() for show in table.filters}
     assert rows == {"all": [4, 1, 2, 0, 3], "wrong": [4, 1], "tie": [2], "right": [0]}
-    assert found.rows(SampleChoice(by="margin", is_falling=True)).tolist() == [0, 2, 1, 4, 3]
-    assert found.rows(SampleChoice(sort="row")).tolist() == [0, 1, 2, 3, 4]
+    assert table.rows(SampleChoice(by="margin", is_falling=True)).tolist() == [0, 2, 1, 4, 3]
+    assert table.rows(SampleChoice(sort="row")).tolist() == [0, 1, 2, 3, 4]
 
 
 def test_two_runs_are_paired_by_id_and_filtered_by_both(tmp_path: Path, parts: SimpleNamespace) -> None:
     first = {"sample_id": IDS, "margin": [1.0, 1.0, -1.0, 0.0, -1.0]}
     other = {"sample_id": np.array(["e", "d", "c", "b", "z"], object), "margin": [-2.0, 0.0, 3.0, -1.0, 1.0]}
-    found = samples(tmp_path, parts, first, other)
-    names = found.tables[0]["sample_id"].tolist()
-    shown = {
-        show: [names[row] for row in found.rows(SampleChoice(show=show, by="margin", sort="row"))]
-        for show in found.filters
+    table = samples(tmp_path, parts, first, other)
+    names = table.tables[0]["sample_id"].tolist()
+    names_by_filter = {
+        show: [names[row] for row in table.rows(SampleChoice(show=show, by="margin", sort="row"))]
+        for show in table.filters
     }
-    assert shown == {"all": ["b", "c", "d", "e"], "lost": ["b"], "gained": ["c"], "flipped": ["b", "c"], "tie": ["d"],
+    assert names_by_filter == {"all": ["b", "c", "d", "e"], "lost": ["b"], "gained": ["c"], "flipped": ["b", "c"], "tie": ["d"],
                      "wrong": ["e"]}  # fmt: skip
-    assert [names[row] for row in found.rows(SampleChoice(by="margin", sort="change"))] == ["b", "e", "d", "c"]
-    assert "2 samples only in one run: not shown" in found.notes
+    assert [names[row] for row in table.rows(SampleChoice(by="margin", sort="change"))] == ["b", "e", "d", "c"]
+    assert "2 samples only in one run: not shown" in table.notes
 
 
 def test_a_search_needs_all_words_in_texts_and_takes_none_for_a_pattern(tmp_path: Path, parts: SimpleNamespace) -> None:
     table = {"sample_id": IDS, "caption": np.array(["A red Cube", "a blue cube", "", ".*", "ring"], object),
              "label": np.array(["x", "red", "y", "z", "red"], object), "image": np.array(["f" * 32] * 5, object)}  # fmt: skip
-    found = samples(tmp_path, parts, table)
+    result = samples(tmp_path, parts, table)
 
     def rows(words: str) -> list[int]:
-        return list(found.rows(SampleChoice(words=words, sort="row")).tolist())
+        return list(result.rows(SampleChoice(words=words, sort="row")).tolist())
 
     assert (rows("cube RED"), rows("ring"), rows(".*"), rows("ffff")) == ([0, 1], [4], [3], [])
-    assert found.margins == [] and list(found.filters) == ["all"]
+    assert result.margins == [] and list(result.filters) == ["all"]
 
 
 def test_a_card_shows_what_the_report_shows(tmp_path: Path, parts: SimpleNamespace) -> None:
-    found = parts.retrieval(np.random.default_rng(2), n=4)
-    n = len(found["samples"]["sample_id"])
+    task_parts = parts.retrieval(np.random.default_rng(2), n=4)
+    n = len(task_parts["samples"]["sample_id"])
     words = {"caption": [f"caption {k}" for k in range(n)], "image": ["a" * 32] * n, "predicted_image": ["b" * 32] * n}
-    table = found["samples"] | {name: np.array(each, object) for name, each in words.items()}
+    table = task_parts["samples"] | {name: np.array(word, object) for name, word in words.items()}
     near = {"sample_id": [table["sample_id"][0]], "rank": [1], "text": ["a moon"], "image": ["b" * 32], "cosine": [0.5],
             "is_right": [False]}  # fmt: skip
-    run = parts.write_run(tmp_path / "run", {"retrieval@d": {**found, "samples": table, "neighbours": near}})
+    run = parts.write_run(tmp_path / "run", {"retrieval@d": {**task_parts, "samples": table, "neighbours": near}})
     parts.write_thumbnails(run.folder, ["b" * 32])
-    shown = read_samples([run], "retrieval@d")
-    sample: Any = shown.sample(0, "")
+    samples_of_run = read_samples([run], "retrieval@d")
+    sample: Any = samples_of_run.sample(0, "")
     assert ("Caption", "caption 0") in sample["words"]
     assert [(role, bool(image)) for role, image in sample["images"]] == [("Right", False), ("First", True)]
-    ((title, nearest),) = shown.nearest(0)
+    ((title, nearest),) = samples_of_run.nearest(0)
     assert (title, nearest[0].words, nearest[0].cosine, bool(nearest[0].address)) == ("", "a moon", "0.5000", True)
-    assert shown.nearest(1) == []
-    assert "Caption" in dict(shown.cells(0)) and "Chosen image" not in dict(shown.cells(0))
+    assert samples_of_run.nearest(1) == []
+    assert "Caption" in dict(samples_of_run.cells(0)) and "Chosen image" not in dict(samples_of_run.cells(0))
 
 
 def test_the_classes_of_all_label_sets_are_shown_with_their_set(tmp_path: Path, parts: SimpleNamespace) -> None:
     sets = {name: parts.zero_shot(np.random.default_rng(1), parts.classes[:2], n=3) for name in ("kind", "colour")}
     run = parts.write_run(tmp_path / "run", {"zero-shot@d": parts.side_by_side(sets)})
-    shown = read_samples([run], "zero-shot@d")
-    all_sets: Any = shown.sample(0, "")
-    of_one: Any = shown.sample(0, "kind/margin")
+    table = read_samples([run], "zero-shot@d")
+    all_sets: Any = table.sample(0, "")
+    of_one: Any = table.sample(0, "kind/margin")
     words = dict(all_sets["words"])
     assert words["True class (kind)"] == sets["kind"]["samples"]["label"][0] and "Taken for (colour)" in words
     assert set(dict(of_one["words"])) == {"True class", "Taken for"}
-    assert dict(shown.cells(0))[shown.title("kind/acc1")] == [f"{100 * sets['kind']['samples']['acc1'][0]:.1f} %"]
+    assert dict(table.cells(0))[table.title("kind/acc1")] == [f"{100 * sets['kind']['samples']['acc1'][0]:.1f} %"]
 
 
 def test_only_margins_that_cross_zero_at_success_are_offered(tmp_path: Path, parts: SimpleNamespace) -> None:

@@ -109,9 +109,9 @@ def test_runs_are_listed_with_their_headlines_and_a_damaged_one_with_the_reason(
 def write_dated(parts: SimpleNamespace, folder: Path, data: dict[str, str]) -> dict[str, str]:
     """Write a run on each data set, each a day older than the one before it; return their names in addresses."""
     for day, (name, of) in enumerate(data.items()):
-        found = {f"zero-shot@{of}": parts.zero_shot(np.random.default_rng(day), parts.classes[:4], n=N)}
+        result = {f"zero-shot@{of}": parts.zero_shot(np.random.default_rng(day), parts.classes[:4], n=N)}
         model = {**parts.model, "ref": f"model-{name}"}
-        parts.write_run(folder / name, found, model=model, created=f"2026-11-{20 - day}T12:00:00+00:00")
+        parts.write_run(folder / name, result, model=model, created=f"2026-11-{20 - day}T12:00:00+00:00")
     return {row.relative_path: row.id for row in Runs(folder).rows()}
 
 
@@ -122,13 +122,13 @@ def test_runs_on_different_data_have_their_first_headlines_with_the_names_of_the
     text = ask(application(tmp_path / "runs"), "/").text
     assert write_site(tmp_path / "runs", tmp_path / "site", lambda line: None) == 3
     for page in (text, (tmp_path / "site/index.html").read_text(encoding="utf-8")):
-        shown = re.findall(
+        matches = re.findall(
             r'<td class="headline"[^>]*><b>([\d.]+ %)</b> <small class="bounds">\[[^<]*</small>'
             r" <small>([^<]*), <bdi>(?:<[^>]*>)?([^<]*)",
             page.replace("<wbr>", ""),
         )
-        assert sorted(of for *_, of in shown) == ["zero-shot@birds", "zero-shot@cats", "zero-shot@dogs"]
-        assert {title for _, title, _ in shown} == {"Acc1"}
+        assert sorted(of for *_, of in matches) == ["zero-shot@birds", "zero-shot@cats", "zero-shot@dogs"]
+        assert {title for _, title, _ in matches} == {"Acc1"}
 
 
 def test_runs_with_one_headline_have_it_as_a_column(app: Any, ask: Ask) -> None:
@@ -168,19 +168,19 @@ def test_a_report_brings_its_own_policy_without_loosening_it(app: Any, ask: Ask,
 
 def test_a_map_has_a_place_for_each_image_and_text(app: Any, ask: Ask, ids: dict[str, str]) -> None:
     assert "<canvas" in ask(app, f"/map?run={ids['good']}").text
-    drawn = json.loads(ask(app, f"/map/points?run={ids['good']}&data=scenes").text)
-    assert len(drawn["x"]) == len(drawn["y"]) == 80 and drawn["rows"] == list(range(40))
-    assert set(drawn["colours"]["Label: zero-shot label"]["names"]) <= {"cube", "sphere", "cylinder", "cone"}
-    failures = drawn["colours"]["Failure: zero-shot margin"]
+    content = json.loads(ask(app, f"/map/points?run={ids['good']}&data=scenes").text)
+    assert len(content["x"]) == len(content["y"]) == 80 and content["rows"] == list(range(40))
+    assert set(content["colours"]["Label: zero-shot label"]["names"]) <= {"cube", "sphere", "cylinder", "cone"}
+    failures = content["colours"]["Failure: zero-shot margin"]
     assert set(failures["names"]) == {"right", "wrong"} and len(failures["codes"]) == 40
     listed = ask(app, f"/map/list?run={ids['good']}&data=scenes&rows=1,2,999,x").text
     assert listed.count('class="sample ') == 3  # what is no number is the second row
 
 
 def test_words_of_others_stay_words(ask: Ask, tmp_path: Path, parts: SimpleNamespace, payload: str) -> None:
-    found = parts.zero_shot(np.random.default_rng(0), (payload, "other"), n=6)
-    found["samples"]["sample_id"] = np.array([f"{payload}{k}" for k in range(6)], object)
-    parts.write_run(tmp_path / "<b>run", {f"zero-shot@{payload}": found}, model={"ref": payload}, created=payload)
+    task_parts = parts.zero_shot(np.random.default_rng(0), (payload, "other"), n=6)
+    task_parts["samples"]["sample_id"] = np.array([f"{payload}{k}" for k in range(6)], object)
+    parts.write_run(tmp_path / "<b>run", {f"zero-shot@{payload}": task_parts}, model={"ref": payload}, created=payload)
     app = application(tmp_path)
     name = Runs(tmp_path).rows()[0].id
     of = re.search(r'name="of"[^>]*><option selected>([^<]*)<', ask(app, f"/samples?run={name}").text)
@@ -288,23 +288,23 @@ def test_a_folder_that_is_not_there_and_a_taken_port_are_refused(tmp_path: Path)
 def test_runs_are_written_as_static_files_that_need_nothing(
     viewed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refused(*given: object) -> None:
+    def refused(*arguments: object) -> None:
         raise DataError("no samples")
 
-    said: list[str] = []
+    notes: list[str] = []
     site = tmp_path / "new/site"
-    assert write_site(viewed, site, said.append) == 2
-    assert [line for line in said if "damaged" in line] and [line[:6] for line in said[1:]] == ["1 of 2", "2 of 2"]
+    assert write_site(viewed, site, notes.append) == 2
+    assert [line for line in notes if "damaged" in line] and [line[:6] for line in notes[1:]] == ["1 of 2", "2 of 2"]
     page = (site / "index.html").read_text(encoding="utf-8")
     reports = re.findall(r'href="([^"]+\.html)"', page)
     assert {file.name for file in site.glob("*.html")} == {"index.html", *reports} and len(reports) == 2
     assert "<script" not in page and not re.search(r'(?:src|href)="(?:https?:|/)', page)
     with pytest.raises(UsageError, match="is not an empty folder: name a new folder"):
-        write_site(viewed, site, said.append)
+        write_site(viewed, site, notes.append)
     with pytest.raises(UsageError, match="no readable run in"):
-        write_site(tmp_path / "new", tmp_path / "other", said.append)
+        write_site(tmp_path / "new", tmp_path / "other", notes.append)
     assert not (tmp_path / "other").exists()
     monkeypatch.setattr("clipbench_reports.view.export.write_report", refused)
     with pytest.raises(UsageError, match=r"no readable run in .*: name the folder"):
-        write_site(viewed, tmp_path / "other", said.append)
-    assert said[-1] == "left out: no samples" and not (tmp_path / "other/index.html").exists()
+        write_site(viewed, tmp_path / "other", notes.append)
+    assert notes[-1] == "left out: no samples" and not (tmp_path / "other/index.html").exists()

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 def served(viewed: Path, tmp_path: Path) -> Iterator[SimpleNamespace]:
     """Serve a copy of the runs."""
     folder = Path(shutil.copytree(viewed, tmp_path / "runs"))
-    made = site.view(folder)
-    thread = threading.Thread(target=made.serve)
+    served_site = site.view(folder)
+    thread = threading.Thread(target=served_site.serve)
     thread.start()
-    yield SimpleNamespace(folder=folder, address=made.address, base=made.address.partition("/?")[0])
-    made.server.should_exit = True
+    yield SimpleNamespace(folder=folder, address=served_site.address, base=served_site.address.partition("/?")[0])
+    served_site.server.should_exit = True
     thread.join()
 
 
@@ -72,8 +72,8 @@ def test_what_is_typed_before_the_script_has_come_is_asked_then(browser: "Browse
         expect(page.locator(".of-run")).to_have_count(1)
 
 
-def choose(page: "Page", *places: str) -> None:
-    for place in places:
+def choose(page: "Page", *text: str) -> None:
+    for place in text:
         page.get_by_role("checkbox", name=f"Choose model-{place} in {place}").check()
 
 

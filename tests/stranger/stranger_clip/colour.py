@@ -31,15 +31,15 @@ class ColourModel(Model):
 
     def encode(self, modality: str, inputs: Any, role: str | None = None) -> np.ndarray:
         of_one = self._image if modality == "image" else self._text
-        return np.stack([of_one(each) for each in inputs])
+        return np.stack([of_one(one_input) for one_input in inputs])
 
     def _image(self, image: Any) -> np.ndarray:
         return self._histogram(np.asarray(image).reshape(-1, 3))
 
     def _text(self, text: str) -> np.ndarray:
-        named = [NAMED[word] for word in re.findall(r"[a-z]+", text.lower()) if word in NAMED]
-        if named:
-            return self._histogram(np.array(named))
+        colours = [NAMED[word] for word in re.findall(r"[a-z]+", text.lower()) if word in NAMED]
+        if colours:
+            return self._histogram(np.array(colours))
         seed = zlib.crc32(text.encode())
         return np.random.default_rng(seed).random(self.steps**3).astype(np.float32)
 

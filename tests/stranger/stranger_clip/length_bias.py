@@ -24,7 +24,7 @@ class LengthBias(Task):
         images = unit(embedder.images(dataset.images))[dataset.caption_image]
         texts = unit(embedder.texts(dataset.captions))
         longest = int(np.argmax([len(caption) for caption in dataset.captions]))
-        own = pair_scores(images, texts)
+        true_scores = pair_scores(images, texts)
         other = pair_scores(images, np.repeat(texts[[longest]], len(texts), axis=0))
         samples = {
             "sample_id": np.arange(len(texts)).astype(str).astype(object),
@@ -33,9 +33,9 @@ class LengthBias(Task):
             "caption": np.array(dataset.captions, object),
             "longest_caption": np.full(len(texts), dataset.captions[longest], object),
             "n_letters": np.array([float(len(caption)) for caption in dataset.captions]),
-            "margin": (own - other).astype(np.float64),
-            "longest_wins": (other > own) + 0.5 * (other == own),
-            "tied": (other == own).astype(np.float64),
+            "margin": (true_scores - other).astype(np.float64),
+            "longest_wins": (other > true_scores) + 0.5 * (other == true_scores),
+            "tied": (other == true_scores).astype(np.float64),
         }
         wins = Mean(
             column="longest_wins",

@@ -41,15 +41,15 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
 
 def lead_by_length(models: Sequence[ModelEvidence]) -> Chart:
     """Return the lead of each caption over the longest, against its length, for one model or several."""
-    found = read_each(models, _read)
-    dots = [mark for layer in found.all for mark in layer.marks if isinstance(mark, Dots)]
+    result = read_each(models, _read)
+    dots = [mark for layer in result.all for mark in layer.marks if isinstance(mark, Dots)]
     plane = Panel(
         x=nice_axis([x for mark in dots for x in mark.xs], "Letters of the caption"),
         y=nice_axis([0.0, *(y for mark in dots for y in mark.ys)], "Lead, cosine"),
     )
     return facet_chart(
         plane,
-        found,
+        result,
         reading="Each dot is a caption; below the line the longest of all captions is nearer to the image.",
     )
 

@@ -38,14 +38,16 @@ class Knowing(FixedEmbedder):
         super().__init__({"x": [1.0]}, {})
         self.contrasts = dataset.contrasts or ()
         self.n_images = len(dataset)
-        self.axis = {text: k for k, text in enumerate(sorted({t for each in self.contrasts for t in each.captions}))}
+        self.axis = {
+            text: k for k, text in enumerate(sorted({t for contrast in self.contrasts for t in contrast.captions}))
+        }
 
     def images(self, images: Sequence[ImageRef]) -> np.ndarray:
         vectors = np.zeros((self.n_images, len(self.axis) + 1), np.float32)
         vectors[:, -1] = 1e-3  # of an image of which nothing is true
-        for each in self.contrasts:
-            for image, caption in np.argwhere(each.truth):
-                vectors[each.images[image], self.axis[each.captions[caption]]] = 1
+        for contrast in self.contrasts:
+            for image, caption in np.argwhere(contrast.truth):
+                vectors[contrast.images[image], self.axis[contrast.captions[caption]]] = 1
         return vectors
 
     def texts(self, texts: Sequence[str]) -> np.ndarray:
@@ -57,8 +59,11 @@ class Knowing(FixedEmbedder):
 
 
 def scores(dataset: Dataset, embedder: Embedder) -> dict[str, Metric]:
-    found = Composition().evaluate(dataset, embedder, np.random.default_rng(0))
-    return {name: measure.metric(found.samples, np.random.default_rng(0)) for name, measure in found.measures.items()}
+    evaluation = Composition().evaluate(dataset, embedder, np.random.default_rng(0))
+    return {
+        name: measure.metric(evaluation.samples, np.random.default_rng(0))
+        for name, measure in evaluation.measures.items()
+    }
 
 
 def put(folder: Path, *names: str) -> None:
@@ -85,8 +90,8 @@ def whats_up(folder: Path, objects: Sequence[tuple[str, str]] = (("mug", "table"
         captions = {side: f"A {first} {words} {last}" for side, words in SIDES.items()}
         for side in SIDES:
             name = f"controlled_images/{first}_{side}_{last}.jpeg"
-            others = [captions[other] for other in SIDES if other != side]
-            rows.append({"image_path": f"data/{name}", "caption_options": [captions[side], *others]})
+            other_captions = [captions[other] for other in SIDES if other != side]
+            rows.append({"image_path": f"data/{name}", "caption_options": [captions[side], *other_captions]})
             put(folder, name)
     (folder / "controlled_images_dataset.json").write_text(json.dumps(rows))
     put(folder, "val2017/000000000139.jpg", "vg_images/71.jpg")
@@ -95,10 +100,10 @@ def whats_up(folder: Path, objects: Sequence[tuple[str, str]] = (("mug", "table"
 
 
 def cola(folder: Path) -> None:
-    place = "https://cs-people.bu.edu/array/data/vg_gqa_images"
+    text = "https://cs-people.bu.edu/array/data/vg_gqa_images"
     put(folder / "images", "1.jpg", "2.jpg", "3.jpg")
-    rows = [[f"{place}/1.jpg", "red cup on box", f"{place}/2.jpg", "cup on red box"],
-            [f"{place}/3.jpg", "old man, young dog", f"{place}/1.jpg", "young man, old dog"]]  # fmt: skip
+    rows = [[f"{text}/1.jpg", "red cup on box", f"{text}/2.jpg", "cup on red box"],
+            [f"{text}/3.jpg", "old man, young dog", f"{text}/1.jpg", "young man, old dog"]]  # fmt: skip
     (folder / "COLA_multiobjects_matching_benchmark.json").write_text(json.dumps(rows))
 
 
@@ -168,13 +173,13 @@ def test_each_is_read_and_scored_from_chance_to_all(name: str, benchmark: Callab
     dataset = benchmark(name)
     assert len(dataset.contrasts or ()) == SIZES[name]
     best, none = (scores(dataset, embedder) for embedder in (Knowing(dataset), ConstantEmbedder()))
-    is_score = {each: metric.chance is not None for each, metric in best.items()}
-    assert {best[each].value for each in best if is_score[each] and not each.startswith("word_order")} == {1.0}
-    for each, metric in none.items():
-        if is_score[each]:
-            assert metric.value == pytest.approx(metric.chance), each
+    is_score = {text: metric.chance is not None for text, metric in best.items()}
+    assert {best[text].value for text in best if is_score[text] and not text.startswith("word_order")} == {1.0}
+    for text, metric in none.items():
+        if is_score[text]:
+            assert metric.value == pytest.approx(metric.chance), text
     for score, chance in catalogue()[name].chance.items():
-        (value,) = {round(none[each].value or 0, 4) for each in (score, f"micro/{score}") if each in none}
+        (value,) = {round(none[text].value or 0, 4) for text in (score, f"micro/{score}") if text in none}
         assert value == pytest.approx(chance, abs=5e-5)
 
 
@@ -188,7 +193,11 @@ def test_a_pair_of_mmvp_needs_both_rows(tmp_path: Path, rows: list[str]) -> None
 def test_whats_up_scores_images_pairs_and_sets(tmp_path: Path) -> None:
     whats_up(tmp_path)
     dataset = load_data(str(tmp_path), DataOptions())
-    assert {each.subset for each in dataset.contrasts or ()} == {"controlled_a", "coco_qa_one_obj", "vg_qa_two_obj"}
+    assert {contrast.subset for contrast in dataset.contrasts or ()} == {
+        "controlled_a",
+        "coco_qa_one_obj",
+        "vg_qa_two_obj",
+    }
     wrong = Knowing(dataset)
     axes = wrong.axis["A hat under a chair"], wrong.axis["A hat on a chair"]
     vectors = wrong.images(dataset.images)
@@ -202,8 +211,8 @@ def test_whats_up_scores_images_pairs_and_sets(tmp_path: Path) -> None:
     chances = {name: metrics[f"controlled_a/{name}"].chance for name in expected}
     assert chances == pytest.approx({"text_acc": 1 / 4, "pair_acc": 1 / 16, "set_acc": 1 / 256})
     # The images of a set are one cluster; sets have no mean over groups of their own.
-    found = Composition().evaluate(dataset, wrong, np.random.default_rng(0))
-    assert len(set(found.samples["cluster"])) == 2 + 2
+    evaluation = Composition().evaluate(dataset, wrong, np.random.default_rng(0))
+    assert len(set(evaluation.samples["cluster"])) == 2 + 2
     assert not any("macro_text" in name for name in metrics)
 
 
@@ -225,19 +234,19 @@ def test_intervals_of_pair_and_set_accuracy_hold(n: int, right: float, alike: fl
     clusters = np.repeat(np.arange(n_sets), 4)
     for _ in range(n_tables):
         shared = np.repeat(rng.standard_normal(n_sets), 4)
-        own = np.sqrt(alike) * shared + np.sqrt(1 - alike) * rng.standard_normal(4 * n_sets)
-        hits = (own < law.inv_cdf(right)).astype(np.float64)
+        scores = np.sqrt(alike) * shared + np.sqrt(1 - alike) * rng.standard_normal(4 * n_sets)
+        hits = (scores < law.inv_cdf(right)).astype(np.float64)
         for name, column in all_of_pair_and_set(contrasts, hits).items():
-            found = Mean(column=name).metric({name: column, "cluster": clusters}, rng)
-            assert found.low is not None and found.high is not None
-            held[name] += found.low <= truth[name] <= found.high
+            metric = Mean(column=name).metric({name: column, "cluster": clusters}, rng)
+            assert metric.low is not None and metric.high is not None
+            held[name] += metric.low <= truth[name] <= metric.high
     assert min(held.values()) >= 0.92 * n_tables, held
 
 
 def test_a_set_that_is_not_whole_has_no_set_score(tmp_path: Path) -> None:
     whats_up(tmp_path)
     dataset = load_data(str(tmp_path), DataOptions())
-    items = [each for each in dataset.contrasts or () if "hat under" not in each.captions[0]]
+    items = [contrast for contrast in dataset.contrasts or () if "hat under" not in contrast.captions[0]]
     part = Dataset(id="p", images=dataset.images, image_ids=dataset.image_ids, contrasts=items)
     metrics = scores(part, Knowing(part))
     assert (metrics["controlled_a/pair_acc"].n, metrics["controlled_a/set_acc"].n) == (3, 1)
@@ -259,8 +268,8 @@ def test_countbench_replaces_the_number_as_it_is_written(
     row = {"image": "1.jpg", "image_url": "http://x/1.jpg", "text": text, "number": number}
     (tmp_path / "test.json").write_text(json.dumps([row, {**row, "text": "cups"}]))
     dataset = load_data(str(tmp_path), DataOptions())
-    (found,) = dataset.contrasts or ()  # a caption without its number is no question
-    assert found.captions[:2] == (text, first_false) and len(set(found.captions)) == 9
+    (result,) = dataset.contrasts or ()  # a caption without its number is no question
+    assert result.captions[:2] == (text, first_false) and len(set(result.captions)) == 9
     assert "1 of 2 items are not scored" in dataset.notes[0]
 
 
@@ -287,7 +296,7 @@ def test_crepe_is_averaged_over_complexities(benchmark: Callable[[str], Dataset]
 
 def test_spec_asks_in_both_directions(benchmark: Callable[[str], Dataset]) -> None:
     dataset = benchmark("spec")
-    by_id = {each.id: each for each in dataset.contrasts or ()}
+    by_id = {contrast.id: contrast for contrast in dataset.contrasts or ()}
     assert by_id["count/image2text/1"].is_true == ((False, True),)
     assert by_id["count/text2image/1"].is_true == ((False,), (True,))
     assert dataset.image_ids[by_id["existence/image2text/0"].images[0]] == "existence/images/0_a.jpg"
@@ -297,7 +306,7 @@ def test_spec_asks_in_both_directions(benchmark: Callable[[str], Dataset]) -> No
 def test_vl_checklist_is_known_by_its_folders(tmp_path: Path) -> None:
     vl_checklist(tmp_path)
     dataset = load_data(str(tmp_path), DataOptions())
-    assert [(each.subset, each.group) for each in dataset.contrasts or ()] == [
+    assert [(contrast.subset, contrast.group) for contrast in dataset.contrasts or ()] == [
         ("Attribute_color", "vaw/color"),
         ("Attribute_color", "vg/color"),
         ("Relation_action", "swig/swig_action"),
@@ -319,9 +328,9 @@ def test_crepe_s_systematicity_has_a_subset_for_each_training_set_split_and_kind
     benchmark: Callable[[str], Dataset],
 ) -> None:
     dataset = benchmark("crepe-systematicity")
-    assert sorted({each.subset for each in dataset.contrasts or ()}) == [
+    assert sorted({contrast.subset for contrast in dataset.contrasts or ()}) == [
         f"laion_{split}_{kind}" for split in ("seen", "unseen") for kind in ("atom", "combined", "comp")
     ]
     atom, comp, both = (dataset.contrasts or ())[:3]
-    assert [len(each.captions) for each in (atom, comp, both)] == [3, 2, 4] and atom.images == both.images
+    assert [len(contrast.captions) for contrast in (atom, comp, both)] == [3, 2, 4] and atom.images == both.images
     assert {atom.captions[0], *atom.captions[1:], *comp.captions[1:]} == set(both.captions)

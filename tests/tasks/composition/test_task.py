@@ -72,9 +72,9 @@ def test_sugarcrepe_by_subset_category_and_macro() -> None:
     }
     captions = {"right": ("x e", "x n"), "wrong": ("x n", "x e"), "tied": ("x e", "y e")}
     items = [
-        Contrast(f"{subset}/{k}", subset, (0,), captions[each], PAIR)
+        Contrast(f"{subset}/{k}", subset, (0,), captions[part], PAIR)
         for subset, all_of in outcomes.items()
-        for k, each in enumerate(all_of.split())
+        for k, part in enumerate(all_of.split())
     ]
     _, metrics = evaluate(dataset("e", items))
     expected = {"replace_obj": 0.75, "replace_att": 0.5, "replace_rel": 1.0, "swap_obj": 0.0, "swap_att": 0.75}
@@ -119,10 +119,10 @@ def test_winoground_text_image_and_group() -> None:
         Contrast("same caption", "", (6, 7), ("x e", "y e"), OWN),
         Contrast("all alike", "", (8, 9), ("x e", "y e"), OWN),
     ]
-    found, metrics = evaluate(dataset("e.0 n.0 b.1 e+.1 e.2 e.3 e.4 n.4 e.5 e.6", items))
-    assert found.samples["text_acc"].tolist() == [1, 1, 0, 0, 1 / 4, 1 / 4]
-    assert found.samples["image_acc"].tolist() == [1, 1, 0, 1 / 4, 0, 1 / 4]
-    assert found.samples["group_acc"].tolist() == pytest.approx([1, 1, 0, 0, 0, 1 / 6])
+    evaluation, metrics = evaluate(dataset("e.0 n.0 b.1 e+.1 e.2 e.3 e.4 n.4 e.5 e.6", items))
+    assert evaluation.samples["text_acc"].tolist() == [1, 1, 0, 0, 1 / 4, 1 / 4]
+    assert evaluation.samples["image_acc"].tolist() == [1, 1, 0, 1 / 4, 0, 1 / 4]
+    assert evaluation.samples["group_acc"].tolist() == pytest.approx([1, 1, 0, 0, 0, 1 / 6])
     assert [metrics[f"{side}_acc"].chance for side in ("text", "image", "group")] == pytest.approx(
         [1 / 4, 1 / 4, 1 / 6]
     )
@@ -137,13 +137,13 @@ def test_nlvr_asks_for_all_true_images_above_all_false_ones() -> None:
         Contrast("one wrong", "", (3, 4, 5), ("boxes e",), truth),  # 1, 0 against .707: one of two pairs
         Contrast("tied", "", (6, 7, 8), ("boxes e",), truth),  # 1, .707 against .707: one pair right, one tied
     ]
-    found, metrics = evaluate(dataset("e.0 e+.0 n.0 e.1 n.1 b.1 e.2 b.2 b.3", items))
-    assert found.samples["image_acc"].tolist() == [1, 0, 0.5]
+    evaluation, metrics = evaluate(dataset("e.0 e+.0 n.0 e.1 n.1 b.1 e.2 b.2 b.3", items))
+    assert evaluation.samples["image_acc"].tolist() == [1, 0, 0.5]
     assert metrics["image_pair_acc"].value == pytest.approx((1 + 0.5 + 0.75) / 3)
     assert [metrics[name].chance for name in ("image_acc", "image_pair_acc")] == pytest.approx([1 / 3, 1 / 2])
     assert not {"text_acc", "group_acc", "hard_negative_cosine", "shorter_caption"} & set(metrics)
-    assert found.samples["caption"].tolist() == ["boxes e"] * 3 and set(found.samples["preferred"]) == {""}
-    assert found.samples["image"].tolist() == [1, 4, 7]  # of each, the true image that is lowest
+    assert evaluation.samples["caption"].tolist() == ["boxes e"] * 3 and set(evaluation.samples["preferred"]) == {""}
+    assert evaluation.samples["image"].tolist() == [1, 4, 7]  # of each, the true image that is lowest
 
 
 def test_a_cue_chooses_as_many_images_as_belong_to_it_by_number_of_candidates() -> None:
@@ -153,14 +153,14 @@ def test_a_cue_chooses_as_many_images_as_belong_to_it_by_number_of_candidates() 
         Contrast("10-12/b", "10-12", (0, 2, 3, 4, 1), ("boxes e",), truth),  # one of two: 1 / 3
         Contrast("5-6/c", "5-6", (2, 3, 0, 1, 4), ("boxes e",), truth),  # none
     ]
-    found, metrics = evaluate(dataset("e.0 e+.0 n.0 n.1 n.2", items))
+    evaluation, metrics = evaluate(dataset("e.0 e+.0 n.0 n.1 n.2", items))
     assert metrics["10-12/image_jaccard"].value == pytest.approx((1 + 1 / 3) / 2)
     assert metrics["10-12/image_jaccard"].title == "Jaccard index of images"
     assert metrics["micro/image_jaccard"].is_headline
-    assert found.subsets["10-12"] == "10 or 12 images"
+    assert evaluation.subsets["10-12"] == "10 or 12 images"
     # All items share images: one cluster of all would leave nothing to compare it with.
-    assert "cluster" not in found.samples
-    assert found.notes[-1].startswith("the items share images so widely that they are one cluster")
+    assert "cluster" not in evaluation.samples
+    assert evaluation.notes[-1].startswith("the items share images so widely that they are one cluster")
 
 
 def test_aro_relations_are_averaged_without_symmetric_ones_and_attributes_with_enough_cases() -> None:
@@ -174,13 +174,13 @@ def test_aro_relations_are_averaged_without_symmetric_ones_and_attributes_with_e
         for group, cases in groups.items()
         for k, captions in enumerate(cases)
     ]
-    found, metrics = evaluate(dataset("e", items))
+    evaluation, metrics = evaluate(dataset("e", items))
     assert metrics["vg_relation/macro_text_acc"].value == pytest.approx((1 / 2 + 1) / 2)
     assert metrics["vg_relation/text_acc"].value == pytest.approx(2 / 6)
     assert metrics["vg_attribution/macro_text_acc"].value == pytest.approx((20 / 25 + 1) / 2)
     assert metrics["vg_attribution/text_acc"].value == pytest.approx(45 / 74)
     assert (metrics["vg_relation/macro_text_acc"].n, metrics["vg_attribution/macro_text_acc"].n) == (3, 50)
-    assert any("without 157 that hold both ways" in note for note in found.notes)
+    assert any("without 157 that hold both ways" in note for note in evaluation.notes)
 
 
 def test_an_order_set_has_one_true_caption_among_five() -> None:
@@ -220,10 +220,10 @@ def test_twins_cosines_and_blind_rules() -> None:
         Contrast("2", "s", (0,), ("a cup e", "a very old cup n"), PAIR),  # the shorter is true
         Contrast("3", "s", (0,), ("a cup and a box b", "a cup e"), PAIR),  # the longer is true
     ]
-    found, metrics = evaluate(dataset("e", items))
-    assert found.samples["hard_negative_cosine"].tolist() == pytest.approx([1, 0, 1 / np.sqrt(2)], abs=1e-6)
+    evaluation, metrics = evaluate(dataset("e", items))
+    assert evaluation.samples["hard_negative_cosine"].tolist() == pytest.approx([1, 0, 1 / np.sqrt(2)], abs=1e-6)
     assert values(metrics, "s/shorter_caption", "s/same_words") == pytest.approx([(0.5 + 1 + 0) / 3, 1 / 3])
-    assert found.samples["other_cosine"].min() >= 1 / np.sqrt(2) - 1e-6  # the first captions point e, e and b
+    assert evaluation.samples["other_cosine"].min() >= 1 / np.sqrt(2) - 1e-6  # the first captions point e, e and b
 
 
 def test_the_standard_error_of_unrelated_captions_is_that_of_repeated_samples() -> None:
@@ -254,14 +254,14 @@ def test_a_sample_of_captions_is_noted_though_some_cannot_be_shuffled(monkeypatc
     monkeypatch.setattr(scoring, "MAX_SHUFFLED", 3)
     captions = ["a big red dog sits on the mat e", "the small blue cat lies under a table e", "e", "e"]
     items = [Contrast(str(row), "", (0,), (caption, "n"), PAIR) for row, caption in enumerate(captions)]
-    found, _ = evaluate(dataset("e", items))
-    assert "word order: a seeded sample of 3 captions" in found.notes
+    evaluation, _ = evaluate(dataset("e", items))
+    assert "word order: a seeded sample of 3 captions" in evaluation.notes
 
 
 def test_items_that_share_any_image_are_a_cluster() -> None:
     items = [Contrast(str(k), "", (row, row + 1), ("x e", "x n"), OWN) for k, row in enumerate((0, 1, 2, 4))]
-    found, _ = evaluate(dataset("e.0 n.0 e.1 n.1 e.2 n.2", items))
-    assert found.samples["cluster"].tolist() == ["e.0", "e.0", "e.0", "e.2"]
+    evaluation, _ = evaluate(dataset("e.0 n.0 e.1 n.1 e.2 n.2", items))
+    assert evaluation.samples["cluster"].tolist() == ["e.0", "e.0", "e.0", "e.2"]
 
 
 def test_both_sides_of_an_item_have_their_margin_with_the_cosines_that_it_is_the_difference_of() -> None:
@@ -310,8 +310,8 @@ def test_the_macro_interval_covers_where_groups_are_small(sizes: tuple[int, ...]
     covered = []
     for _ in range(400):
         rights = (draws.random(len(groups)) < 0.6).astype(np.float64)
-        found = means(items, {"text_acc": rights}, {"text_acc": np.full(len(groups), 0.5)})
-        macro = found.of_groups["macro_text_acc"].metric(found.columns, draws)
+        result = means(items, {"text_acc": rights}, {"text_acc": np.full(len(groups), 0.5)})
+        macro = result.of_groups["macro_text_acc"].metric(result.columns, draws)
         assert macro.low is not None and macro.high is not None
         covered.append(macro.low <= 0.6 <= macro.high)
     assert np.mean(covered) >= at_least  # 95 %, less what is left of the groups of one, and three standard errors
@@ -323,9 +323,9 @@ def test_the_macro_interval_covers_where_groups_are_small(sizes: tuple[int, ...]
 def test_data_with_captions_only_get_the_order_test() -> None:
     captions = ["a big red dog sits on the mat e", "two cats n"]
     data = dataset("e n", None, captions=captions, caption_image=np.array([0, 1]))
-    found, metrics = evaluate(data)
-    assert set(found.samples["subset"]) == {"order"} and len(found.samples["sample_id"]) == 2
+    evaluation, metrics = evaluate(data)
+    assert set(evaluation.samples["subset"]) == {"order"} and len(evaluation.samples["sample_id"]) == 2
     # All options of a caption hold the same word that says where it points: ties throughout.
     assert metrics["order/text_acc"].value == pytest.approx(metrics["order/text_acc"].chance)
     assert metrics["order/same_words"].value == 1.0
-    assert "each must beat word-shuffled copies of itself" in found.notes[0]
+    assert "each must beat word-shuffled copies of itself" in evaluation.notes[0]

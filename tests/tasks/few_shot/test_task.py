@@ -69,7 +69,7 @@ def test_each_test_image_is_of_one_draw_and_more_shots_hold_the_fewer() -> None:
 
 
 def test_images_of_one_vector_a_class_are_named_right_with_one_label() -> None:
-    found, values = evaluate(0, shots=(1, 2), draws=3)
+    evaluation, values = evaluate(0, shots=(1, 2), draws=3)
     names = [f"{method}_acc1@{k}" for method in ("knn", "linear_probe", "prompt_probe") for k in (1, 2, "all")]
     assert {name: values[name].value for name in names} == dict.fromkeys(names, 1.0)
     assert values["zero_shot_acc1"].value == 1.0 and values["zero_shot_acc1"].n == 30
@@ -78,7 +78,7 @@ def test_images_of_one_vector_a_class_are_named_right_with_one_label() -> None:
     assert (
         values["zero_shot_worth"].reason == f"{reason}, the difference 0.00 pp [−70.76, +70.76]"
     )  # 1 - .025^(1/3) of three draws
-    assert found.curves["linear_probe_acc1_by_labels"].x == [1.0, 2.0, 10.0]
+    assert evaluation.curves["linear_probe_acc1_by_labels"].x == [1.0, 2.0, 10.0]
 
 
 def test_a_constant_model_scores_chance_with_any_number_of_labels() -> None:
@@ -101,45 +101,45 @@ def test_the_order_of_the_images_changes_nothing() -> None:
     embedder = noisy(LABELS, NAMES, noise=0.6)
     order = np.random.default_rng(9).permutation(60)
     (one, _), (other, _) = (evaluate_task(task, images, embedder) for images in (data, data.take(order)))
-    rows, others = (np.argsort(found.samples["sample_id"]) for found in (one, other))
+    rows, orders = (np.argsort(result.samples["sample_id"]) for result in (one, other))
     for name in ("sample_id", "cluster", "linear_probe_acc1@1", "prompt_probe_acc1@4", "knn_acc1@all"):
-        np.testing.assert_array_equal(other.samples[name][others], one.samples[name][rows])
-    assert (order[other.samples["image"]][others] == one.samples["image"][rows]).all()
+        np.testing.assert_array_equal(other.samples[name][orders], one.samples[name][rows])
+    assert (order[other.samples["image"]][orders] == one.samples["image"][rows]).all()
 
 
 def test_draws_are_clusters_of_what_they_decide_and_of_nothing_else() -> None:
-    found, values = evaluate(0.6, shots=(1,), draws=4)
+    evaluation, values = evaluate(0.6, shots=(1,), draws=4)
     methods = {name: metric.method for name, metric in values.items() if metric.value is not None}
     assert "over 4 clusters" in str(methods["linear_probe_acc1@1"]) and "over 4 clusters" in str(methods["knn_acc1@1"])
     assert methods["linear_probe_acc1@all"] == methods["zero_shot_acc1"] == "Wilson"
-    of_draws = found.samples["cluster"] == "draw 1"
-    assert len(set(found.samples["sample_id"])) == 60 and of_draws.sum() in (7, 8)
-    assert np.isnan(found.samples["linear_probe_acc1@1"]).sum() == 30
+    of_draws = evaluation.samples["cluster"] == "draw 1"
+    assert len(set(evaluation.samples["sample_id"])) == 60 and of_draws.sum() in (7, 8)
+    assert np.isnan(evaluation.samples["linear_probe_acc1@1"]).sum() == 30
 
 
 def test_no_test_image_is_trained_on() -> None:
-    found, _ = evaluate(0.6, draws=3)
-    trained = set(found.neighbours["image"].tolist())
-    assert trained and not trained & set(found.samples["image"].tolist())
+    evaluation, _ = evaluate(0.6, draws=3)
+    trained = set(evaluation.neighbours["image"].tolist())
+    assert trained and not trained & set(evaluation.samples["image"].tolist())
     assert any(
         note.startswith("each class split at random: 30 images to train on (10 per class) and 30 to test")
-        for note in found.notes
+        for note in evaluation.notes
     )
 
 
 def test_a_class_of_one_image_is_trained_on_and_said_not_to_be_tested() -> None:
-    found, values = evaluate(0.1, labels=[0, *[1] * 6, *[2] * 6], draws=2)
-    assert found.notes[0] == "each class split at random: 7 images to train on (1 to 3 per class) and 6 to test"
-    assert found.notes[1] == "1 of 3 classes has no image to test"
+    evaluation, values = evaluate(0.1, labels=[0, *[1] * 6, *[2] * 6], draws=2)
+    assert evaluation.notes[0] == "each class split at random: 7 images to train on (1 to 3 per class) and 6 to test"
+    assert evaluation.notes[1] == "1 of 3 classes has no image to test"
     assert values["linear_probe_acc1@1"].chance == pytest.approx(1 / 3)
 
 
 def test_what_cannot_be_measured_has_a_reason() -> None:
-    found, values = evaluate(0.6, scale=None, draws=3)
+    evaluation, values = evaluate(0.6, scale=None, draws=3)
     assert values["linear_probe_acc1@16"].reason == "a class has only 10 training images"
     assert values["linear_probe_acc1@8"].value is not None
     assert "no logit_scale" in str(values["prompt_probe_acc1@all"].reason)
-    assert "prompt_probe_acc1_by_labels" not in found.curves
+    assert "prompt_probe_acc1_by_labels" not in evaluation.curves
     reason = "by hand has 2 images of 1 class to train on, and 2 to test: few-shot needs two classes"
     with pytest.raises(DataError, match=reason):
         evaluate(0, labels=[0] * 4)
@@ -156,10 +156,10 @@ def hits(share: float, n: int = 40) -> list[float]:
 
 
 def test_the_worth_is_interpolated_on_the_logarithm() -> None:
-    found = worth({"1": hits(0.2), "4": hits(0.4), "16": hits(0.8), "prompts": hits(0.6)})
-    assert found.value == pytest.approx(8) and found.unit == "labels" and found.n == 40  # half-way from 4 to 16
-    assert found.low is not None and found.high is not None and 1 <= found.low < 8 < found.high <= 16
-    assert found.statistic is not None and found.statistic.name == "labels_reaching"
+    result = worth({"1": hits(0.2), "4": hits(0.4), "16": hits(0.8), "prompts": hits(0.6)})
+    assert result.value == pytest.approx(8) and result.unit == "labels" and result.n == 40  # half-way from 4 to 16
+    assert result.low is not None and result.high is not None and 1 <= result.low < 8 < result.high <= 16
+    assert result.statistic is not None and result.statistic.name == "labels_reaching"
 
 
 def test_a_worth_beyond_the_labels_is_said_in_words() -> None:
@@ -188,6 +188,6 @@ def test_a_worth_beyond_the_labels_is_said_in_words() -> None:
 def test_bounds_at_the_ends_are_open() -> None:
     rng = np.random.default_rng(0)
     columns = {name: (rng.random(40) < share).tolist() for name, share in (("1", 0.5), ("16", 0.6), ("prompts", 0.55))}
-    found = worth({name: [float(each) for each in column] for name, column in columns.items()})
-    assert found.value is not None and found.low == pytest.approx(1) and (found.high or 0) < 16
-    assert found.method is not None and found.method.endswith("over 40 samples; 1 or fewer")
+    result = worth({name: [float(each) for each in column] for name, column in columns.items()})
+    assert result.value is not None and result.low == pytest.approx(1) and (result.high or 0) < 16
+    assert result.method is not None and result.method.endswith("over 40 samples; 1 or fewer")

@@ -50,10 +50,10 @@ class Uncounted(Reader):
         raise NoTokenCounts("this model counts nothing")
 
 
-def caption(row: int, place: int | None = None) -> str:
+def caption(row: int, index: int | None = None) -> str:
     """Return 20 words of which one tells the image: by default the one at the row's place, going round."""
     words = ["and"] * N_WORDS
-    words[row % N_WORDS if place is None else place] = f"thing{row}"
+    words[row % N_WORDS if index is None else index] = f"thing{row}"
     return " ".join(words)
 
 
@@ -64,18 +64,18 @@ def dataset(**parts: object) -> Dataset:
     return data_of([f"thing{row}" for row in rows], **{"image_ids": [*map(str, rows)], **defaults, **parts})
 
 
-def probed(places: dict[str, int], n: int = 4) -> Dataset:
+def probed(values: dict[str, int], n: int = 4) -> Dataset:
     """Return the data set with ``n`` more images, each asked about at some places."""
-    found = dataset()
+    result = dataset()
     contrasts = [
         Contrast(f"{row}/{name}", name, (N + row,), (caption(row, at), caption(row + 1, at)), ((True, False),))
         for row in range(n)
-        for name, at in places.items()
+        for name, at in values.items()
     ]
     return replace(
-        found,
-        images=[*found.images, *(NamedImage(f"thing{row}") for row in range(n))],
-        image_ids=[*found.image_ids, *(f"probe {row}" for row in range(n))],
+        result,
+        images=[*result.images, *(NamedImage(f"thing{row}") for row in range(n))],
+        image_ids=[*result.image_ids, *(f"probe {row}" for row in range(n))],
         contrasts=contrasts,
     )
 
@@ -88,21 +88,21 @@ def evaluate(
 
 def recall(n_read: int) -> float:
     """Return what is found with so many words read: two captions a word for sure, the others by chance."""
-    seen = 2 * n_read
-    return (seen + (N - seen) / N) / N
+    n_seen = 2 * n_read
+    return (n_seen + (N - n_seen) / N) / N
 
 
 def test_recall_follows_the_words_that_are_kept() -> None:
-    found, metrics = evaluate(dataset())
-    curve = found.curves["image_retrieval_recall@1_by_tokens"]
+    evaluation, metrics = evaluate(dataset())
+    curve = evaluation.curves["image_retrieval_recall@1_by_tokens"]
     assert curve.x == [3, 7, 12]
     assert curve.y == pytest.approx([recall(1), recall(5), recall(10)])
     assert metrics["image_retrieval_recall@1"].value == pytest.approx(recall(10))
     assert curve.low is not None and curve.high is not None
-    low, y, high = (np.array(each, np.float64) for each in (curve.low, curve.y, curve.high))
+    low, y, high = (np.array(side, np.float64) for side in (curve.low, curve.y, curve.high))
     assert (low < y).all() and (y < high).all()
     # an image of which no caption says the word ties with all captions that say none of theirs either
-    assert found.curves["text_retrieval_recall@1_by_tokens"].y[-1] == pytest.approx((20 + 20 / 20) / 40)
+    assert evaluation.curves["text_retrieval_recall@1_by_tokens"].y[-1] == pytest.approx((20 + 20 / 20) / 40)
 
 
 def test_the_effective_length_is_where_the_curve_comes_near_to_its_end() -> None:
@@ -135,32 +135,32 @@ def test_captions_longer_than_the_window_are_counted_with_what_they_lose() -> No
 
 
 def test_lengths_end_at_the_longest_caption_where_that_fits_or_the_window_is_not_known() -> None:
-    whole = Reader(context=None, reads=100)
-    found, metrics = evaluate(dataset(), whole, tokens=(3, 7, 22, 50))
-    assert found.curves["image_retrieval_recall@1_by_tokens"].x == [3, 7, 22]
+    reader = Reader(context=None, reads=100)
+    evaluation, metrics = evaluate(dataset(), reader, tokens=(3, 7, 22, 50))
+    assert evaluation.curves["image_retrieval_recall@1_by_tokens"].x == [3, 7, 22]
     assert metrics["truncated_fraction"].value is None
     assert metrics["tokens_lost"].reason == "the model does not say how many tokens it takes"
-    found, metrics = evaluate(dataset(), Reader(context=30, reads=28), tokens=(3, 25))
-    assert found.curves["image_retrieval_recall@1_by_tokens"].x == [3, 22]
+    evaluation, metrics = evaluate(dataset(), Reader(context=30, reads=28), tokens=(3, 25))
+    assert evaluation.curves["image_retrieval_recall@1_by_tokens"].x == [3, 22]
     assert metrics["truncated_fraction"].value == 0
 
 
 def test_a_fact_is_told_where_it_is_read_and_a_coin_decides_beyond() -> None:
-    found, metrics = evaluate(probed({"early": 0, "late": 8, "beyond": 12}))
+    evaluation, metrics = evaluate(probed({"early": 0, "late": 8, "beyond": 12}))
     for name, values in {"text_acc": [1, 1, 0.5], "beyond_window": [0, 0, 1], "tie_rate": [0, 0, 1]}.items():
         assert [metrics[f"{place}/{name}"].value for place in ("early", "late", "beyond")] == values
     assert all(metrics[f"{place}/text_acc"].chance == 0.5 for place in ("early", "late", "beyond"))
-    rows = found.samples["direction"] == "position"
+    rows = evaluation.samples["direction"] == "position"
     # the start is the first token, so that the word at place 0 is the second
-    assert found.samples["fact_token"][rows].tolist() == [2, 10, 14] * 4
-    assert found.samples["cluster"][rows].tolist()[:3] == ["probe 0"] * 3
-    curve = found.curves["text_acc_by_position"]
+    assert evaluation.samples["fact_token"][rows].tolist() == [2, 10, 14] * 4
+    assert evaluation.samples["cluster"][rows].tolist()[:3] == ["probe 0"] * 3
+    curve = evaluation.curves["text_acc_by_position"]
     assert (curve.x, curve.y) == ([2, 10, 14], [1, 1, 0.5])
 
 
-@pytest.mark.parametrize(("place", "is_read"), [(9, True), (10, False)])
-def test_the_last_token_of_the_window_is_the_end_of_the_text(place: int, is_read: bool) -> None:
-    _, metrics = evaluate(probed({"edge": place}))
+@pytest.mark.parametrize(("position", "is_read"), [(9, True), (10, False)])
+def test_the_last_token_of_the_window_is_the_end_of_the_text(position: int, is_read: bool) -> None:
+    _, metrics = evaluate(probed({"edge": position}))
     assert metrics["edge/beyond_window"].value == (0 if is_read else 1)
     assert metrics["edge/text_acc"].value == (1 if is_read else 0.5)
 
@@ -170,8 +170,8 @@ def test_rounding_does_not_decide_between_captions_that_the_model_reads_alike() 
         def texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:
             return super().texts(texts) + 1e-3 * np.arange(len(texts), dtype=np.float32)[:, None]
 
-    found = probe(probed({"beyond": 15}), Shaky(), np.random.default_rng(0), count=count_words)
-    assert found.samples["beyond/text_acc"].tolist() == [0.5] * 4
+    result = probe(probed({"beyond": 15}), Shaky(), np.random.default_rng(0), count=count_words)
+    assert result.samples["beyond/text_acc"].tolist() == [0.5] * 4
     unknown = probe(probed({"beyond": 15}), Shaky(context=None), np.random.default_rng(0), count=count_words)
     assert set(unknown.samples["beyond/text_acc"]) != {0.5}
 
@@ -179,10 +179,10 @@ def test_rounding_does_not_decide_between_captions_that_the_model_reads_alike() 
 def test_samples_point_at_the_images_of_the_whole_data_set() -> None:
     base = probed({"early": 0})
     order = np.roll(np.arange(len(base)), 4)  # the probe's images come first
-    found, _ = evaluate(base.take(order))
+    evaluation, _ = evaluate(base.take(order))
     ids = np.array(base.take(order).image_ids)
-    assert (ids[found.samples["image"]] == found.samples["cluster"]).all()
-    assert len(set(found.samples["sample_id"])) == len(found.samples["sample_id"]) == 2 * N + 4
+    assert (ids[evaluation.samples["image"]] == evaluation.samples["cluster"]).all()
+    assert len(set(evaluation.samples["sample_id"])) == len(evaluation.samples["sample_id"]) == 2 * N + 4
     without_probe, _ = evaluate(dataset())
     assert (np.array(dataset().image_ids)[without_probe.samples["image"]] == without_probe.samples["cluster"]).all()
 
@@ -209,21 +209,24 @@ def test_a_constant_model_scores_chance_and_has_no_effective_length() -> None:
 
 def test_the_rule_that_the_shorter_caption_is_true_is_scored_beside_the_model() -> None:
     pair = (caption(0, 0), caption(0, 0) + " and more")
-    asked = [Contrast("a", "early", (0,), pair, ((True, False),)), Contrast("b", "early", (1,), pair, ((False, True),))]
-    _, metrics = evaluate(dataset(contrasts=asked))
+    contrasts = [
+        Contrast("a", "early", (0,), pair, ((True, False),)),
+        Contrast("b", "early", (1,), pair, ((False, True),)),
+    ]
+    _, metrics = evaluate(dataset(contrasts=contrasts))
     assert metrics["shorter_caption"].value == 0.5 == metrics["shorter_caption"].chance
-    _, metrics = evaluate(dataset(contrasts=asked[:1]))
+    _, metrics = evaluate(dataset(contrasts=contrasts[:1]))
     assert metrics["shorter_caption"].value == 1
 
 
 def test_without_a_tokenizer_what_needs_one_is_undefined_and_the_rest_is_measured() -> None:
-    found, metrics = evaluate(probed({"early": 0}), Uncounted())
+    evaluation, metrics = evaluate(probed({"early": 0}), Uncounted())
     for name in ("effective_length", "caption_tokens", "truncated_fraction", "tokens_lost", "early/beyond_window"):
         assert metrics[name].value is None and metrics[name].reason == "this model counts nothing"
     assert metrics["image_retrieval_recall@1"].value == pytest.approx(recall(10))
     assert metrics["early/text_acc"].value == 1
     directions = ("image_retrieval_recall", "text_retrieval_recall")
-    assert set(found.curves) == {*directions, *(f"{direction}_chance" for direction in directions)}
+    assert set(evaluation.curves) == {*directions, *(f"{direction}_chance" for direction in directions)}
 
 
 def threes(texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
@@ -234,12 +237,12 @@ def threes(texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
 def test_prefixes_are_the_longest_that_fit_whatever_the_tokenizer_does() -> None:
     rng = np.random.default_rng(0)
     texts = [" ".join("x" * int(length) for length in rng.integers(1, 9, 12)) for _ in range(30)]
-    found = Prefixes(texts, threes)
+    prefixes = Prefixes(texts, threes)
     for n in range(1, 40):
-        for text, kept in zip(texts, found.truncate(n), strict=True):
+        for text, kept in zip(texts, prefixes.truncate(n), strict=True):
             words = text.split(" ")
             options = [" ".join(words[:k]) for k in range(len(words) + 1)]
-            assert kept == max((each for each in options if not each or threes([each])[0] <= n), key=len)
+            assert kept == max((option for option in options if not option or threes([option])[0] <= n), key=len)
 
 
 def test_the_effective_length_is_covered_though_noise_lets_curves_come_near_early() -> None:
@@ -253,8 +256,8 @@ def test_the_effective_length_is_covered_though_noise_lets_curves_come_near_earl
         # Most captions are found from some length on, the others by luck at each.
         stays, luck = rng.random((100, 1)) < recall, rng.random((100, 5)) < recall
         hits = np.where(rng.random((100, 1)) < 0.8, stays, luck).astype(np.float64)
-        found = measure.metric(dict(zip(names, hits.T, strict=True)), rng)
-        if found.value is not None and found.low is not None and found.high is not None:
-            assert found.low <= found.value <= found.high
-            covered.append(found.low <= truth <= found.high)
+        metric = measure.metric(dict(zip(names, hits.T, strict=True)), rng)
+        if metric.value is not None and metric.low is not None and metric.high is not None:
+            assert metric.low <= metric.value <= metric.high
+            covered.append(metric.low <= truth <= metric.high)
     assert len(covered) > 150 and np.mean(covered) >= 0.93

@@ -36,7 +36,7 @@ def evaluate(data: Dataset, embedder: Embedder | None = None) -> tuple[Evaluatio
 
 
 def test_a_text_comes_before_the_right_image_until_the_modalities_are_centred() -> None:
-    found, metrics = evaluate(dataset())
+    evaluation, metrics = evaluate(dataset())
     # "waves" is a text that looks for an image alone; "a forest" for a text; the third for one of each.
     assert metrics["text_preference"].value == 1.0 and metrics["text_preference"].n == 1
     assert metrics["text_preference"].chance == pytest.approx(1 / 3)  # one document of three is a text alone
@@ -48,7 +48,7 @@ def test_a_text_comes_before_the_right_image_until_the_modalities_are_centred() 
     )
     assert metrics["centred/mrr"].chance == metrics["mrr"].chance
     assert [name for name, metric in metrics.items() if metric.is_headline] == ["ndcg@2", "mrr"]
-    assert found.subsets == {"centred": "Each modality centred"} and found.question == ""
+    assert evaluation.subsets == {"centred": "Each modality centred"} and evaluation.question == ""
 
 
 def test_documents_of_one_kind_are_refused() -> None:
@@ -59,7 +59,7 @@ def test_documents_of_one_kind_are_refused() -> None:
 
 
 def test_a_constant_model_scores_chance_and_cannot_be_centred() -> None:
-    found, metrics = evaluate(dataset(), ConstantEmbedder())
+    evaluation, metrics = evaluate(dataset(), ConstantEmbedder())
     assert_at_chance({name: metric for name, metric in metrics.items() if metric.value is not None})
     assert metrics["centred/mrr"].value is None and metrics["centring_gain"].value is None
-    assert "centring leaves a vector without a direction" in found.notes[-1]
+    assert "centring leaves a vector without a direction" in evaluation.notes[-1]

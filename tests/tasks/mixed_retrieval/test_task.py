@@ -28,7 +28,7 @@ def evaluate(data: Dataset, embedder: Embedder | None = None) -> tuple[Evaluatio
 
 
 def test_a_text_of_anything_comes_before_the_right_image_until_the_modalities_are_centred() -> None:
-    found, metrics = evaluate(dataset())
+    evaluation, metrics = evaluate(dataset())
     # Of two documents, one is a text at 50 %: the caption that looks for the image has the text first.
     assert metrics["texts=50/ndcg@2"].value == pytest.approx((1 + 1 / np.log2(3)) / 2)
     assert metrics["texts=50/recall@1"].value == 0.5 and metrics["texts=50/text_preference"].value == 1.0
@@ -40,25 +40,25 @@ def test_a_text_of_anything_comes_before_the_right_image_until_the_modalities_ar
     assert metrics["texts=50/centring_gain"].value == pytest.approx((1 - 1 / np.log2(3)) / 2)
     assert metrics["texts=50/ndcg@2"].chance == pytest.approx((1 + 1 / np.log2(3)) / 2)
     assert metrics["texts=50/recall@1"].chance == 0.5 and "only 2 documents" in str(metrics["texts=50/recall@2"].reason)
-    assert found.curves["ndcg_by_share"].x == [0, 0.5, 1]  # of two documents, 25 % are none, and 75 % all
-    assert found.curves["text_preference_by_share"].y == [1.0]
-    assert [name for name, each in metrics.items() if each.is_headline] == [
+    assert evaluation.curves["ndcg_by_share"].x == [0, 0.5, 1]  # of two documents, 25 % are none, and 75 % all
+    assert evaluation.curves["text_preference_by_share"].y == [1.0]
+    assert [name for name, metric in metrics.items() if metric.is_headline] == [
         "texts=50/ndcg@2",
         "texts=50/text_preference",
     ]
 
 
 def test_a_query_says_what_it_looks_for_and_what_came_first() -> None:
-    found, _ = evaluate(dataset())
-    rows = found.samples
+    evaluation, _ = evaluate(dataset())
+    rows = evaluation.samples
     (lost,) = np.flatnonzero(rows["mixed_rank"] == 2)
     (other,) = np.flatnonzero(rows["mixed_rank"] == 1)
     assert rows["sample_id"].tolist() == ["text:sea#1", "text:wood#1"] and rows["cluster"].tolist() == ["sea", "wood"]
     assert (rows["target_text"][lost], rows["target_image"][lost]) == ("", lost)
     assert rows["predicted_text"][lost] == ["the sea", "a wood"][other] and rows["predicted_image"][lost] == -1
     assert rows["mixed_cosine_margin"][lost] < -0.9 and rows["mixed_cosine_margin"][other] == 0
-    assert found.neighbours["text"].tolist() == [["the sea", "a wood"][other], ""]
-    assert found.neighbours["is_right"].tolist() == [False, True]
+    assert evaluation.neighbours["text"].tolist() == [["the sea", "a wood"][other], ""]
+    assert evaluation.neighbours["is_right"].tolist() == [False, True]
 
 
 def test_no_query_is_a_document() -> None:
@@ -66,16 +66,16 @@ def test_no_query_is_a_document() -> None:
         evaluate(dataset(["the sea", "a wood"], np.array([0, 1])))
     with pytest.raises(MissingPart, match="second caption in other words than the first"):
         evaluate(dataset(["the sea", "a wood", "the sea"], np.array([0, 1, 0])))
-    found, metrics = evaluate(dataset(["the sea", "a wood", "the sea", "waves"], np.array([0, 1, 0, 0])))
-    assert found.samples["caption"].tolist() == ["waves"] and metrics["texts=0/ndcg@2"].n == 1
-    assert found.notes[0].startswith("no caption searches for 1 document: its image has no other caption")
+    evaluation, metrics = evaluate(dataset(["the sea", "a wood", "the sea", "waves"], np.array([0, 1, 0, 0])))
+    assert evaluation.samples["caption"].tolist() == ["waves"] and metrics["texts=0/ndcg@2"].n == 1
+    assert evaluation.notes[0].startswith("no caption searches for 1 document: its image has no other caption")
 
 
 def test_a_constant_model_scores_chance_and_cannot_be_centred() -> None:
-    found, metrics = evaluate(dataset(), ConstantEmbedder())
+    evaluation, metrics = evaluate(dataset(), ConstantEmbedder())
     assert_at_chance({name: metric for name, metric in metrics.items() if metric.value is not None})
     assert metrics["texts=50/centred/ndcg@2"].value is None and metrics["texts=50/centring_gain"].value is None
-    assert "centring leaves a vector without a direction" in found.notes[-1]
+    assert "centring leaves a vector without a direction" in evaluation.notes[-1]
     assert metrics["texts=50/tie_rate"].value == 1.0
 
 
@@ -84,18 +84,18 @@ def test_ranks_are_those_of_the_vectors_of_each_corpus() -> None:
     queries, images, texts = (unit(draws.integers(-2, 3, (n, 5)).astype(np.float32) + 0.5) for n in (30, 12, 12))
     right = draws.integers(12, size=30)
     corpora = list(corpora_of(12, (0.25, 0.5), draws))
-    found = search_corpora(queries, images, texts, corpora, right)
+    result = search_corpora(queries, images, texts, corpora, right)
     assert [np.bincount(corpus.kinds, minlength=3).tolist() for corpus in corpora] == [[9, 3, 0], [6, 6, 0], [4, 4, 4]]
     assert (corpora[1].kinds[corpora[0].kinds == TEXT] == TEXT).all()  # a text at one share is one at all larger ones
     for name, _, kinds in corpora:
         documents = np.choose(kinds[:, None], (images, texts, unit(images + texts)))
         scores = (queries.astype(np.float64) @ documents.astype(np.float64).T).astype(np.float32)
-        own, answers = scores[np.arange(30), right], found[name].answers
+        own, answers = scores[np.arange(30), right], result[name].answers
         np.testing.assert_array_equal(answers.ranks.better, (scores > own[:, None]).sum(axis=1))
         np.testing.assert_array_equal(answers.ranks.tied, (scores == own[:, None]).sum(axis=1) - 1)
         np.testing.assert_array_equal(answers.first, scores.argmax(axis=1))
         first = scores == scores.max(axis=1, keepdims=True)
-        np.testing.assert_allclose(found[name].first_is_text, (first * (kinds == TEXT)).sum(1) / first.sum(1))
+        np.testing.assert_allclose(result[name].first_is_text, (first * (kinds == TEXT)).sum(1) / first.sum(1))
 
 
 @pytest.mark.parametrize(("text", "cosine"), [([0.6, 0.8], 0.4472), ([-1, 0], 0.0)])
@@ -103,5 +103,5 @@ def test_a_document_that_is_both_is_the_mean_of_two_unit_vectors_or_the_image_wh
     text: list[float], cosine: float
 ) -> None:
     query, image, other = (np.array([each], np.float32) for each in ([0, 1], [1, 0], text))
-    found = search_corpora(query, image, other, [Corpus("x", "X", np.array([BOTH]))], np.array([0]))
-    assert found["x"].answers.right_score[0] == pytest.approx(cosine, abs=1e-4)
+    answers = search_corpora(query, image, other, [Corpus("x", "X", np.array([BOTH]))], np.array([0]))
+    assert answers["x"].answers.right_score[0] == pytest.approx(cosine, abs=1e-4)

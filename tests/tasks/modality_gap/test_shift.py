@@ -19,8 +19,8 @@ SCORES = ["gap", "loss"]
 SCORES += [f"{query}_retrieval_recall@{k}" for query in ("image", "text") for k in (1, 5, 10)]
 
 
-def shifted(images: np.ndarray, texts: np.ndarray, *, distance: float, which: str = "both") -> Pairs:
-    maps = shift_maps(images, texts, distance=distance, shift=which)
+def shifted(images: np.ndarray, texts: np.ndarray, *, distance: float, moved: str = "both") -> Pairs:
+    maps = shift_maps(images, texts, distance=distance, shift=moved)
     return maps.image(images), maps.text(texts)
 
 
@@ -43,13 +43,13 @@ def test_every_score_has_a_curve_for_each_way_to_shift() -> None:
     images, texts = pairs()
     gap = modality_gap(images, texts)
     curves = shift_curves(images, texts, Rescoring(logit_scale=20.0))
-    assert set(curves) == {f"{score}_by_shift_{which}" for score in SCORES for which in ("both", "image", "text")}
+    assert set(curves) == {f"{score}_by_shift_{name}" for score in SCORES for name in ("both", "image", "text")}
     for curve in curves.values():
         assert curve.x == sorted([-1, -0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75, 1, gap])
-    for which in ("both", "image", "text"):
-        for d, found in zip(*[curves[f"loss_by_shift_{which}"].x, curves[f"loss_by_shift_{which}"].y], strict=True):
-            moved = shifted(images, texts, distance=d, which=which)
-            assert found == contrastive_loss(*moved, logit_scale=20.0)
+    for name in ("both", "image", "text"):
+        for d, result in zip(*[curves[f"loss_by_shift_{name}"].x, curves[f"loss_by_shift_{name}"].y], strict=True):
+            moved = shifted(images, texts, distance=d, moved=name)
+            assert result == contrastive_loss(*moved, logit_scale=20.0)
     assert curves["gap_by_shift_both"].y[4] == gap
 
 
@@ -122,11 +122,11 @@ EMBEDDER = FixedEmbedder(IMAGES, TEXTS, logit_scale=30.0)
 
 def test_labels_of_the_rows_and_prompts_of_the_classes_are_kept() -> None:
     data = dataset()
-    found = rescoring(data, np.array([2, 0]), EMBEDDER)
-    assert found.logit_scale == 30.0 and list(found.classes) == ["acc1"]
-    assert found.classes["acc1"].labels.tolist() == [1, 0]
-    assert found.classes["acc1"].vectors.tolist() == [[0, 1, 0], [0, 0, 1]]
-    assert found.notes == (
+    result = rescoring(data, np.array([2, 0]), EMBEDDER)
+    assert result.logit_scale == 30.0 and list(result.classes) == ["acc1"]
+    assert result.classes["acc1"].labels.tolist() == [1, 0]
+    assert result.classes["acc1"].vectors.tolist() == [[0, 1, 0], [0, 0, 1]]
+    assert result.notes == (
         "loss: the contrastive loss of 2 pairs in one batch at the model's scale 30",
         "class prompts of the data set's own templates are moved and corrected as texts are",
         "recall after a shift or correction is over pairs of one caption per image, not over all captions",
@@ -149,8 +149,8 @@ def test_class_prompts_move_with_the_texts() -> None:
     images, texts = (unit(np.array(list(of.values())[:3], np.float32)) for of in (IMAGES, TEXTS))
     gap = images.astype(np.float64).mean(axis=0) - texts.astype(np.float64).mean(axis=0)
     step = gap / np.linalg.norm(gap)
-    for which, by_image, by_text in (("both", 0.5, 0.5), ("image", 1, 0), ("text", 0, 1)):
-        curve = shift_curves(images, texts, rescore)[f"acc1_by_shift_{which}"]
+    for moved, by_image, by_text in (("both", 0.5, 0.5), ("image", 1, 0), ("text", 0, 1)):
+        curve = shift_curves(images, texts, rescore)[f"acc1_by_shift_{moved}"]
         for distance, accuracy in zip(curve.x, curve.y, strict=True):
             classes = np.array([[0, 1, 0], [0, 0, 1]]) + by_text * distance * step
             classes /= np.linalg.norm(classes, axis=1, keepdims=True)

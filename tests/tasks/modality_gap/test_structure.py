@@ -83,8 +83,8 @@ def test_lengths_are_those_of_raw_vectors_and_undefined_where_all_are_1() -> Non
 def test_conformity_is_the_mean_cosine_with_all_others() -> None:
     rng = np.random.default_rng(3)
     images, texts = rng.standard_normal((N, 4)) + 1, rng.standard_normal((N, 4))
-    found, metrics = evaluate(images, texts)
-    curve = found.curves["conformity_image"]
+    evaluation, metrics = evaluate(images, texts)
+    curve = evaluation.curves["conformity_image"]
     shares = np.array(curve.y, float)
     assert shares.sum() == pytest.approx(1)
     assert (shares * np.array(curve.x)).sum() == pytest.approx(metrics["image_cone"].value, abs=0.006)  # half a bin

@@ -38,9 +38,9 @@ def random_pairs(n: int, dim: int) -> tuple[Dataset, FixedEmbedder]:
 
 
 def evaluate(task: ModalityGap, data: Dataset, embedder: Embedder) -> tuple[Evaluation, dict[str, Metric]]:
-    found, metrics = evaluate_task(task, data, embedder)
-    json.dumps([asdict(curve) for curve in found.curves.values()], allow_nan=False)
-    return found, metrics
+    evaluation, metrics = evaluate_task(task, data, embedder)
+    json.dumps([asdict(curve) for curve in evaluation.curves.values()], allow_nan=False)
+    return evaluation, metrics
 
 
 def test_values_worked_by_hand() -> None:
@@ -81,8 +81,8 @@ def test_a_gap_where_there_is_none_has_an_interval_down_to_0_and_the_chance_of_i
 
 def test_curves_say_at_their_first_point_what_the_measures_say() -> None:
     data, embedder = random_pairs(60, 6)
-    found, metrics = evaluate(ModalityGap(), data, embedder)
-    curves = found.curves
+    evaluation, metrics = evaluate(ModalityGap(), data, embedder)
+    curves = evaluation.curves
     for name in ("gap_by_ablation", "gap_by_shift_both", "gap_by_shift_image"):
         at_none = curves[name].y[curves[name].x.index(0)]
         assert at_none == pytest.approx(metrics["gap"].value), name
@@ -101,27 +101,27 @@ def test_curves_say_at_their_first_point_what_the_measures_say() -> None:
 
 def test_equal_vectors_leave_undefined_what_they_do_not_define() -> None:
     same = FixedEmbedder({key: [1.0, 1.0] for key in IMAGES}, {key: [1.0, 1.0] for key in TEXTS})
-    found, metrics = evaluate(ModalityGap(hub_k=1), dataset(), same)
+    evaluation, metrics = evaluate(ModalityGap(hub_k=1), dataset(), same)
     assert metrics["gap"].value == pytest.approx(0.0, abs=1e-7)
     assert metrics["separability"].value == metrics["separability"].chance == 0.5
     undefined = {name for name, metric in metrics.items() if metric.value is None}
     assert undefined >= {"rmg", "rmg_unhalved", "gap_dimensions", "image_hub_skewness"} | RANKS
     assert all(metrics[name].reason for name in undefined)
     assert metrics["gap_dimensions"].reason == "the gap is zero"
-    assert "gap_share_by_dimensions" not in found.curves
-    assert set(found.curves["image_retrieval_recall@1_by_ablation"].y) == {0.5}
+    assert "gap_share_by_dimensions" not in evaluation.curves
+    assert set(evaluation.curves["image_retrieval_recall@1_by_ablation"].y) == {0.5}
 
 
 def test_one_pair_has_a_gap_and_nothing_that_needs_two() -> None:
     data = data_of("a", captions=["x"], caption_image=np.array([0]))
-    found, metrics = evaluate(ModalityGap(), data, FixedEmbedder(IMAGES, TEXTS))
+    evaluation, metrics = evaluate(ModalityGap(), data, FixedEmbedder(IMAGES, TEXTS))
     assert metrics["gap"].value == metrics["l2i"].value == pytest.approx(2.0)
     defined = {name for name, metric in metrics.items() if metric.value is not None}
     assert defined == {"gap", "pair_cosine", "alignment", "l2i", "gap_dimensions", "image_norm"}
     assert all(metrics[name].reason for name in metrics if name not in defined)
     assert metrics["image_cone"].reason == "it needs at least two pairs that are not all equal"
     assert metrics["gap"].low is None and metrics["gap"].reason
-    assert not {name for name in found.curves if "recall" in name or name == "cosines_cross"}
+    assert not {name for name in evaluation.curves if "recall" in name or name == "cosines_cross"}
 
 
 def test_fewer_pairs_than_dimensions_leave_ranks_undefined_and_say_why() -> None:
@@ -165,7 +165,7 @@ def test_captions_may_come_in_any_order_and_images_without_one_are_left_out_and_
     images = {name: rng.standard_normal(5).tolist() for name in names}
     texts = {f"c{row}": rng.standard_normal(5).tolist() for row in range(len(owners))}
     data = data_of(names, captions=list(texts), caption_image=owners)
-    found, metrics = evaluate(ModalityGap(), data, FixedEmbedder(images, texts))
+    evaluation, metrics = evaluate(ModalityGap(), data, FixedEmbedder(images, texts))
     rows = [row for row in range(30) if row % 3]
     x, all_texts = (np.array(list(side.values())) for side in (images, texts))
     x, all_texts = (side / np.linalg.norm(side, axis=1, keepdims=True) for side in (x, all_texts))
@@ -177,8 +177,8 @@ def test_captions_may_come_in_any_order_and_images_without_one_are_left_out_and_
     assert metrics["pair_cosine"].value == pytest.approx((x[rows] * first).sum(axis=1).mean(), abs=1e-7)
     assert metrics["cross_cosine"].value == pytest.approx((x[rows] @ first.T)[off].mean(), abs=1e-7)
     assert metrics["rmg"].value == pytest.approx(m / (m + within / 2), abs=1e-7)
-    assert found.samples["sample_id"].tolist() == [names[row] for row in rows]
-    assert found.notes[:3] == (
+    assert evaluation.samples["sample_id"].tolist() == [names[row] for row in rows]
+    assert evaluation.notes[:3] == (
         "20 pairs: each image with its first caption",
         "images left out, as they have no caption: 10",
         "rmg and rmg_unhalved look at all captions (30), calibration at the first 2 of each image",
@@ -191,10 +191,10 @@ def test_captions_may_come_in_any_order_and_images_without_one_are_left_out_and_
 def test_what_costs_the_square_is_taken_on_a_seeded_sample_and_says_so() -> None:
     data, embedder = random_pairs(60, 6)
     task = ModalityGap(pairwise_sample=40, rescored_sample=30)
-    found, metrics = evaluate(task, data, embedder)
-    assert any(note.endswith("cosines on a seeded sample of 40 pairs") for note in found.notes)
-    assert "ablation, shifts and corrections on a seeded sample of 30 pairs" in found.notes
+    evaluation, metrics = evaluate(task, data, embedder)
+    assert any(note.endswith("cosines on a seeded sample of 40 pairs") for note in evaluation.notes)
+    assert "ablation, shifts and corrections on a seeded sample of 30 pairs" in evaluation.notes
     sizes = [metrics[name].n for name in ("gap", "cross_cosine", "image_uniformity", "image_isoscore", "separability")]
     assert sizes == [60, 60, 40, 40, 20]
     again, _ = evaluate(task, data, embedder)
-    assert again.curves == found.curves
+    assert again.curves == evaluation.curves

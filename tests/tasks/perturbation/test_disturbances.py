@@ -53,7 +53,7 @@ def test_a_copy_depends_on_the_content_of_its_image_only(tmp_path: Path, name: s
     source = photo(tmp_path / "a.png")
     moved = FileImage(tmp_path / "elsewhere.png")
     moved.path.write_bytes(source.path.read_bytes())
-    one, other = (disturb_image(each, each.digest(), name, 3) for each in (source, moved))
+    one, other = (disturb_image(picture, picture.digest(), name, 3) for picture in (source, moved))
     assert one.digest() == other.digest() != source.digest()
     assert one.open().tobytes() == other.open().tobytes() == one.open().tobytes()
     digests = {disturb_image(source, source.digest(), name, severity).digest() for severity in SEVERITIES}
@@ -127,8 +127,8 @@ def test_shares_of_letters_and_words_are_exact_on_average() -> None:
         words = share * 6  # a number has no case, and is one of the seven
         assert np.mean(upper) == pytest.approx(words, abs=0.06)
         left = [len(disturb_text(text, "truncation", 6 - severity).split()) for text in captions]
-        kept = (0.1, 0.2, 0.4, 0.6, 0.8)[severity - 1] * 7
-        assert np.mean(left) == pytest.approx(max(1.0, kept), abs=0.05)
+        n_kept = (0.1, 0.2, 0.4, 0.6, 0.8)[severity - 1] * 7
+        assert np.mean(left) == pytest.approx(max(1.0, n_kept), abs=0.05)
         if typos * 6 < 1:  # then as many names have a typo as letters have
             changed = np.mean([disturb_text(name, "typos", severity) != name for name in names])
             assert changed == pytest.approx(typos * 6, abs=4 * np.sqrt(0.25 / len(names)))

@@ -71,20 +71,20 @@ PROMPTS = {"a photo of a cat.": CAT, "a photo of a dog.": DOG}
 
 
 def test_losses_are_those_of_a_model_worked_by_hand() -> None:
-    found = evaluate(labelled(), FixedEmbedder(VECTORS, PROMPTS), "blur")
-    metrics = metrics_of(found)
-    curve, loss = (found.curves[f"blur/{kind}_by_severity"] for kind in ("score", "loss"))
+    evaluation = evaluate(labelled(), FixedEmbedder(VECTORS, PROMPTS), "blur")
+    metrics = metrics_of(evaluation)
+    curve, loss = (evaluation.curves[f"blur/{kind}_by_severity"] for kind in ("score", "loss"))
     assert curve.x == [0, 1, 2, 3, 4, 5]
     assert curve.y == [0.75, 0.75, 0.75, 0.5, 0.5, 0.25]
     assert loss.y == [0.0, 0.0, 0.0, 0.25, 0.25, 0.5]
     assert curve.chance == [0.5] * 6
-    assert found.samples["blur/loss"].tolist() == pytest.approx([3 / 5, 1 / 5, 0, 0])
+    assert evaluation.samples["blur/loss"].tolist() == pytest.approx([3 / 5, 1 / 5, 0, 0])
     assert metrics["acc1"].value == 0.75
     assert metrics["blur/loss"].value == pytest.approx(0.2)
     assert metrics["worst_loss"].value == pytest.approx(0.2)
     assert metrics["disturbed_acc1"].value == pytest.approx(0.55)
     # The mean image is a cat for most severities: half of the images are cats.
-    assert found.curves["blur/blind_by_severity"].y == [0.5] * 6
+    assert evaluation.curves["blur/blind_by_severity"].y == [0.5] * 6
 
 
 def test_the_severity_of_half_the_loss_is_where_half_of_what_is_above_chance_is_gone() -> None:
@@ -121,13 +121,13 @@ def test_the_largest_mean_has_the_bounds_of_intervals_that_hold_together() -> No
 @pytest.mark.parametrize("form", ["classes", "pairs"])
 def test_a_constant_model_is_at_chance_at_every_severity(tmp_path: Path, form: str) -> None:
     data = scenes_dataset(form, n=12)
-    found = evaluate(data, StoreEmbedder(ConstantModel(), tmp_path))
-    for name, curve in found.curves.items():
+    evaluation = evaluate(data, StoreEmbedder(ConstantModel(), tmp_path))
+    for name, curve in evaluation.curves.items():
         if "/score_by" in name:
             assert curve.y == pytest.approx(curve.chance, abs=1e-12), name
         elif "/loss_by" in name:
             assert curve.y == [0.0] * 6, name
-    for name, metric in metrics_of(found).items():
+    for name, metric in metrics_of(evaluation).items():
         if name.endswith("/loss") or name in ("worst_loss", "template/spread"):
             assert metric.value == 0, name
 
@@ -136,15 +136,15 @@ def test_a_constant_model_is_at_chance_at_every_severity(tmp_path: Path, form: s
 def test_severity_0_is_the_clean_score_to_the_last_bit(tmp_path: Path, form: str, clean: Any) -> None:
     data, embedder = scenes_dataset(form, n=20), StoreEmbedder(ToyModel(), tmp_path)
     data = replace(data, label_sets=None)
-    found = evaluate(data, embedder)
-    metrics, expected = metrics_of(found), metrics_of(clean.evaluate(data, embedder, np.random.default_rng(0)))
+    evaluation = evaluate(data, embedder)
+    metrics, expected = metrics_of(evaluation), metrics_of(clean.evaluate(data, embedder, np.random.default_rng(0)))
     scores = [name for name in metrics if name in expected]
     assert scores == (["acc1"] if form == "classes" else ["text_retrieval_recall@1", "image_retrieval_recall@1"])
     for name in scores:
         assert metrics[name].value == expected[name].value
-        curves = [curve for key, curve in found.curves.items() if key.endswith("/score_by_severity")]
+        curves = [curve for key, curve in evaluation.curves.items() if key.endswith("/score_by_severity")]
         assert expected[name].value in {curve.y[0] for curve in curves}
-    assert len([name for name in found.curves if name.endswith("/score_by_severity")]) >= 6
+    assert len([name for name in evaluation.curves if name.endswith("/score_by_severity")]) >= 6
 
 
 class Luminance(StubEmbedder):
@@ -181,9 +181,9 @@ def test_a_model_that_ignores_colour_loses_nothing_in_grey(tmp_path: Path) -> No
         images.append(FileImage(tmp_path / f"{row}.png"))
     data = Dataset(id="parts", images=images, image_ids=[*map(str, range(12))], labels=np.arange(12) % 3,
                    class_names=("first", "second", "third"))  # fmt: skip
-    found = evaluate(data, Luminance(data), "grey", "contrast")
-    assert found.curves["grey/score_by_severity"].y == [1.0] * 6
-    assert metrics_of(found)["grey/loss"].value == 0
+    evaluation = evaluate(data, Luminance(data), "grey", "contrast")
+    assert evaluation.curves["grey/score_by_severity"].y == [1.0] * 6
+    assert metrics_of(evaluation)["grey/loss"].value == 0
 
 
 def test_each_copy_is_encoded_once(tmp_path: Path) -> None:
@@ -193,9 +193,9 @@ def test_each_copy_is_encoded_once(tmp_path: Path) -> None:
     assert model.encoded_images == len(data) * (1 + 5 * len(names))
     again = ToyModel()
     order = np.arange(len(data))[::-1]
-    found = evaluate(data.take(order), StoreEmbedder(again, tmp_path / "store"), *names)
+    evaluation = evaluate(data.take(order), StoreEmbedder(again, tmp_path / "store"), *names)
     assert again.encoded_images == 0  # copies depend on their image, not on the order
-    assert found.samples["sample_id"][0] == "jpeg:image:11"
+    assert evaluation.samples["sample_id"][0] == "jpeg:image:11"
 
 
 class Colours:
@@ -245,7 +245,7 @@ def test_the_extra_loss_is_that_of_the_disturbance_that_costs_the_candidate_more
     assert record.status == "ok", record.reason
     assert list(record.params["disturbances"]) == ["noise", "crop", "jpeg"]
     comparison = compare(*runs)
-    losses = {each.name: each for each in comparison.differences if each.name.endswith("/loss")}
+    losses = {difference.name: difference for difference in comparison.differences if difference.name.endswith("/loss")}
     assert losses["noise/loss"].verdict == "worse" and losses["noise/loss"].value == pytest.approx(2 / 5)
     assert losses["crop/loss"].verdict == losses["jpeg/loss"].verdict == "not shown"
     assert comparison.verdict == "worse"
@@ -283,12 +283,12 @@ def test_one_image_is_too_few() -> None:
 
 def test_images_that_are_too_small_for_a_severity_stay_as_they_are(tmp_path: Path) -> None:
     data, model = photos(tmp_path, 6, (150, 100)), ToyModel()
-    found = evaluate(data, StoreEmbedder(model, tmp_path / "store"), "downscale")
-    assert found.notes == (
+    evaluation = evaluate(data, StoreEmbedder(model, tmp_path / "store"), "downscale")
+    assert evaluation.notes == (
         "unchanged by downscale, of the 6 images: 6 at severity 1, 6 at severity 2 and 6 at severity 3",
     )
     assert model.encoded_images == 6 * (1 + 2)
-    assert found.curves["downscale/loss_by_severity"].y[:4] == [0.0] * 4
+    assert evaluation.curves["downscale/loss_by_severity"].y[:4] == [0.0] * 4
 
 
 def test_images_that_are_too_small_for_every_severity_are_one_line(tmp_path: Path) -> None:
@@ -305,9 +305,9 @@ def test_images_that_are_too_small_for_every_severity_are_one_line(tmp_path: Pat
 def test_texts_of_one_character_are_left_alone(tmp_path: Path) -> None:
     captions = ["x", "y", "two words", "z", "three more words", "w"]
     data = photos(tmp_path, 6, captions=captions, caption_image=np.arange(6))
-    found = evaluate(data, StoreEmbedder(ToyModel(), tmp_path / "store"), "typos", "word-order")
-    assert found.notes[1].startswith("unchanged by word-order, of the 6 captions: 4 at severity 1, ")
-    loss = found.samples["word-order/loss"]
+    evaluation = evaluate(data, StoreEmbedder(ToyModel(), tmp_path / "store"), "typos", "word-order")
+    assert evaluation.notes[1].startswith("unchanged by word-order, of the 6 captions: 4 at severity 1, ")
+    loss = evaluation.samples["word-order/loss"]
     assert (loss[[6, 7, 9, 11]] == 0).all()
     only = photos(tmp_path, 3, captions=["x", "y", "z"], caption_image=np.arange(3))
     with pytest.raises(DataError, match="stays as it is: typos changes none of the 3 captions"):
@@ -317,8 +317,8 @@ def test_texts_of_one_character_are_left_alone(tmp_path: Path) -> None:
 def test_prompts_that_are_written_for_each_class_leave_class_names_alone(tmp_path: Path) -> None:
     prompts = Prompts(by_class={"red": ("it is red",), "green": ("it is green",), "blue": ("it is blue",)})
     data, embedder = photos(tmp_path), StoreEmbedder(ToyModel(), tmp_path / "store")
-    found = evaluate(data, embedder, "blur", "typos", prompts=prompts)
-    assert set(found.samples["condition"]) == {"blur"}
+    evaluation = evaluate(data, embedder, "blur", "typos", prompts=prompts)
+    assert set(evaluation.samples["condition"]) == {"blur"}
     with pytest.raises(DataError, match="stays as it is: prompts by class have no class names to change"):
         evaluate(data, embedder, "typos", prompts=prompts)
 

@@ -72,11 +72,11 @@ def test_a_word_in_directions_that_objects_do_not_have_fools_the_prompts_alone()
 
 
 def test_a_word_in_the_direction_of_the_objects_that_it_names_fools_all() -> None:
-    found, values = evaluate(*world("CLASS"))
+    evaluation, values = evaluate(*world("CLASS"))
     assert success(values) == [1.0, 1.0, 1.0] and values["zero_shot_minus_linear_probe"].value == 0.0
-    assert found.samples["linear_probe_predicted"][0] == "dog"
-    assert found.notes[-1].startswith("probes: 12 attacks among 3 classes of equal weight, trained on images of")
-    assert "other objects than the attacked one, in 4 folds (each 9 without a word, 3 a class)" in found.notes[-1]
+    assert evaluation.samples["linear_probe_predicted"][0] == "dog"
+    assert evaluation.notes[-1].startswith("probes: 12 attacks among 3 classes of equal weight, trained on images of")
+    assert "other objects than the attacked one, in 4 folds (each 9 without a word, 3 a class)" in evaluation.notes[-1]
 
 
 def test_no_attack_is_tested_by_a_probe_that_saw_its_object() -> None:
@@ -86,8 +86,8 @@ def test_no_attack_is_tested_by_a_probe_that_saw_its_object() -> None:
     attacks[1] = attacks[1]._replace(blank=attacks[0].clean)
     training = training_of(replace(data, attacks=attacks), attacks, data.image_ids)
     for attack, fold in zip(attacks, training.of_attack.tolist(), strict=True):
-        own = np.isin(training.images, attack.images)
-        assert own.any() and (training.folds[own] == fold).all()
+        is_of_attack = np.isin(training.images, attack.images)
+        assert is_of_attack.any() and (training.folds[is_of_attack] == fold).all()
     assert training.of_attack[0] == training.of_attack[1] and len(set(training.of_attack.tolist())) == 4
     # Two files of one content are one image too.
     copied = ["cat3" if id == "cow3" else id for id in data.image_ids]
@@ -118,18 +118,21 @@ def test_the_order_of_attacks_and_images_changes_nothing() -> None:
 
 def test_attacks_by_or_on_classes_that_cannot_be_trained_are_left_out() -> None:
     data, images = world("word_CLASS")
-    kept = [each for each in data.attacks or () if each.label != 2 or each.id == "cow0"]
-    found, values = evaluate(replace(data, attacks=kept), images)
+    attacks = [attack for attack in data.attacks or () if attack.label != 2 or attack.id == "cow0"]
+    evaluation, values = evaluate(replace(data, attacks=attacks), images)
     # One cow trains nothing: of the others, only the cats have a word (dog) that is trained.
     assert values["linear_probe_attack_success"].n == 4 and values["attack_success"].n == 9
     assert values["knn_attacked_acc"].chance == 1 / 2
-    assert np.isnan(found.samples["knn_attack_success"][-1]) and found.samples["linear_probe_predicted"][-1] == ""
+    assert (
+        np.isnan(evaluation.samples["knn_attack_success"][-1])
+        and evaluation.samples["linear_probe_predicted"][-1] == ""
+    )
 
 
 def test_one_object_a_class_leaves_the_probes_undefined_with_the_reason() -> None:
     data, images = world("word_CLASS")
-    alone = [each for each in data.attacks or () if each.id.endswith("0")]
-    _, values = evaluate(replace(data, attacks=alone), images)
+    attacks = [attack for attack in data.attacks or () if attack.id.endswith("0")]
+    _, values = evaluate(replace(data, attacks=attacks), images)
     undefined = values["linear_probe_attack_success"]
     assert undefined.value is None and "two objects each, shown without a word" in (undefined.reason or "")
     assert "knn_attack_success" not in values
@@ -152,8 +155,8 @@ def test_other_images_are_trained_on_where_the_data_name_some(tmp_path: Path) ->
     run = cb.run(ToyModel(), "text-in-image", data=data, data_options={"train": folder}, limit=5)
     (record,) = run.result.evaluations
     table = run.samples("text-in-image")
-    asked = table["linear_probe_attack_success"].notna()
-    assert len(table) == 5 and asked.tolist() == table["object"].eq("cat").tolist()  # the next class is the dog's
+    is_asked = table["linear_probe_attack_success"].notna()
+    assert len(table) == 5 and is_asked.tolist() == table["object"].eq("cat").tolist()  # the next class is the dog's
     assert record.metrics["knn_attacked_acc"].chance == 1 / 2
     notes = " ".join(record.notes)
     assert "among 2 classes of equal weight, trained on images of their own (4 without a word, 2 a class)" in notes
@@ -179,21 +182,21 @@ def test_a_class_of_many_images_has_no_advantage() -> None:
     # Nothing shows of what class an object is; most of those to train on are dogs, the word on every cat.
     alike = {name: directions(cat=1.0) for name in images}
     rows = [row for row, id in enumerate(data.image_ids) if "-" not in id and not id.startswith("cow")]
-    kept = [row for row in rows if data.image_ids[row] not in ("cat1", "cat2", "cat3")]
-    more = [NamedImage(f"more {row}") for row in kept]
-    alike |= {each.name: directions(cat=1.0) for each in more}
-    labels = np.array([0] * len(data) + [CLASSES.index(data.image_ids[row][:3]) for row in kept])
+    other_rows = [row for row in rows if data.image_ids[row] not in ("cat1", "cat2", "cat3")]
+    further_images = [NamedImage(f"more {row}") for row in other_rows]
+    alike |= {namedimage.name: directions(cat=1.0) for namedimage in further_images}
+    labels = np.array([0] * len(data) + [CLASSES.index(data.image_ids[row][:3]) for row in other_rows])
     everything = replace(
         data,
-        images=[*data.images, *more],
-        image_ids=[*data.image_ids, *(each.name for each in more)],
+        images=[*data.images, *further_images],
+        image_ids=[*data.image_ids, *(namedimage.name for namedimage in further_images)],
         labels=labels,
         is_training=np.arange(len(labels)) >= len(data),
-        attacks=[each for each in data.attacks or () if each.label == 0],
+        attacks=[namedimage for namedimage in data.attacks or () if namedimage.label == 0],
     )
-    found, values = evaluate(everything, alike)
+    evaluation, values = evaluate(everything, alike)
     assert success(values)[1:] == [0.5, 0.5]
-    assert "(5 without a word, 1 to 4 a class)" in found.notes[-1]
+    assert "(5 without a word, 1 to 4 a class)" in evaluation.notes[-1]
 
 
 def test_images_to_train_on_that_show_no_class_of_the_attacks_are_refused(tmp_path: Path) -> None:
@@ -210,8 +213,8 @@ def test_images_to_train_on_that_show_no_class_of_the_attacks_are_refused(tmp_pa
 # -- published
 
 
-def statistics(found: Mapping[str, Sequence[Sequence[object]]], kind: str, classes: Sequence[str]) -> list[float]:
-    shares = {str(name): float(str(share)) for share, name in found[f"{kind}_statistics"]}
+def statistics(values: Mapping[str, Sequence[Sequence[object]]], kind: str, classes: Sequence[str]) -> list[float]:
+    shares = {str(name): float(str(share)) for share, name in values[f"{kind}_statistics"]}
     return [shares.get(name, 0.0) for name in classes]
 
 
@@ -228,8 +231,8 @@ def test_published_scores_fool_zero_shot_in_25_of_34_attacks_and_the_linear_prob
     attacks = []
     for thing, words in published.items():
         own = words["blank"]["zero_shot_statistics"][0][1]
-        for word, found in words.items():
-            images[f"{thing}-{word}"] = [share for kind in kinds for share in statistics(found, kind, classes)]
+        for word, result in words.items():
+            images[f"{thing}-{word}"] = [share for kind in kinds for share in statistics(result, kind, classes)]
             if word != "blank" and spelled[word] != own:
                 attacks.append(
                     Attack(

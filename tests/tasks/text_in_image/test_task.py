@@ -56,16 +56,18 @@ CAT = data_of("a", class_names=("cat", "dog"), attacks=(Attack("1", label=0, wor
 def test_an_attacked_image_has_the_cosines_of_its_object_and_of_what_it_was_taken_for() -> None:
     data = attacks()
     varied = (*(data.attacks or ()), Attack("4", 0, 1, 3, clean=0, condition="height=0.1"))
-    found = evaluate(replace(data, attacks=varied), PICTURES, CLASSES)[0].samples
-    shown = [np.array(PICTURES[name]) for name in ("cat-dog", "cat-pear", "dog-cat", "cat-dog")]
-    lengths = np.array([np.linalg.norm(each) for each in shown])
-    assert found["target_cosine"] == pytest.approx(np.array([0.4, 0.5, 0.8, 0.4]) / lengths, abs=1e-7)
-    assert found["predicted_cosine"] == pytest.approx(np.array([each.max() for each in shown]) / lengths, abs=1e-7)
-    assert found["attacked_margin"][:3] == pytest.approx(found["margin"][:3]) and np.isnan(found["attacked_margin"][3])
+    samples = evaluate(replace(data, attacks=varied), PICTURES, CLASSES)[0].samples
+    arrays = [np.array(PICTURES[name]) for name in ("cat-dog", "cat-pear", "dog-cat", "cat-dog")]
+    lengths = np.array([np.linalg.norm(array) for array in arrays])
+    assert samples["target_cosine"] == pytest.approx(np.array([0.4, 0.5, 0.8, 0.4]) / lengths, abs=1e-7)
+    assert samples["predicted_cosine"] == pytest.approx(np.array([array.max() for array in arrays]) / lengths, abs=1e-7)
+    assert samples["attacked_margin"][:3] == pytest.approx(samples["margin"][:3]) and np.isnan(
+        samples["attacked_margin"][3]
+    )
 
 
 def test_what_a_label_does_is_measured_on_the_same_object() -> None:
-    found, metrics = evaluate(attacks(), PICTURES, CLASSES)
+    evaluation, metrics = evaluate(attacks(), PICTURES, CLASSES)
     expected = {
         "clean_acc": 1.0,
         "blank_acc": 1.0,
@@ -81,17 +83,21 @@ def test_what_a_label_does_is_measured_on_the_same_object() -> None:
         "attack_tie_rate": 0.0,
     }
     assert {name: metrics[name].value for name in expected} == pytest.approx(expected)
-    assert found.samples["predicted"].tolist() == ["dog", "dog", "dog"]
-    assert found.samples["right"].tolist() == [0.0, 0.0, 1.0] and found.samples["fooled"].tolist() == [1.0, 0.0, 0.0]
+    assert evaluation.samples["predicted"].tolist() == ["dog", "dog", "dog"]
+    assert evaluation.samples["right"].tolist() == [0.0, 0.0, 1.0] and evaluation.samples["fooled"].tolist() == [
+        1.0,
+        0.0,
+        0.0,
+    ]
     assert metrics["blank_acc"].n == 1  # image, which two attacks share
 
 
 def test_objects_that_are_named_make_the_clusters() -> None:
     data = attacks()
     assert data.attacks is not None
-    named = replace(data, attacks=[attack._replace(object=str(n)) for n, attack in enumerate(data.attacks)])
-    found, metrics = evaluate(named, PICTURES, CLASSES)
-    assert len(set(found.samples["cluster"].tolist())) == 3
+    named_objects = replace(data, attacks=[attack._replace(object=str(n)) for n, attack in enumerate(data.attacks)])
+    evaluation, metrics = evaluate(named_objects, PICTURES, CLASSES)
+    assert len(set(evaluation.samples["cluster"].tolist())) == 3
     assert metrics["attack_success"].method == "Wilson"
 
 
@@ -106,9 +112,9 @@ def test_a_tie_that_decides_nothing_is_no_tie_under_attack_and_one_of_the_word_i
     attack = Attack("1", label=0, word=1, attacked=0)
     data = data_of("ab", class_names=tuple(CLASSES), attacks=(attack, attack._replace(id="2", attacked=1)))
     # The first image is a pear's, cat and dog tie below; in the second the word ties with the pear on top.
-    found, _ = evaluate(data, {"a": [0.1, 0.1, 1.0], "b": [0.1, 1.0, 1.0]}, CLASSES)
-    assert found.samples["attack_tied"].tolist() == [0.0, 1.0]
-    assert found.samples["attack_success"].tolist() == [0.0, 0.5]
+    evaluation, _ = evaluate(data, {"a": [0.1, 0.1, 1.0], "b": [0.1, 1.0, 1.0]}, CLASSES)
+    assert evaluation.samples["attack_tied"].tolist() == [0.0, 1.0]
+    assert evaluation.samples["attack_success"].tolist() == [0.0, 0.5]
 
 
 def test_what_data_do_not_show_is_undefined_with_the_reason() -> None:
@@ -137,12 +143,12 @@ def test_settings_become_curves_and_other_conditions_metrics_of_their_own() -> N
         Attack("5", label=0, word=1, attacked=2, condition="synthetic", object="x"),
     )
     data = data_of(images, class_names=("cat", "dog"), attacks=attacks)
-    found, values = evaluate(data, images, {"cat": [1.0, 0.0], "dog": [0.0, 1.0]})
-    curve = found.curves["attack_success_by_height"]
+    evaluation, values = evaluate(data, images, {"cat": [1.0, 0.0], "dog": [0.0, 1.0]})
+    curve = evaluation.curves["attack_success_by_height"]
     assert (curve.x, curve.y) == ([0.05, 0.2], [0.0, 0.5])
-    assert found.curves["attacked_acc_by_height"].y == [1.0, 0.5]
+    assert evaluation.curves["attacked_acc_by_height"].y == [1.0, 0.5]
     assert curve.low is not None and curve.low[0] == 0.0
-    assert set(found.curves) == {"attack_success_by_height", "attacked_acc_by_height"}
+    assert set(evaluation.curves) == {"attack_success_by_height", "attacked_acc_by_height"}
     assert (values["attack_success"].value, values["attack_success"].n) == (0.0, 1)
     assert values["synthetic/attack_success"].value == 1.0 and values["synthetic/attacked_acc"].value == 0.0
 
@@ -156,16 +162,18 @@ def test_the_nearest_caption_is_what_is_read() -> None:
     second = Contrast("2", "beside", (1,), captions, ((False, False, True),))
     texts = dict(zip(captions, CLASSES.values(), strict=True))
     images = {"p": [1.0, 0.1, 0.0], "q": [0.1, 0.9, 0.8]}
-    found, values = evaluate(data_of(images, contrasts=(first, second)), images, texts)
+    evaluation, values = evaluate(data_of(images, contrasts=(first, second)), images, texts)
     assert values["reading_acc"].value == 0.5 and values["reading_acc"].chance == pytest.approx(1 / 3)
     assert values["alone/reading_acc"].value == 1.0 and values["beside/reading_acc"].value == 0.0
-    assert found.samples["read"].tolist() == ["the word cat", "the word dog"]
-    assert found.samples["margin"].tolist() == pytest.approx([0.9 / np.sqrt(1.01), -0.1 / np.sqrt(1.46)], abs=1e-6)
-    assert found.samples["target_cosine"].tolist() == pytest.approx([1 / np.sqrt(1.01), 0.8 / np.sqrt(1.46)], abs=1e-7)
-    assert found.samples["predicted_cosine"].tolist() == pytest.approx(
+    assert evaluation.samples["read"].tolist() == ["the word cat", "the word dog"]
+    assert evaluation.samples["margin"].tolist() == pytest.approx([0.9 / np.sqrt(1.01), -0.1 / np.sqrt(1.46)], abs=1e-6)
+    assert evaluation.samples["target_cosine"].tolist() == pytest.approx(
+        [1 / np.sqrt(1.01), 0.8 / np.sqrt(1.46)], abs=1e-7
+    )
+    assert evaluation.samples["predicted_cosine"].tolist() == pytest.approx(
         [1 / np.sqrt(1.01), 0.9 / np.sqrt(1.46)], abs=1e-7
     )
-    assert found.samples["reading_margin"].tolist() == found.samples["margin"].tolist()
+    assert evaluation.samples["reading_margin"].tolist() == evaluation.samples["margin"].tolist()
     # Two captions are the shortest, one of them true once: half a coin's credit over two items.
     assert values["reading_shortest"].value == pytest.approx((1 / 2 + 0) / 2)
     # The mean image is (1.1, 1.0, 0.8): nearest to the first caption.
@@ -222,27 +230,27 @@ def scenes() -> Dataset:
 
 
 def control(sees: str, data: Dataset) -> tuple[dict[str, float | None], Evaluation]:
-    found, metrics = evaluate_task(TextInImage(), data, Control(sees))
-    return {name: metric.value for name, metric in metrics.items()}, found
+    evaluation, metrics = evaluate_task(TextInImage(), data, Control(sees))
+    return {name: metric.value for name, metric in metrics.items()}, evaluation
 
 
 def test_a_model_that_is_blind_to_text_is_never_fooled_and_reads_at_chance(scenes: Dataset) -> None:
-    values, found = control("object", scenes)
+    values, result = control("object", scenes)
     assert values["attack_success"] == 0.0 and values["attacked_acc"] == values["clean_acc"] == 1.0
     assert values["drop"] == values["drop_from_blank"] == 0.0 and values["attacked_two_way_acc"] == 1.0
     assert values["reading_acc"] == pytest.approx(0.1) and values["reading_tie_rate"] == 1.0
-    assert set(found.curves["attack_success_by_contrast"].y) == {0.0}
+    assert set(result.curves["attack_success_by_contrast"].y) == {0.0}
 
 
 def test_a_model_that_only_reads_is_always_fooled(scenes: Dataset) -> None:
-    values, found = control("word", scenes)
+    values, result = control("word", scenes)
     assert values["attack_success"] == 1.0 and values["attacked_acc"] == 0.0 and values["benign_acc"] == 1.0
     assert values["clean_acc"] == values["blank_acc"] == pytest.approx(0.1)  # nothing is written: all classes tie
     assert values["reading_acc"] == 1.0 and values["attacked_two_way_acc"] == 0.0
-    assert set(found.curves["attack_success_by_offset"].y) == {1.0}
+    assert set(result.curves["attack_success_by_offset"].y) == {1.0}
 
 
 def test_a_constant_model_scores_exactly_chance(scenes: Dataset) -> None:
-    found, metrics = evaluate_task(TextInImage(), scenes, ConstantEmbedder())
+    evaluation, metrics = evaluate_task(TextInImage(), scenes, ConstantEmbedder())
     assert_at_chance(metrics, "reading_shortest")
-    assert found.curves["attack_success_by_height"].y == pytest.approx([0.1] * 7)
+    assert evaluation.curves["attack_success_by_height"].y == pytest.approx([0.1] * 7)

@@ -59,7 +59,7 @@ def test_a_manifest_says_what_is_shown_and_what_is_written(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("bad", "said"),
+    ("bad", "message"),
     [
         (row("x.png", "apple", "apple", "1"), "attack is 1 and 'apple' is written on the apple: expected the name of"),
         (row("x.png", "apple", "", "1"), "attack is 1 and '' is written on the apple"),
@@ -69,8 +69,8 @@ def test_a_manifest_says_what_is_shown_and_what_is_written(tmp_path: Path) -> No
         (row("x.png", "apple", "", "0"), "'a.png' and 'x.png' are both clean images of one/apple"),
     ],
 )
-def test_a_row_that_contradicts_itself_or_another_is_refused(tmp_path: Path, bad: dict[str, str], said: str) -> None:
-    with pytest.raises(DataError, match=said):
+def test_a_row_that_contradicts_itself_or_another_is_refused(tmp_path: Path, bad: dict[str, str], message: str) -> None:
+    with pytest.raises(DataError, match=message):
         load(table(tmp_path / "toy", [*ROWS, bad]))
 
 
@@ -85,7 +85,7 @@ def test_file_names_say_what_is_shown_and_what_is_written(tmp_path: Path) -> Non
         draw(tmp_path / "rta" / "images" / name)
     data = load(tmp_path / "rta")
     assert data.class_names == ("alarm clock", "dog") and data.attacks is not None
-    assert [(each.label, each.word, each.benign) for each in data.attacks] == [(0, 1, None), (1, 0, 2)]
+    assert [(attack.label, attack.word, attack.benign) for attack in data.attacks] == [(0, 1, None), (1, 0, 2)]
     draw(tmp_path / "rta" / "images" / "readme.png")
     with pytest.raises(DataError, match=r"readme\.png: expected a name such as label=dog_text=cat\.png"):
         load(tmp_path / "rta")
@@ -102,7 +102,7 @@ def test_annotations_say_what_is_shown_and_what_is_written(tmp_path: Path) -> No
     (tmp_path / "disentangling" / "annotations.json").write_text(json.dumps(entries))
     data = load(tmp_path / "disentangling")
     assert data.templates == ("a photo of {c}.",) and data.class_names == ("mug", "phone")
-    assert [(each.clean, each.attacked) for each in data.attacks or ()] == [(0, 1), (None, 2)]
+    assert [(attack.clean, attack.attacked) for attack in data.attacks or ()] == [(0, 1), (None, 2)]
     (tmp_path / "disentangling" / "annotations.json").write_text('{"IMG_1.JPG": {"true object": ""}}')
     with pytest.raises(DataError, match=r"'IMG_1\.JPG' has the true object '', expected its name"):
         load(tmp_path / "disentangling")
@@ -135,9 +135,9 @@ def test_scam_is_read_from_parquet_with_its_own_prompts(tmp_path: Path, ids: str
     data = load(folder)
     assert data.class_names == ("apple", "mug", "taxi") and data.templates is not None and len(data.templates) == 32
     assert data.templates[0] == "a bad photo of a {c}." and data.split == "train"
-    found = [(each.blank, each.attacked, each.condition, each.object) for each in data.attacks or ()]
-    assert found[:3] == [(0, 3, "", "mug"), (1, 4, "", "apple"), (2, 5, "", "apple")]
-    assert found[3:] == [(0, 6, "synthetic", "mug"), (1, 7, "synthetic", "apple"), (2, 8, "synthetic", "apple")]
+    result = [(attack.blank, attack.attacked, attack.condition, attack.object) for attack in data.attacks or ()]
+    assert result[:3] == [(0, 3, "", "mug"), (1, 4, "", "apple"), (2, 5, "", "apple")]
+    assert result[3:] == [(0, 6, "synthetic", "mug"), (1, 7, "synthetic", "apple"), (2, 8, "synthetic", "apple")]
 
 
 def test_a_limit_keeps_the_other_ways_of_the_attacks_that_it_keeps(tmp_path: Path) -> None:
@@ -145,11 +145,11 @@ def test_a_limit_keeps_the_other_ways_of_the_attacks_that_it_keeps(tmp_path: Pat
         {"file_name": f"{kind}{id}.png", "type": kind, "id": id, "object_label": f"thing {id}", "attack_word": word}
         for kind, id, _, word in SCAM
     ]
-    for each in rows:
-        draw(tmp_path / "scam" / each["file_name"])
+    for row in rows:
+        draw(tmp_path / "scam" / row["file_name"])
     cut = random_subset(
         load(table(tmp_path / "scam", rows, name="metadata.csv", files=False)), 2, np.random.default_rng(0)
     )
-    conditions = [each.condition for each in cut.attacks or ()]
+    conditions = [row.condition for row in cut.attacks or ()]
     assert conditions == ["", "", "synthetic", "synthetic"] and len(cut) == 6
-    assert {each.object for each in (cut.attacks or ())[:2]} == {each.object for each in (cut.attacks or ())[2:]}
+    assert {row.object for row in (cut.attacks or ())[:2]} == {row.object for row in (cut.attacks or ())[2:]}

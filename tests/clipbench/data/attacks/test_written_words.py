@@ -26,15 +26,15 @@ def dataset(n: int = 12, class_names: tuple[str, ...] = ("cat", "dog", "pear")) 
 def test_every_image_is_attacked_by_the_name_of_another_class() -> None:
     plain = dataset()
     data = with_written_words(plain)
-    own = [each for each in data.attacks or () if not each.condition]
-    assert len(own) == 12 and data.labels is None
-    for row, each in enumerate(own):
-        assert plain.labels is not None and each.label == plain.labels[row] != each.word and each.clean == row
-        shown = {kind: data.images[getattr(each, kind)] for kind in ("blank", "benign", "attacked")}
-        written = {kind: image.writing for kind, image in shown.items() if isinstance(image, WrittenImage)}
+    attacks = [attack for attack in data.attacks or () if not attack.condition]
+    assert len(attacks) == 12 and data.labels is None
+    for row, attack in enumerate(attacks):
+        assert plain.labels is not None and attack.label == plain.labels[row] != attack.word and attack.clean == row
+        images = {kind: data.images[getattr(attack, kind)] for kind in ("blank", "benign", "attacked")}
+        written = {kind: image.writing for kind, image in images.items() if isinstance(image, WrittenImage)}
         assert plain.class_names is not None
-        assert written["attacked"].word == written["blank"].word == plain.class_names[each.word]
-        assert written["benign"].word == plain.class_names[each.label] and written["blank"].is_blank
+        assert written["attacked"].word == written["blank"].word == plain.class_names[attack.word]
+        assert written["benign"].word == plain.class_names[attack.label] and written["blank"].is_blank
 
 
 def test_the_image_without_a_label_is_the_data_set_s_own() -> None:
@@ -45,15 +45,15 @@ def test_the_image_without_a_label_is_the_data_set_s_own() -> None:
 
 def test_one_in_four_is_attacked_in_other_ways_and_the_usual_way_is_not_drawn_twice() -> None:
     data = with_written_words(dataset())
-    varied = [each for each in data.attacks or () if each.condition]
+    varied = [attack for attack in data.attacks or () if attack.condition]
     assert len(varied) == 3 * 18 and len(data) == 12 * 4 + 3 * 15
-    usual = {each.condition for each in varied if each.attacked < 48}
+    usual = {attack.condition for attack in varied if attack.attacked < 48}
     assert usual == {"height=0.11", "contrast=1", "offset=0"}
 
 
 def test_the_word_depends_on_the_image_alone() -> None:
-    words = {each.id: each.word for each in with_written_words(dataset()).attacks or ()}
-    fewer = {each.id: each.word for each in with_written_words(dataset(), n=6).attacks or ()}
+    words = {attack.id: attack.word for attack in with_written_words(dataset()).attacks or ()}
+    fewer = {attack.id: attack.word for attack in with_written_words(dataset(), n=6).attacks or ()}
     assert fewer.items() <= words.items() | {(id, word) for id, word in fewer.items() if "|" in id}
     assert len([id for id in fewer if "|" not in id]) == 6
 
@@ -105,19 +105,19 @@ def test_the_label_stands_in_the_middle_of_the_square_that_models_see(size: tupl
 
 def test_classes_of_one_name_do_not_attack_each_other() -> None:
     data = with_written_words(dataset(30, ("Missile", "missile", "dog")))
-    for each in data.attacks or ():
-        assert {each.label, each.word} != {0, 1}
+    for attack in data.attacks or ():
+        assert {attack.label, attack.word} != {0, 1}
 
 
 @pytest.mark.parametrize(
-    ("names", "said"),
+    ("names", "message"),
     [
         (("dog", "Dog"), "needs the name of another one"),
         (("dog", "猫"), "the built-in font cannot write '猫' of the class name '猫'"),
     ],
 )
-def test_names_that_cannot_attack_are_refused(names: tuple[str, ...], said: str) -> None:
-    with pytest.raises(DataError, match=said):
+def test_names_that_cannot_attack_are_refused(names: tuple[str, ...], message: str) -> None:
+    with pytest.raises(DataError, match=message):
         with_written_words(dataset(4, names))
 
 
@@ -130,7 +130,7 @@ def test_the_task_alone_decides_whether_words_are_written(tmp_path: Path) -> Non
     plain = load_data(path, DataOptions(form="classes"))
     assert plain.attacks is None and len(plain) == 8
     written = load_data(path, DataOptions(form=FORM, options={"n": "4"}))
-    assert len([each for each in written.attacks or () if not each.condition]) == 4
+    assert len([attack for attack in written.attacks or () if not attack.condition]) == 4
     assert any("subset of 4 of 8 images" in note for note in written.notes)
     assert depends_on_form(path, FORM) and depends_on_form("scenes", "pairs")
     assert not depends_on_form(path, "classes")

@@ -47,20 +47,23 @@ def test_sugarcrepe_is_a_file_a_subset_and_shares_its_images(tmp_path: Path) -> 
     }
     write(tmp_path / "data" / "replace_att.json", items)
     write(tmp_path / "data" / "swap_obj.json", {"0": {**items["3"], "caption": "a cup on a box"}})
-    found = read(tmp_path)
-    assert list(found.image_ids) == ["a.jpg", "b.jpg"]
-    assert contrasts(found)[0] == Contrast("replace_att/3", "replace_att", (0,), ("a red cup", "a blue cup"), PAIR)
-    assert [(each.id, each.images) for each in contrasts(found)[1:]] == [("replace_att/7", (1,)), ("swap_obj/0", (0,))]
-    assert [each.subset for each in contrasts(read(tmp_path, subset="swap_obj"))] == ["swap_obj"]
-    assert [each.id for each in contrasts(read(tmp_path / "data" / "swap_obj.json"))] == ["swap_obj/0"]
+    dataset = read(tmp_path)
+    assert list(dataset.image_ids) == ["a.jpg", "b.jpg"]
+    assert contrasts(dataset)[0] == Contrast("replace_att/3", "replace_att", (0,), ("a red cup", "a blue cup"), PAIR)
+    assert [(contrast.id, contrast.images) for contrast in contrasts(dataset)[1:]] == [
+        ("replace_att/7", (1,)),
+        ("swap_obj/0", (0,)),
+    ]
+    assert [contrast.subset for contrast in contrasts(read(tmp_path, subset="swap_obj"))] == ["swap_obj"]
+    assert [contrast.id for contrast in contrasts(read(tmp_path / "data" / "swap_obj.json"))] == ["swap_obj/0"]
 
 
 def test_sugarcrepe_plus_plus_has_two_true_captions(tmp_path: Path) -> None:
     put(tmp_path / "images", "a.jpg")
     row = {"id": 4, "filename": "a.jpg", "caption": "p1", "caption2": "p2", "negative_caption": "n"}
     write(tmp_path / "scpp" / "swap_att.json", [row])  # the images lie beside its folder
-    (found,) = contrasts(read(tmp_path / "scpp"))
-    assert found == Contrast("swap_att/4", "swap_att", (0,), ("p1", "p2", "n"), ((True, True, False),))
+    (result,) = contrasts(read(tmp_path / "scpp"))
+    assert result == Contrast("swap_att/4", "swap_att", (0,), ("p1", "p2", "n"), ((True, True, False),))
 
 
 def test_nlvr_has_one_sentence_for_several_images_and_passes_over_what_is_no_choice(tmp_path: Path) -> None:
@@ -73,9 +76,9 @@ def test_nlvr_has_one_sentence_for_several_images_and_passes_over_what_is_no_cho
         },
         {"id": "10", "sentence": "a box", "images": [{"path": "2.png", "label": True}]},
     ]
-    found = read(write(tmp_path / "manifest.jsonl", rows).parent)
-    assert contrasts(found) == [Contrast("9", "", (0, 1), ("two boxes",), ((True,), (False,)))]
-    assert found.notes == (
+    dataset = read(write(tmp_path / "manifest.jsonl", rows).parent)
+    assert contrasts(dataset) == [Contrast("9", "", (0, 1), ("two boxes",), ((True,), (False,)))]
+    assert dataset.notes == (
         "1 of 2 items are not scored: they have nothing to choose, or are invalid by their authors' rule",
     )
 
@@ -96,8 +99,8 @@ def test_winoground_and_colorswap_have_two_images_and_two_captions(tmp_path: Pat
     put(tmp_path, "a.png", "b.png")
     first, second = ends
     row = {f"image_{first}": "a.png", f"image_{second}": "b.png", f"caption_{first}": "x y", f"caption_{second}": "y x"}
-    (found,) = contrasts(read(write(tmp_path / "test.json", [row])))
-    assert found == Contrast("0", "", (0, 1), ("x y", "y x"), OWN)
+    (result,) = contrasts(read(write(tmp_path / "test.json", [row])))
+    assert result == Contrast("0", "", (0, 1), ("x y", "y x"), OWN)
 
 
 def test_valse_keeps_what_two_of_three_annotators_agreed_on(tmp_path: Path) -> None:
@@ -112,9 +115,9 @@ def test_valse_keeps_what_two_of_three_annotators_agreed_on(tmp_path: Path) -> N
         for votes in (1, 2, 3)
     }
     write(tmp_path / "existence.json", items)
-    found = read(tmp_path)  # the image of an item that is not scored need not be there
-    assert [each.id for each in contrasts(found)] == ["existence/item_2", "existence/item_3"]
-    assert "1 of 3 items are not scored" in found.notes[0]
+    dataset = read(tmp_path)  # the image of an item that is not scored need not be there
+    assert [contrast.id for contrast in contrasts(dataset)] == ["existence/item_2", "existence/item_3"]
+    assert "1 of 3 items are not scored" in dataset.notes[0]
 
 
 def test_aro_cuts_out_the_box_before_anything_else(tmp_path: Path) -> None:
@@ -127,13 +130,13 @@ def test_aro_cuts_out_the_box_before_anything_else(tmp_path: Path) -> None:
     write(tmp_path / "visual_genome_relation.json", [row, {**row, "bbox_x": 3}])
     attributes = {**row, "relation_name": None, "attributes": ["red", "old"]}
     write(tmp_path / "visual_genome_attribution.json", [attributes])
-    found = read(tmp_path)
-    by_id = {each.id: each for each in contrasts(found)}
+    dataset = read(tmp_path)
+    by_id = {contrast.id: contrast for contrast in contrasts(dataset)}
     assert by_id["vg_relation/0"].group == "on" and by_id["vg_attribution/0"].group == "red_old"
     assert by_id["vg_relation/0"].images == by_id["vg_attribution/0"].images != by_id["vg_relation/1"].images
-    image = found.images[by_id["vg_relation/0"].images[0]]
+    image = dataset.images[by_id["vg_relation/0"].images[0]]
     assert np.array_equal(np.asarray(image.open()), pixels[3:8, 2:6])
-    assert len({each.digest() for each in found.images}) == len(found.images) == 2
+    assert len({contrast.digest() for contrast in dataset.images}) == len(dataset.images) == 2
 
 
 def test_a_box_outside_of_its_image_is_a_bad_image(tmp_path: Path) -> None:
@@ -169,15 +172,15 @@ def test_truth_in_words_is_not_taken_for_true(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("row", "said"),
+    ("row", "message"),
     [
         ({"filename": "a.png", "caption": "", "negative_caption": "b"}, "item '0': expected a text, got ''"),
         ({"filename": 3, "caption": "a", "negative_caption": "b"}, "item '0': expected a text, got 3"),
     ],
 )
-def test_a_bad_field_is_named_by_its_place(tmp_path: Path, row: dict[str, object], said: str) -> None:
+def test_a_bad_field_is_named_by_its_place(tmp_path: Path, row: dict[str, object], message: str) -> None:
     put(tmp_path, "a.png")
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         read(write(tmp_path / "swap.json", {"0": row}))
 
 
@@ -191,7 +194,7 @@ ARO = {"image_path": "a.jpg", "true_caption": "a", "false_caption": "b", "bbox_x
 
 
 @pytest.mark.parametrize(
-    ("row", "said"),
+    ("row", "message"),
     [
         ({**NEGBENCH, "correct_answer": "b"}, "correct_answer is 'b', expected an integer"),
         ({**NEGBENCH, "correct_answer": 4}, "correct_answer is 4, expected a number from 0 to 3"),
@@ -203,8 +206,8 @@ ARO = {"image_path": "a.jpg", "true_caption": "a", "false_caption": "b", "bbox_x
         (ARO, "h is None, expected an integer"),
     ],
 )
-def test_a_bad_number_is_named_by_its_field(tmp_path: Path, row: dict[str, object], said: str) -> None:
-    with pytest.raises(DataError, match=f"line 1: {said}$"):
+def test_a_bad_number_is_named_by_its_field(tmp_path: Path, row: dict[str, object], message: str) -> None:
+    with pytest.raises(DataError, match=f"line 1: {message}$"):
         read(write(tmp_path / "mine.jsonl", [row]))
 
 
@@ -217,7 +220,7 @@ def test_rows_of_another_kind_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("row", "said"),
+    ("row", "message"),
     [
         ({"image": "a.png", "true": ["a"], "false": []}, "nothing to choose"),
         ({"image": "a.png", "captions": ["a", "b"], "truth": [[1]]}, "does not say of each image and caption"),
@@ -229,9 +232,9 @@ def test_rows_of_another_kind_are_refused(tmp_path: Path) -> None:
         ({"sentence": "s", "images": [{"path": "a.png", "label": "perhaps"}]}, "expected true or false, got 'perhaps'"),
     ],
 )
-def test_what_is_no_contrast_is_refused(tmp_path: Path, row: dict[str, object], said: str) -> None:
+def test_what_is_no_contrast_is_refused(tmp_path: Path, row: dict[str, object], message: str) -> None:
     put(tmp_path, "a.png")
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         read(write(tmp_path / "manifest.jsonl", [row]))
 
 
@@ -244,9 +247,9 @@ def test_missing_images_make_data_unavailable_and_can_be_left_out(tmp_path: Path
     write(tmp_path / "data" / "swap_att.json", items)
     with pytest.raises(Unavailable, match=r"4 of 5 images of .* are missing: b\.png, c\.png, d\.png, \.\.\. \(looked"):
         read(tmp_path)
-    found = read(tmp_path, allow_partial=True)
+    dataset = read(tmp_path, allow_partial=True)
     note = "4 of 5 images are missing and were left out: 1 of 5 items are scored"
-    assert len(contrasts(found)) == 1 and found.notes == (note,)
+    assert len(contrasts(dataset)) == 1 and dataset.notes == (note,)
     (tmp_path / "images" / "a.png").unlink()
     with pytest.raises(Unavailable, match=r"5 of 5 images .*: put the images there"):
         read(tmp_path, allow_partial=True)

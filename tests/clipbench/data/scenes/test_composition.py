@@ -16,28 +16,28 @@ from clipbench.data.scenes.world import Scene
 indices = st.integers(0, 10**6)
 
 
-def is_true(stated: Phrase, shown: Scene) -> bool:
-    return all(verdict(fact, shown) is True for fact in stated.facts)
+def is_true(stated: Phrase, scene: Scene) -> bool:
+    return all(verdict(fact, scene) is True for fact in stated.facts)
 
 
-def is_false(stated: Phrase, shown: Scene) -> bool:
-    return any(verdict(fact, shown) is False for fact in stated.facts)
+def is_false(stated: Phrase, scene: Scene) -> bool:
+    return any(verdict(fact, scene) is False for fact in stated.facts)
 
 
 @settings(derandomize=True, max_examples=250, deadline=None)
 @given(index=indices, split=st.sampled_from(SPLITS), subset=st.sampled_from(SUBSETS))
 def test_each_caption_is_true_of_its_own_image_and_false_of_the_other(index: int, split: str, subset: str) -> None:
     pair = composition_item(subset, index, split=split)
-    for (own, stated), (other, _) in (pair, pair[::-1]):
-        assert is_true(stated, own), (stated, own)
+    for (true_scene, stated), (other, _) in (pair, pair[::-1]):
+        assert is_true(stated, true_scene), (stated, true_scene)
         assert is_false(stated, other), (stated, other)
-        assert belongs_to_split(own, split)
+        assert belongs_to_split(true_scene, split)
 
 
 @pytest.mark.parametrize("subset", ["swap_att", "swap_obj"])
 def test_swaps_are_the_same_bag_of_words(subset: str) -> None:
     for index in range(100):
-        first, second = (each.caption.text for each in composition_item(subset, index))
+        first, second = (contrast.caption.text for contrast in composition_item(subset, index))
         assert first != second and Counter(first.split()) == Counter(second.split())
 
 
@@ -52,22 +52,22 @@ def test_no_blind_rule_finds_the_right_image(subset: str) -> None:
 
 
 def test_every_relation_with_an_opposite_is_asked_for() -> None:
-    said = {composition_item("relation", index)[0].caption.text for index in range(200)}
+    texts = {composition_item("relation", index)[0].caption.text for index in range(200)}
     for relation in ("left of", "right of", "above", "below", "in front of", "behind"):
-        assert any(f" {relation} " in text for text in said)
+        assert any(f" {relation} " in text for text in texts)
 
 
 def test_count_twins_differ_by_one_object_and_the_others_stay() -> None:
     for index in range(60):
-        few, many = sorted((each.scene.solids for each in composition_item("count", index)), key=len)
+        few, many = sorted((twin.scene.solids for twin in composition_item("count", index)), key=len)
         assert set(few) < set(many) and len(many) == len(few) + 1
         assert 2 <= len(few) <= 3
 
 
 def test_subsets_have_the_same_number_of_items_each_with_images_of_its_own() -> None:
-    found = composition_dataset("test", 40)
-    assert found.contrasts is not None and len(found) == 80
-    assert Counter(each.subset for each in found.contrasts) == dict.fromkeys(SUBSETS, 10)
-    assert sorted(row for each in found.contrasts for row in each.images) == list(range(80))
-    assert len({image.digest() for image in found.images}) == 80
-    assert {each.is_true for each in found.contrasts} == {((True, False), (False, True))}
+    dataset = composition_dataset("test", 40)
+    assert dataset.contrasts is not None and len(dataset) == 80
+    assert Counter(contrast.subset for contrast in dataset.contrasts) == dict.fromkeys(SUBSETS, 10)
+    assert sorted(row for contrast in dataset.contrasts for row in contrast.images) == list(range(80))
+    assert len({image.digest() for image in dataset.images}) == 80
+    assert {contrast.is_true for contrast in dataset.contrasts} == {((True, False), (False, True))}

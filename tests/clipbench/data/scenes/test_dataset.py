@@ -17,15 +17,15 @@ from clipbench.data.scenes.world import KINDS, Scene
 
 
 def test_zero_shot_has_one_image_of_every_look_per_round() -> None:
-    found = scenes_dataset("classes")
-    assert (len(found), found.class_names, found.templates) == (1800, tuple(KINDS), TEMPLATES)
-    assert found.labels is not None and found.class_names is not None
-    assert np.bincount(found.labels).tolist() == [180] * 10
+    dataset = scenes_dataset("classes")
+    assert (len(dataset), dataset.class_names, dataset.templates) == (1800, tuple(KINDS), TEMPLATES)
+    assert dataset.labels is not None and dataset.class_names is not None
+    assert np.bincount(dataset.labels).tolist() == [180] * 10
     sets = portrait_labels("test", 1800)
     assert np.bincount(sets["colour_kind"].labels).tolist() == [20] * 90
     for row in (0, 17, 1234):
-        solid = _scene(found.images[row]).solids[0]
-        assert found.class_names[found.labels[row]] == solid.kind
+        solid = _scene(dataset.images[row]).solids[0]
+        assert dataset.class_names[dataset.labels[row]] == solid.kind
         names = sets["colour_kind"].class_names
         assert names[sets["colour_kind"].labels[row]] == f"{solid.colour} {solid.kind}"
 
@@ -35,21 +35,21 @@ def test_retrieval_has_a_thousand_captions_each_refuted_by_every_other_image() -
     assert len({pair.caption.text for pair in pairs.values()}) == 150
     for first, second in permutations(pairs.values(), 2):
         assert any(verdict(fact, second.scene) is False for fact in first.caption.facts), first.caption.text
-    found = scenes_dataset("pairs")
-    assert found.captions is not None and found.caption_image is not None
-    assert len(set(found.captions)) == len(found) == 1000
-    assert list(found.captions[:150]) == [pair.caption.text for pair in pairs.values()]
-    assert found.caption_image.tolist() == list(range(1000))
+    dataset = scenes_dataset("pairs")
+    assert dataset.captions is not None and dataset.caption_image is not None
+    assert len(set(dataset.captions)) == len(dataset) == 1000
+    assert list(dataset.captions[:150]) == [pair.caption.text for pair in pairs.values()]
+    assert dataset.caption_image.tolist() == list(range(1000))
 
 
 def test_the_pairs_of_the_modality_gap_are_said_twice_with_the_same_objects() -> None:
-    found = scenes_dataset("paraphrases", n=50)
-    assert found.captions is not None and found.caption_image is not None and found.caption_ids is not None
-    assert found.caption_image.tolist() == [*range(50), *range(50)]
-    assert len(set(found.caption_ids)) == 100
-    once, again = found.captions[:50], found.captions[50:]
+    dataset = scenes_dataset("paraphrases", n=50)
+    assert dataset.captions is not None and dataset.caption_image is not None and dataset.caption_ids is not None
+    assert dataset.caption_image.tolist() == [*range(50), *range(50)]
+    assert len(set(dataset.caption_ids)) == 100
+    once, again = dataset.captions[:50], dataset.captions[50:]
     assert sum(first != second for first, second in zip(once, again, strict=True)) >= 40
-    for image, first, second in zip(found.images, once, again, strict=True):
+    for image, first, second in zip(dataset.images, once, again, strict=True):
         for solid in _scene(image).solids:
             assert all(word in first and word in second for word in (solid.colour, solid.kind)), second
 
@@ -74,8 +74,8 @@ def test_models_of_any_input_size_are_measured_on_the_same_data_unless_a_size_is
 def test_digests_tell_scenes_sizes_and_versions_apart_but_not_names(monkeypatch: pytest.MonkeyPatch) -> None:
     image = SceneImage(scene("test", 0), "here", 64)
     assert replace(image, name="there").digest() == image.digest()
-    others = [replace(image, size=128), replace(image, size=None), replace(image, scene=scene("test", 1))]
-    assert len({image.digest(), *(other.digest() for other in others)}) == 4
+    other_images = [replace(image, size=128), replace(image, size=None), replace(image, scene=scene("test", 1))]
+    assert len({image.digest(), *(other.digest() for other in other_images)}) == 4
     before = image.digest()
     assert len(before) == 32 and int(before, 16) >= 0
     monkeypatch.setattr("clipbench.data.scenes.drawing.SCENES_VERSION", 999)
@@ -93,9 +93,9 @@ def test_training_pairs_are_the_same_in_any_order_and_process() -> None:
 
 def test_primer_pairs_show_one_large_object_of_the_train_split_and_name_its_kind() -> None:
     for index in range(200):
-        shown, said = primer_pair(index)
+        shown, pair_of_scenes = primer_pair(index)
         (solid,) = shown.solids
-        assert solid.kind in said.text and shown.writing is None
+        assert solid.kind in pair_of_scenes.text and shown.writing is None
         assert not novelties(shown)
 
 

@@ -36,9 +36,12 @@ def hashed(parts: list[bytes]) -> str:
 
 
 def test_the_scenes_of_this_version_are_the_published_ones() -> None:
-    shown = [scene(split, index) for split in SPLITS for index in range(60)]
-    shown += [portrait(split, index) for split in SPLITS for index in range(30)]
-    assert (SCENES_VERSION, hashed([repr(each).encode() for each in shown])) == (1, "a402fbc73d4032ff")
+    sampled_scenes = [scene(split, index) for split in SPLITS for index in range(60)]
+    sampled_scenes += [portrait(split, index) for split in SPLITS for index in range(30)]
+    assert (SCENES_VERSION, hashed([repr(sampled_scene).encode() for sampled_scene in sampled_scenes])) == (
+        1,
+        "a402fbc73d4032ff",
+    )
 
 
 def test_the_captions_of_this_version_are_the_published_ones() -> None:
@@ -52,8 +55,13 @@ def test_the_captions_of_this_version_are_the_published_ones() -> None:
 
 
 def test_the_images_of_this_version_are_the_published_ones_where_no_font_is_used() -> None:
-    shown = [scene("train", index) for index in range(80)]
-    images = [draw(each, size).tobytes() for each in shown if each.writing is None for size in (64, 96)]
+    sampled_scenes = [scene("train", index) for index in range(80)]
+    images = [
+        draw(sampled_scene, size).tobytes()
+        for sampled_scene in sampled_scenes
+        if sampled_scene.writing is None
+        for size in (64, 96)
+    ]
     assert (SCENES_VERSION, hashed(images)) == (1, "8f0220c84695aaa0")
 
 
@@ -72,10 +80,12 @@ def word(font: str = "sans", text: str = "horse", height: float = 0.15, case: st
 @pytest.mark.parametrize("size", [64, 100, 224])
 def test_a_scene_looks_the_same_at_every_size(size: int) -> None:
     for index in range(25):
-        shown = scene("train", index)
-        small = np.asarray(draw(shown, size), np.float32)
-        reduced = np.asarray(draw(shown, 8 * 64).resize((size, size), Image.Resampling.BOX), np.float32)
-        bound = 1.5 if shown.writing is None else 14  # letters are fitted to whole pixels, so that they can be read
+        sampled_scene = scene("train", index)
+        small = np.asarray(draw(sampled_scene, size), np.float32)
+        reduced = np.asarray(draw(sampled_scene, 8 * 64).resize((size, size), Image.Resampling.BOX), np.float32)
+        bound = (
+            1.5 if sampled_scene.writing is None else 14
+        )  # letters are fitted to whole pixels, so that they can be read
         assert np.abs(small - reduced).mean() < bound, index
 
 
@@ -84,8 +94,8 @@ def test_an_object_fills_its_box_and_no_more(kind: str) -> None:
     solid = Solid(kind, "red", "plain", 0.5, 0.5, 0.3)
     mask = coverage(solid, 256) > 0.5
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    found = (columns[0] / 256, rows[0] / 256, (columns[-1] + 1) / 256, (rows[-1] + 1) / 256)
-    assert found == pytest.approx(tuple(solid.box), abs=0.02)
+    result = (columns[0] / 256, rows[0] / 256, (columns[-1] + 1) / 256, (rows[-1] + 1) / 256)
+    assert result == pytest.approx(tuple(solid.box), abs=0.02)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -93,9 +103,9 @@ def test_kinds_are_told_apart_by_their_outline_even_when_small(kind: str) -> Non
     def outline(name: str) -> np.ndarray:
         return coverage(Solid(name, "red", "plain", 0.5, 0.5, 0.1), 64)
 
-    own = outline(kind)
+    lines = outline(kind)
     shared = [
-        np.minimum(own, outline(other)).sum() / np.maximum(own, outline(other)).sum()
+        np.minimum(lines, outline(other)).sum() / np.maximum(lines, outline(other)).sum()
         for other in KINDS
         if other != kind
     ]
@@ -135,7 +145,7 @@ def test_capitals_have_the_height_asked_for_and_words_stay_in_the_image(font: st
 
 def test_a_blank_sign_is_as_large_as_the_written_one_and_empty() -> None:
     written = Scene(GREY, writing=replace(word(), paper="white"))
-    letters, blank = (np.asarray(draw(each, 128), np.float32) for each in (written, written.with_blank_sign()))
+    letters, blank = (np.asarray(draw(scene, 128), np.float32) for scene in (written, written.with_blank_sign()))
     paper = np.abs(blank - np.array([138, 142, 148])).sum(axis=2) > 30
     assert paper.any(axis=0).sum() / 128 == pytest.approx(word_width(word()) + 0.7 * 0.15, abs=0.02)
     changed = np.abs(letters - blank).sum(axis=2) > 30
@@ -146,8 +156,8 @@ def test_a_blank_sign_is_as_large_as_the_written_one_and_empty() -> None:
 
 def test_ink_fades_into_the_paper_with_the_contrast() -> None:
     def darkest(contrast: float) -> int:
-        shown = Scene(GREY, writing=replace(word(), paper="white", contrast=contrast))
-        return int(np.asarray(draw(shown, 128))[54:74, 30:98].min())
+        scene = Scene(GREY, writing=replace(word(), paper="white", contrast=contrast))
+        return int(np.asarray(draw(scene, 128))[54:74, 30:98].min())
 
     assert darkest(1.0) < 30 < darkest(0.5) < 140 < darkest(0.1) < darkest(0.0)
     assert darkest(0.0) > 245

@@ -93,16 +93,16 @@ def test_a_word_is_above_below_or_on() -> None:
 
 def facing_pairs(relation: str, n: int) -> list[tuple[Solid, Solid]]:
     """Return pairs of solids that scenes claim to stand so, nearest first."""
-    found = []
+    result = []
     for index in range(4000):
-        shown = scene("train", index)
-        for stated in shown.relations:
+        sampled_scene = scene("train", index)
+        for stated in sampled_scene.relations:
             if stated.name == relation:
-                first, second = shown.groups()[stated.subject][0], shown.groups()[stated.object][0]
-                found.append((first, second))
-        if len(found) >= n:
-            return found
-    raise AssertionError(f"only {len(found)} scenes with {relation}")
+                first, second = sampled_scene.groups()[stated.subject][0], sampled_scene.groups()[stated.object][0]
+                result.append((first, second))
+        if len(result) >= n:
+            return result
+    raise AssertionError(f"only {len(result)} scenes with {relation}")
 
 
 def columns(mask: np.ndarray) -> np.ndarray:
@@ -145,5 +145,5 @@ def test_what_is_on_another_meets_it_and_is_mostly_higher() -> None:
 
 
 def test_every_relation_occurs_in_images() -> None:
-    named = {stated.name for index in range(1500) for stated in scene("train", index).relations}
-    assert named | {"behind"} == {*OPPOSITES, "inside", "on"}  # "behind" is the same image as "in front of"
+    names = {stated.name for index in range(1500) for stated in scene("train", index).relations}
+    assert names | {"behind"} == {*OPPOSITES, "inside", "on"}  # "behind" is the same image as "in front of"

@@ -15,13 +15,13 @@ def test_the_deciding_sentence_is_true_and_its_twin_false_and_of_the_same_split(
             shown, items = position_items(index, split=split)
             assert list(items) == list(POSITIONS)
             assert len({tuple(sorted(true.text.split())) for true, _ in items.values()}) == 1
-            for place, (true, false) in items.items():
+            for name, (true, false) in items.items():
                 assert is_true(true, shown) and is_false(false, shown)
                 words, others = true.text.split(), false.text.split()
                 changed = [at for at, pair in enumerate(zip(words, others, strict=True)) if pair[0] != pair[1]]
                 assert len(changed) == 1 + (split == "held-out")
                 start = next(at for at in range(len(words)) if words[at : at + 3] == ["There", "is", "a"])
-                assert POSITIONS[place] <= start < POSITIONS[place] + 12 and start < changed[0] < start + 6
+                assert POSITIONS[name] <= start < POSITIONS[name] + 12 and start < changed[0] < start + 6
                 *_, colour, kind = " ".join(others[start:]).split(".")[0].split()
                 assert (colour, kind) in looks(split)
 
@@ -35,7 +35,7 @@ def test_long_captions_are_true_and_longer_than_the_window() -> None:
 
 def test_captions_are_long_and_each_is_refuted_by_every_other_image() -> None:
     ids = scenes_dataset("long-captions", n=120).caption_ids or ()
-    items = [long_caption_item(int(each.rpartition("/")[2])) for each in ids]
+    items = [long_caption_item(int(id_.rpartition("/")[2])) for id_ in ids]
     assert len(items) == 120
     for first, second in permutations(items, 2):
         assert any(verdict(fact, second.scene) is False for fact in first.caption.facts), first.caption.text
@@ -43,12 +43,14 @@ def test_captions_are_long_and_each_is_refuted_by_every_other_image() -> None:
 
 
 def test_there_are_five_hundred_captioned_images_and_half_as_many_to_be_asked_about() -> None:
-    found = scenes_dataset("long-captions")
-    assert found.captions is not None and found.caption_image is not None and found.contrasts is not None
-    assert (len(found), len(set(found.captions)), len(found.contrasts)) == (750, 500, 1000)
-    assert found.caption_image.tolist() == list(range(500))
-    number = int(found.image_ids[7].rpartition("/")[2])
-    assert found.captions[7] == long_caption_item(number).caption.text
-    places = [each.subset for each in found.contrasts]
-    assert {place: places.count(place) for place in places} == dict.fromkeys(("early", "middle", "late", "beyond"), 250)
-    assert {row for each in found.contrasts for row in each.images} == set(range(500, 750))
+    dataset = scenes_dataset("long-captions")
+    assert dataset.captions is not None and dataset.caption_image is not None and dataset.contrasts is not None
+    assert (len(dataset), len(set(dataset.captions)), len(dataset.contrasts)) == (750, 500, 1000)
+    assert dataset.caption_image.tolist() == list(range(500))
+    number = int(dataset.image_ids[7].rpartition("/")[2])
+    assert dataset.captions[7] == long_caption_item(number).caption.text
+    subsets = [contrast.subset for contrast in dataset.contrasts]
+    assert {subset: subsets.count(subset) for subset in subsets} == dict.fromkeys(
+        ("early", "middle", "late", "beyond"), 250
+    )
+    assert {row for contrast in dataset.contrasts for row in contrast.images} == set(range(500, 750))

@@ -17,9 +17,9 @@ def test_a_scene_depends_on_its_index_and_seed_alone() -> None:
 
 
 def seen(split: str, n: int = N) -> tuple[set[tuple[str, str]], set[str]]:
-    shown = [scene(split, index) for index in range(n)]
-    pairs = {(solid.colour, solid.kind) for each in shown for solid in each.solids}
-    return pairs, {each.writing.word for each in shown if each.writing is not None}
+    sampled_scenes = [scene(split, index) for index in range(n)]
+    pairs = {(solid.colour, solid.kind) for sampled_scene in sampled_scenes for solid in sampled_scene.solids}
+    return pairs, {sampled_scene.writing.word for sampled_scene in sampled_scenes if sampled_scene.writing is not None}
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
@@ -50,10 +50,10 @@ def test_held_out_combinations_leave_every_part_known() -> None:
 def test_train_shows_the_reverse_of_held_out_orders() -> None:
     shown = {
         (first.kind, second.kind)
-        for each in TRAIN
-        for first in each.solids
-        for second in each.solids
-        if any(stated.name == "left of" for stated in each.relations) and first.group == 0 and second.group == 1
+        for scene in TRAIN
+        for first in scene.solids
+        for second in scene.solids
+        if any(stated.name == "left of" for stated in scene.relations) and first.group == 0 and second.group == 1
     }
     kept = {(first, second) for first, relation, second in held_out().orders if relation == "left of"}
     assert kept & shown == set()
@@ -61,9 +61,9 @@ def test_train_shows_the_reverse_of_held_out_orders() -> None:
 
 
 def test_objects_stand_out_from_the_background_and_lie_within_the_image() -> None:
-    for each in TRAIN:
-        for solid in each.solids:
-            assert difference(COLOURS[solid.colour], BACKGROUND_COLOURS[each.background.colour]) > 30
+    for sampled in TRAIN:
+        for solid in sampled.solids:
+            assert difference(COLOURS[solid.colour], BACKGROUND_COLOURS[sampled.background.colour]) > 30
             assert min(solid.box) > 0 and max(solid.box) < 1, solid
 
 
@@ -76,8 +76,17 @@ def test_the_difference_of_colours_is_the_published_one() -> None:
 @pytest.mark.parametrize("split", SPLITS)
 def test_portraits_show_one_large_object_and_go_round_the_looks(split: str) -> None:
     pairs = looks(split)
-    shown = [portrait(split, index) for index in range(2 * len(pairs))]
-    assert [(each.solids[0].colour, each.solids[0].kind) for each in shown] == [*pairs, *pairs]
-    assert all(len(each.solids) == 1 and size_name(each.solids[0]) == "large" for each in shown)
-    assert all(abs(each.solids[0].x - 0.5) < 0.06 and abs(each.solids[0].y - 0.5) < 0.06 for each in shown)
-    assert len(set(shown)) == len(shown)
+    sampled_scenes = [portrait(split, index) for index in range(2 * len(pairs))]
+    assert [(sampled_scene.solids[0].colour, sampled_scene.solids[0].kind) for sampled_scene in sampled_scenes] == [
+        *pairs,
+        *pairs,
+    ]
+    assert all(
+        len(sampled_scene.solids) == 1 and size_name(sampled_scene.solids[0]) == "large"
+        for sampled_scene in sampled_scenes
+    )
+    assert all(
+        abs(sampled_scene.solids[0].x - 0.5) < 0.06 and abs(sampled_scene.solids[0].y - 0.5) < 0.06
+        for sampled_scene in sampled_scenes
+    )
+    assert len(set(sampled_scenes)) == len(sampled_scenes)

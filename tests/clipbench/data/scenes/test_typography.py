@@ -17,9 +17,9 @@ indices = st.integers(0, 10**6)
 def test_the_four_images_of_an_attack_differ_in_the_label_alone() -> None:
     for index in range(40):
         word, scenes = typographic_item(index)
-        assert len({(each.background, each.solids) for each in scenes.values()}) == 1
+        assert len({(scene.background, scene.solids) for scene in scenes.values()}) == 1
         assert scenes["clean"].writing is None
-        words = {key: each.writing for key, each in scenes.items() if each.writing is not None}
+        words = {key: scene.writing for key, scene in scenes.items() if scene.writing is not None}
         assert words["benign"].word == scenes["clean"].solids[0].kind
         assert words["attacked"].word == word != words["benign"].word
         assert words["blank"].is_blank and not words["attacked"].is_blank
@@ -29,9 +29,9 @@ def test_the_label_lies_on_the_object_and_moves_with_the_offset() -> None:
     sphere = Solid("sphere", "red", "plain", 0.5, 0.5, 0.3)
 
     def place(offset: float) -> list[str]:
-        shown = Scene(Background("grey", "plain", 0.1), (sphere,), writing=Overlay(offset=offset).writing("cube"))
-        assert shown.writing is not None
-        return [name for name in ("above", "on", "below") if word_relation_holds(shown.writing, name, shown.solids[0])]
+        scene = Scene(Background("grey", "plain", 0.1), (sphere,), writing=Overlay(offset=offset).writing("cube"))
+        assert scene.writing is not None
+        return [name for name in ("above", "on", "below") if word_relation_holds(scene.writing, name, scene.solids[0])]
 
     assert (place(-0.4), place(0.0), place(0.4)) == (["above"], ["on"], ["below"])
 
@@ -58,23 +58,25 @@ def test_the_set_has_words_to_read_and_objects_to_attack_within_its_budget() -> 
     assert data.contrasts is not None and data.attacks is not None
     assert len(data.contrasts) == 300 and len(data.attacks) == 300 + 75 * len(overlay_conditions())
     assert len(data) < 3_000
-    assert {each.subset for each in data.contrasts} == {"word_alone", "with_object"}
-    assert {len(each.captions) for each in data.contrasts} == {10}
+    assert {contrast.subset for contrast in data.contrasts} == {"word_alone", "with_object"}
+    assert {len(contrast.captions) for contrast in data.contrasts} == {10}
 
 
 def test_images_show_what_the_items_say() -> None:
     data = scenes_dataset("attacks", n=20)
     kinds = list(KINDS)
-    for each in data.attacks or ():
-        attacked = data.images[each.attacked]
+    for attack in data.attacks or ():
+        attacked = data.images[attack.attacked]
         assert isinstance(attacked, SceneImage) and attacked.scene.writing is not None
-        assert attacked.scene.solids[0].kind == kinds[each.label] and attacked.scene.writing.word == kinds[each.word]
-        setting, _, value = each.condition.partition("=")
+        assert (
+            attacked.scene.solids[0].kind == kinds[attack.label] and attacked.scene.writing.word == kinds[attack.word]
+        )
+        setting, _, value = attack.condition.partition("=")
         if setting in ("height", "contrast"):
             assert getattr(attacked.scene.writing, setting) == float(value)
         if setting == "offset":
             assert attacked.scene.writing.y == 0.5 + float(value)
     for contrast in data.contrasts or ():
-        shown = data.images[contrast.images[0]]
-        assert isinstance(shown, SceneImage) and shown.scene.writing is not None
-        assert contrast.captions[contrast.is_true[0].index(True)] == f'the word "{shown.scene.writing.word}"'
+        image = data.images[contrast.images[0]]
+        assert isinstance(image, SceneImage) and image.scene.writing is not None
+        assert contrast.captions[contrast.is_true[0].index(True)] == f'the word "{image.scene.writing.word}"'

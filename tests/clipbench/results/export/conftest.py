@@ -30,9 +30,9 @@ def make_run(tmp_path: Path) -> MakeRun:
         }
         environment = {"device": "cpu", "precision": "fp32", "python": "3.11", "torch": "2.9"}
         facts = {"clipbench_version": "9.1", "created": "2026-11-24T12:00:00+00:00", "seed": 3, "model": model}
-        found = standard() if evaluations is None else evaluations
+        vectors = standard() if evaluations is None else evaluations
         (tmp_path / name).mkdir()
-        write_result(result_of(*found, **{"environment": environment, **facts, **changes}), tmp_path / name)
+        write_result(result_of(*vectors, **{"environment": environment, **facts, **changes}), tmp_path / name)
         return read_run(tmp_path / name)
 
     return make

@@ -27,10 +27,10 @@ def cited(make_run: MakeRun, record: Record) -> Callable[..., Run]:
     """Return a function that makes a run on data sets with these citations."""
 
     def cited(**citations: str | None) -> Run:
-        made = [record("zero-shot", name, {"acc1": Metric(value=0.5)}) for name in citations]
-        run = make_run(evaluations=made)
+        records = [record("zero-shot", name, {"acc1": Metric(value=0.5)}) for name in citations]
+        run = make_run(evaluations=records)
         run.result.evaluations[:] = [
-            replace(one, dataset=replace(one.dataset, cite=citations[one.dataset.id])) for one in made
+            replace(one, dataset=replace(one.dataset, cite=citations[one.dataset.id])) for one in records
         ]
         return run
 

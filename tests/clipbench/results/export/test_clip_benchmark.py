@@ -47,7 +47,7 @@ def test_what_is_read_back_has_the_names_and_values_that_the_run_had(
     make_run: MakeRun, record: Record, tmp_path: Path
 ) -> None:
     both = fractions(text_acc=0.3, image_acc=0.2, group_acc=0.1)
-    found = [
+    result = [
         record("zero-shot", "scenes", fractions(**{"kind/acc1": 0.9, "kind/acc5": 1.0, "colour_kind/acc1": 0.8})),
         record("zero-shot", "cifar-10", fractions(acc1=0.5, mean_per_class_recall=0.4)),
         record("zero-shot", "hf:org/birds", fractions(**{"kind/acc1": 0.7})),
@@ -57,7 +57,7 @@ def test_what_is_read_back_has_the_names_and_values_that_the_run_had(
         record("composition", "winoground", both),
         record("composition", "my/folder", fractions(**{"a/text_acc": 0.25})),
     ]
-    run = make_run(evaluations=found)
+    run = make_run(evaluations=result)
     rendered = render([run])
     (tmp_path / "all.json").write_bytes(rendered.content)
     (tmp_path / "each").mkdir()
@@ -67,7 +67,7 @@ def test_what_is_read_back_has_the_names_and_values_that_the_run_had(
     for place in ("all.json", "each"):
         back = open_results(tmp_path / place)
         assert isinstance(back, Values) and back.values == expected and back.notes == []
-        assert {each.value for each in compare(run, back).differences} == {0.0}
+        assert {difference.value for difference in compare(run, back).differences} == {0.0}
     assert rendered.notes == []
 
 
@@ -81,6 +81,6 @@ def test_a_name_that_is_not_read_back_is_told(make_run: MakeRun, record: Record)
 
 
 def test_file_names_stay_in_their_folder(make_run: MakeRun, record: Record, hostile: str) -> None:
-    found = [record("zero-shot", data, fractions(acc1=0.5)) for data in ("../../etc", hostile)]
-    names = list(render([make_run(evaluations=found)]).parts)
+    result = [record("zero-shot", data, fractions(acc1=0.5)) for data in ("../../etc", hostile)]
+    names = list(render([make_run(evaluations=result)]).parts)
     assert len(names) == 2 and not any(set("/\\\n\0") & set(name) or name.startswith(".") for name in names)

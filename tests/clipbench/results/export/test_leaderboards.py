@@ -26,8 +26,8 @@ from tests.made import record_of
 
 
 def acc(value: float, **facts: Any) -> Metric:
-    given = {"low": value - 0.1, "high": value + 0.1, "n": 1000, "higher_is_better": True, "method": "Wilson", **facts}
-    return Metric(value=value, **given)
+    bounds = {"low": value - 0.1, "high": value + 0.1, "n": 1000, "higher_is_better": True, "method": "Wilson", **facts}
+    return Metric(value=value, **bounds)
 
 
 # ----- eval-results
@@ -68,7 +68,7 @@ def test_the_shared_schema_holds_and_values_keep_their_intervals(make_run: MakeR
     parts = {"": log, "result": acc1, **log, **acc1}
     assert all(set(names.split()) <= parts[part].keys() for part, names in REQUIRED.items())
     details = (parts["model_info"], parts["eval_library"], acc1["source_data"])
-    texts = [text for each in details for text in each["additional_details"].values()]
+    texts = [text for detail in details for text in detail["additional_details"].values()]
     assert all(isinstance(text, str) for text in [*texts, *acc1["score_details"]["details"].values()])
     assert log["schema_version"] == "0.3.0"
     assert acc1["score_details"]["score"] == 0.625 and acc1["evaluation_result_id"] == "zero-shot@imagenet/acc1"
@@ -107,8 +107,8 @@ def test_a_model_is_named_as_on_the_hub(
 
 def test_a_value_beyond_its_unit_has_no_bounds(make_run: MakeRun, record: Record) -> None:
     run = make_run(evaluations=[record("mine", "birds", {"score": acc(3.0)})])
-    (found,) = json.loads(format_of("every-eval-ever").render([run]).content)["evaluation_results"]
-    assert (found["metric_config"]["min_score"], found["metric_config"]["max_score"]) == ("-Infinity", "Infinity")
+    (result,) = json.loads(format_of("every-eval-ever").render([run]).content)["evaluation_results"]
+    assert (result["metric_config"]["min_score"], result["metric_config"]["max_score"]) == ("-Infinity", "Infinity")
 
 
 SAMPLE_FIELDS = [
@@ -222,7 +222,7 @@ def test_a_folder_has_the_records_of_samples_where_the_archive_looks_for_them(ma
 def test_a_record_has_the_question_the_right_answer_and_the_answer_that_the_sample_keeps(make_run: MakeRun) -> None:
     _, _, records, _ = archived(sampled_run(make_run))
     image = "image blake2b-128:0"
-    found = {
+    result = {
         (record["evaluation_result_id"].partition("/")[2], record["sample_id"]): (
             record["input"]["raw"],
             record["input"]["reference"],
@@ -230,11 +230,11 @@ def test_a_record_has_the_question_the_right_answer_and_the_answer_that_the_samp
         )
         for record in records
     }
-    assert found["acc1", "b"] == (f"{image}b", ["dog"], ["cat"]) and ("acc1", "c") not in found
-    assert found["image_retrieval_recall@5", "t"] == (CAPTION, [f"{image}a"], [f"{image}b"])
-    assert found["text_retrieval_recall@1", "i"] == (f"{image}a", [CAPTION], ["another"])
-    assert [found["micro/text_acc", name][2] for name in "xyz"] == [["right"], ["rival"], []]
-    assert found["micro/group_acc", "y"] == ("sample y", [], [])
+    assert result["acc1", "b"] == (f"{image}b", ["dog"], ["cat"]) and ("acc1", "c") not in result
+    assert result["image_retrieval_recall@5", "t"] == (CAPTION, [f"{image}a"], [f"{image}b"])
+    assert result["text_retrieval_recall@1", "i"] == (f"{image}a", [CAPTION], ["another"])
+    assert [result["micro/text_acc", name][2] for name in "xyz"] == [["right"], ["rival"], []]
+    assert result["micro/group_acc", "y"] == ("sample y", [], [])
     attributions = [record["answer_attribution"] for record in records]
     assert attributions[0][0]["extracted_value"] == "cat" and attributions[0][0]["source"] == "output.raw"
 
@@ -314,9 +314,9 @@ def test_a_file_of_mteb_has_the_fields_that_its_reader_asks_for(
     run = mieb_run(make_run, record)
     done = export([run.folder], "mteb", tmp_path / "theirs")
     fields = {"dataset_revision", "task_name", "mteb_version", "scores", "evaluation_time", "kg_co2_emissions", "date"}
-    found = {path.stem: json.loads(path.read_text()) for path in (tmp_path / "theirs").iterdir()}
-    assert all(set(each) == fields for each in found.values())
-    assert {name: each["scores"]["test"][0]["main_score"] for name, each in found.items()} == {
+    result = {path.stem: json.loads(path.read_text()) for path in (tmp_path / "theirs").iterdir()}
+    assert all(set(value) == fields for value in result.values())
+    assert {name: value["scores"]["test"][0]["main_score"] for name, value in result.items()} == {
         "Imagenet1kZeroShot": 0.6,
         "MSCOCOI2TRetrieval": None,
         "MSCOCOT2IRetrieval": None,
@@ -324,11 +324,11 @@ def test_a_file_of_mteb_has_the_fields_that_its_reader_asks_for(
         "Winoground": 0.2,
         "AROVisualRelation": 0.55,
     }
-    scores = found["MSCOCOI2TRetrieval"]["scores"]["test"][0]
+    scores = result["MSCOCOI2TRetrieval"]["scores"]["test"][0]
     assert (scores["hit_rate_at_1"], scores["hit_rate_at_5"], scores["hf_subset"]) == (0.05, 0.25, "default")
-    kept = scores["clipbench"]["hit_rate_at_5"]
-    assert (kept["low"], kept["high"], kept["n"]) == (0.15, 0.35, 1000)
-    assert found["Imagenet1kZeroShot"]["evaluation_time"] == 1.5
+    score = scores["clipbench"]["hit_rate_at_5"]
+    assert (score["low"], score["high"], score["n"]) == (0.15, 0.35, 1000)
+    assert result["Imagenet1kZeroShot"]["evaluation_time"] == 1.5
     assert "MSCOCOI2TRetrieval: main_score is null, as ndcg_at_10 was not measured" in done.notes
     assert "modality-gap@coco is left out: mteb has no task on the same data" in done.notes
 
@@ -336,11 +336,11 @@ def test_a_file_of_mteb_has_the_fields_that_its_reader_asks_for(
 def test_what_is_written_for_mteb_is_read_back_by_our_names(make_run: MakeRun, record: Record, tmp_path: Path) -> None:
     run = mieb_run(make_run, record)
     export([run.folder], "mteb", tmp_path / "theirs")
-    found = open_results(tmp_path / "theirs").metrics
+    metrics = open_results(tmp_path / "theirs").metrics
     left_out = {"zero-shot@imagenet/ece", "composition@sugarcrepe/add_att/text_acc", "modality-gap@coco/gap"}
     # MIEB's image_acc of Winoground is a value, and of benchmarks with one image an artefact.
     ours = {name: metric.value for name, metric in run.metrics.items() if name not in left_out}
-    assert {name: found[name].value for name in ours} == ours
+    assert {name: metrics[name].value for name in ours} == ours
 
 
 @pytest.mark.slow
@@ -349,8 +349,8 @@ def test_mteb_reads_the_files(make_run: MakeRun, record: Record, tmp_path: Path)
     mteb = pytest.importorskip("mteb", reason="needs mteb")
     export([mieb_run(make_run, record).folder], "mteb", tmp_path / "theirs")
     for path in (tmp_path / "theirs").iterdir():
-        found = mteb.results.TaskResult.from_disk(path)
+        result = mteb.results.TaskResult.from_disk(path)
         metadata = mteb.get_task(path.stem).metadata
-        assert metadata.main_score == main_metric(path.stem) and metadata.eval_splits == list(found.scores)
+        assert metadata.main_score == main_metric(path.stem) and metadata.eval_splits == list(result.scores)
         if "Retrieval" not in path.stem:
-            assert found.get_score() > 0
+            assert result.get_score() > 0

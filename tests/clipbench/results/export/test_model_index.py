@@ -32,10 +32,10 @@ def test_hostile_names_are_data_and_no_yaml(make_run: MakeRun, record: Record, h
 
 
 def test_runs_of_one_model_share_a_card_and_others_are_refused(make_run: MakeRun, record: Record) -> None:
-    more = make_run("two", evaluations=[record("retrieval", "flickr30k", {"r": Metric(value=0.5, n=3)})])
-    assert len(card(make_run("one"), more).data.eval_results) == 5
+    run = make_run("two", evaluations=[record("retrieval", "flickr30k", {"r": Metric(value=0.5, n=3)})])
+    assert len(card(make_run("one"), run).data.eval_results) == 5
     other = make_run("three", model={"ref": "tiny", "fingerprint": "other"})
     with pytest.raises(
         UsageError, match="a model card describes one model, and the 2 runs are of several: vit-b-32, tiny"
     ):
-        render([more, other])
+        render([run, other])

@@ -34,7 +34,7 @@ def test_markdown_shows_hostile_names_as_they_are(make_run: MakeRun, record: Rec
     assert {len(row) for row in rows} == {7}
     line = next(line for line in text.splitlines() if "50.0" in line)
     # As a reader of Markdown has it: what has a backslash is itself, and an entity that has none is its character.
-    shown = re.sub(r"\\(\W|_)|&\w+;", lambda found: found[1] or unescape(found[0]), line)
+    shown = re.sub(r"\\(\W|_)|&\w+;", lambda result: result[1] or unescape(result[0]), line)
     assert shown.startswith("| a|b <img src=x> *c* _d_ `e` [f](g) \\| &amp; # h |")
 
 

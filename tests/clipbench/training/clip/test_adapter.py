@@ -35,8 +35,8 @@ def test_fingerprints_tell_models_apart_and_not_folders(tmp_path: Path) -> None:
 
     first = fingerprint("a")
     assert fingerprint("b") == first
-    others = [fingerprint("c", seed=1), fingerprint("d", "bf16"), fingerprint("e", dtype=torch.float16)]
-    assert len({first, *others}) == 4
+    other_fingerprints = [fingerprint("c", seed=1), fingerprint("d", "bf16"), fingerprint("e", dtype=torch.float16)]
+    assert len({first, *other_fingerprints}) == 4
 
 
 def test_a_training_s_folder_loads_its_newest_checkpoint_with_a_note(tmp_path: Path) -> None:

@@ -52,14 +52,14 @@ def test_a_checkpoint_is_loaded_as_it_was_saved(micro: ClipConfig, tmp_path: Pat
     folder = save_checkpoint(tmp_path, saved, optimizer)
     assert folder == tmp_path / "step-5"
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
-    found = load_checkpoint(folder)
-    assert found.progress == saved.progress
-    assert found.model.config == saved.model.config
-    assert found.tokenizer.vocabulary() == saved.tokenizer.vocabulary()
+    checkpoint = load_checkpoint(folder)
+    assert checkpoint.progress == saved.progress
+    assert checkpoint.model.config == saved.model.config
+    assert checkpoint.tokenizer.vocabulary() == saved.tokenizer.vocabulary()
     for name, value in saved.model.state_dict().items():
-        assert torch.equal(found.model.state_dict()[name], value), name
-    again = make_optimizer(found.model, lr=0.01, weight_decay=0.1)
-    load_optimizer(folder, found.model, again)
+        assert torch.equal(checkpoint.model.state_dict()[name], value), name
+    again = make_optimizer(checkpoint.model, lr=0.01, weight_decay=0.1)
+    load_optimizer(folder, checkpoint.model, again)
     before, after = optimizer.state_dict()["state"], again.state_dict()["state"]
     assert before.keys() == after.keys()
     for number, moments in before.items():

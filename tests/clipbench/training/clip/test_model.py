@@ -30,8 +30,8 @@ def pixels(config: ClipConfig, n: int) -> Tensor:
     return torch.randn(n, 3, config.image_size, config.image_size, generator=torch.Generator().manual_seed(2))
 
 
-def relative_error(found: Tensor, expected: Tensor) -> float:
-    return float(((found - expected).norm(dim=-1) / expected.norm(dim=-1)).max())
+def relative_error(tensor: Tensor, expected: Tensor) -> float:
+    return float(((tensor - expected).norm(dim=-1) / expected.norm(dim=-1)).max())
 
 
 @pytest.mark.slow
