@@ -214,16 +214,19 @@ if fcntl is not None:
 
 
 @contextmanager
-def temporary_folder(purpose: str) -> Iterator[Path]:
+def temporary_folder(purpose: str, parent: Path | None = None) -> Iterator[Path]:
     """Yield a new folder of temporary files, ``clipbench-temporary-…/PURPOSE``, which is removed in the end.
 
     It is locked until then. Folders that processes left when they were killed have nobody's lock, and are removed
     first. Where the system has no locks, those stay.
 
+    Args:
+        parent: the folder that it is made in. The default is the system's folder of temporary files.
+
     Raises:
         MachineError: it cannot be made.
     """
-    parent = Path(tempfile.gettempdir())
+    parent = parent or Path(tempfile.gettempdir())
     _remove_abandoned_folders(parent)
     folder, handle = _new_temporary_folder(parent)
     owner = os.getpid()
