@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 
 import torture_attacks
+import torture_commands
 import torture_served
 from torture_attacks import Attack, Bench
 from torture_served import TESTS
@@ -28,7 +29,8 @@ from torture_world import can_mount, install, see_orphans
 
 def attacks(*, may_mount: bool) -> dict[str, Attack]:
     """Return the attacks by name; those with servers where there are tests to take these from."""
-    return torture_attacks.attacks(may_mount=may_mount) | (torture_served.attacks() if TESTS.exists() else {})
+    named = torture_attacks.attacks(may_mount=may_mount)
+    return named | torture_served.attacks() | torture_commands.attacks() if TESTS.exists() else named
 
 
 def arguments() -> argparse.Namespace:
@@ -69,6 +71,7 @@ def torture(given: argparse.Namespace, root: Path) -> int:
     n_tries, n_defects = sum(counts.values()), sum(map(len, defects.values()))
     print(f"| {'all':34} | {n_tries:5} | {n_tries - n_defects:8} | {n_defects:7} |")
     print(f"{time.monotonic() - start:.0f} s, seed {given.seed}", flush=True)
+    print(torture_commands.table_of_kills(), end="", flush=True)
     return n_defects
 
 

@@ -43,6 +43,8 @@ PATIENCE_OF_RANKS = 20.0
 """Seconds that a process of several may outlive the one that has started it: it has 15 to put away its work."""
 LAST = "step-12/model.safetensors"
 """Weights of a training's last step."""
+CACHE_OF_TORCH = "torchinductor_"
+"""Beginning of the name of a folder in TMPDIR that torch makes once per user, and keeps."""
 KINDS = ("flipped bit", "cut", "zeros", "emptied", "noise", "another model's", "no digest", "no permission", "a folder")
 """Kinds of damage to a chunk."""
 
@@ -108,7 +110,7 @@ class Bench:
 def attacks(*, may_mount: bool) -> dict[str, Attack]:
     """Return the attacks by name; those that need a disk of their own only where one can be mounted."""
     named: dict[str, Attack] = {}
-    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         for workers in (0, 2):
             named[f"run, {number.name}, {workers} workers"] = partial(stopped_run, number=number, workers=workers)
         named[f"watch, {number.name}"] = partial(stopped_watch, number=number)
@@ -212,8 +214,9 @@ def rightness(folder: Path, expected: Mapping[str, Any]) -> list[str]:
 
 
 def leftovers(world: World) -> list[str]:
-    """Return the unfinished files that lie about in a world."""
+    """Return the unfinished and temporary files that are left in a world."""
     left = [path for path in world.folder.rglob(".*.half") if path.is_file()]
+    left += [path for path in world.temporary.iterdir() if not path.name.startswith(CACHE_OF_TORCH)]
     return [f"left behind: {path.relative_to(world.folder)}" for path in left]
 
 

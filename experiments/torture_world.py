@@ -5,6 +5,7 @@ the work and not into imports, and a command costs a fraction of a second. The m
 batch, so that the numbers of an attacked run have to equal those of an undisturbed one in every bit.
 """
 
+import atexit
 import contextlib
 import ctypes
 import importlib
@@ -14,6 +15,7 @@ import re
 import shutil
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -112,6 +114,8 @@ class World:
 
     folder: Path
     cache: Path = field(init=False)
+    temporary: Path = field(init=False)
+    """Folder of the commands' temporary files."""
     children: dict[int, Path] = field(default_factory=dict)
     last: Path = field(init=False)
     """Log of the command that was waited for last."""
@@ -119,6 +123,8 @@ class World:
     def __post_init__(self) -> None:
         self.cache = self.folder / "cache"
         self.cache.mkdir(parents=True)
+        self.temporary = self.folder / "tmp"
+        self.temporary.mkdir()
         (self.folder / "data").mkdir()
         rng = np.random.default_rng(0)
         rows = []
@@ -163,6 +169,8 @@ class World:
         try:
             status = self._command(arguments, log, prepare, user)
         finally:
+            with contextlib.suppress(BaseException):
+                atexit._run_exitfuncs()
             os._exit(status)
 
     def end(self, child: int, patience: float = PATIENCE) -> Ended:
@@ -201,7 +209,8 @@ class World:
             os.dup2(handle, number)
             os.close(handle)
         os.chdir(self.folder)
-        os.environ["CLIPBENCH_CACHE"] = str(self.cache)
+        os.environ.update(CLIPBENCH_CACHE=str(self.cache), TMPDIR=str(self.temporary))
+        tempfile.tempdir = None
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         if user is not None:
