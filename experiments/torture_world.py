@@ -227,8 +227,9 @@ class World:
             return 130
         finally:
             signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # it has ended
-            sys.stdout.flush()
-            sys.stderr.flush()
+            with contextlib.suppress(OSError):  # nobody reads it
+                sys.stdout.flush()
+                sys.stderr.flush()
             log.with_suffix(".modules").write_text("\n".join(list(sys.modules)))
         return 71
 

@@ -248,6 +248,8 @@ def _run_as_lead(arguments: RunArguments) -> int:
     try:
         session = Session(_session_options(arguments), targets, printer)
         return _measure_targets(session, printer, arguments)
+    except BrokenPipeError:  # nobody reads what is printed, which says nothing about the models
+        raise
     except FOREIGN as error:
         reason = str(error) if isinstance(error, ClipbenchError) else error_summary(error)
         failures = {target.reference: reason for target in targets.models}
