@@ -137,7 +137,8 @@ def every_command(
         expected = prepare(bench).ends[name]
         with before(bench, name) as (world, output):
             ended = world.do(arguments, prepare=disturb)
-            faults = check(ended)
+            faults = outliving()  # also waits for what copies a terminal
+            faults += check(ended._replace(out=world.last.read_text(errors="replace")))
             is_unread = ended.status == also != expected.status and not is_written_before
             if ended.status not in (expected.status, also):
                 faults.append(f"status {ended.status}, expected {expected.status}: {ended.err[-300:]}")
@@ -147,7 +148,7 @@ def every_command(
                 faults.append(f"{output.name} was not written")
             if is_unread:
                 faults += again(bench, world, name, output)
-            faults += differences(world, prepare(bench).folder, output) + leftovers(world) + outliving()
+            faults += differences(world, prepare(bench).folder, output) + leftovers(world)
         wrong += [f"{name}: {fault}" for fault in faults]
     return wrong
 
@@ -211,7 +212,8 @@ def fits(ended: Ended) -> list[str]:
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", ended.out)
     wide = [line for line in re.split(r"[\r\n]+", text) if len(line) > COLUMNS]
     broken = [line for line in wide if all(len(word) <= MOST_WORD for word in line.split())]
-    return [f"{len(broken)} lines are too wide, the first {broken[0]!r}"] if broken else []
+    faults = [f"{len(broken)} lines are too wide, the first {broken[0]!r}"] if broken else []
+    return faults if text.strip() else ["nothing was shown"]
 
 
 def limit_files() -> None:

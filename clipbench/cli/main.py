@@ -251,6 +251,9 @@ def main(arguments: list[str] | None = None) -> None:
             _warn_once_per_plug_in(),
             cli.make_context("clipbench", argv, obj=["clipbench", *argv]) as context,
         ):
+            from clipbench.files import remove_abandoned_folders  # not needed for help
+
+            remove_abandoned_folders()
             status = cli.invoke(context)
     except click.exceptions.Exit as end:
         status = end.exit_code
