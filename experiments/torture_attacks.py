@@ -132,6 +132,7 @@ def attacks(*, may_mount: bool) -> dict[str, Attack]:
     named["a clock 2 hours behind"] = partial(together, models="aa", clock=-HOURS)
     named["the store deleted meanwhile"] = deleted_store
     named["readers beside a killed run"] = readers
+    named["data that change while they are read"] = changing_data
     if may_mount:
         for where in ("cache", "out", "both"):
             named[f"run, full disk: {where}"] = partial(full_disk, where=where)
@@ -498,6 +499,32 @@ def readers(bench: Bench, rng: random.Random) -> list[str]:
         for command in commands:
             wrong += unclear(world.do(command))
         return wrong + goes_on(world, bench, model="b")
+
+
+def changing_data(bench: Bench, rng: random.Random) -> list[str]:
+    """Replace images and the table during a run, and put them back: no later run has a vector of another image."""
+    with new_world(bench.root) as world:
+        child = world.start(world.run("out", workers=rng.choice((0, 2))))
+        files = sorted((world.folder / "data").iterdir())
+        until = time.monotonic() + rng.uniform(0, 1.2 * bench.seconds["run"])
+        while time.monotonic() < until:
+            file, other = rng.sample(files, 2)
+            content = file.read_bytes()
+            replace(file, other.read_bytes()[: rng.choice((None, 50))])
+            time.sleep(rng.uniform(0, 0.02))
+            replace(file, content)
+        ended = world.end(child)
+        wrong = unclear(ended) + outliving()
+        if ended.status not in (0, 2, 3):
+            wrong.append(f"changing data ended it with {ended.status}: {ended.err[-300:]}")
+        return wrong + goes_on(world, bench, "again")
+
+
+def replace(file: Path, content: bytes) -> None:
+    """Replace a file in one step."""
+    new = file.with_suffix(".new")
+    new.write_bytes(content)
+    new.replace(file)
 
 
 @contextlib.contextmanager
