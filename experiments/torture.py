@@ -1,9 +1,12 @@
 """Kill, damage, fill and confuse clipbench in every way that design/reliability.md promises it to survive. Run by `make
 torture`.
 
-    OMP_NUM_THREADS=1 python experiments/torture.py    # ten minutes; a fork has none of the threads of torch, and waits
-    for them python experiments/torture.py --seconds 3600       # longer python experiments/torture.py --only 'SIGKILL'
-    # the attacks whose names hold a text python experiments/torture.py --tries 1            # each of them once
+    OMP_NUM_THREADS=1 python experiments/torture.py             # forty minutes
+    OMP_NUM_THREADS=1 python experiments/torture.py --seconds 7200
+    OMP_NUM_THREADS=1 python experiments/torture.py --only SIGKILL    # the attacks whose names hold a text
+    OMP_NUM_THREADS=1 python experiments/torture.py --tries 1         # each attack once
+
+A forked command has none of the threads of torch, and would wait for them: hence OMP_NUM_THREADS.
 
 After each attack no number may be wrong and nothing that was committed lost, the command has said in a line what
 happened, and the next command succeeds. Prints a table of attacks, tries and defects; exits with 1 if there are
@@ -35,7 +38,7 @@ def attacks(*, may_mount: bool) -> dict[str, Attack]:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=600, help="start no attack after this long")
+    parser.add_argument("--seconds", type=float, default=2400, help="start no attack after this long")
     parser.add_argument("--tries", type=int, default=10**6, help="tries of each attack")
     parser.add_argument("--only", action="append", default=[], help="attacks whose names hold this; repeatable")
     parser.add_argument("--seed", type=int, default=0)

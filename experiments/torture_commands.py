@@ -286,8 +286,8 @@ def again(bench: Bench, world: World, name: str, output: Path | None) -> list[st
     if name == "train" and output is not None and (output / "step-0").exists():
         arguments = ["train", "--resume", "--out", "training"]
     ended = world.do(arguments)
-    if ended.status == 2 and output is not None and "exist" in ended.err:  # what was written stays
-        return unclear(ended)
+    if ended.status == 2 and output is not None and re.search("already (holds|exists)|is not empty", ended.err):
+        return unclear(ended) + differences(world, prepared.folder, output)  # it had finished, and stays as it is
     if ended.status != prepared.ends[name].status:
         return [f"the next one ended with {ended.status}: {ended.err[-300:]}"]
     return differences(world, prepared.folder, output) + leftovers(world) + outliving()
