@@ -59,7 +59,7 @@ def attacks() -> dict[str, Attack]:
     }
     named["every command, a closed pipe"] = partial(every_command, disturb=close_pipe, also=UNREAD)
     named["every command, a closed pipe of errors"] = partial(
-        every_command, disturb=partial(close_pipe, 2), also=UNREAD
+        every_command, disturb=partial(close_pipe, 2), also=UNREAD, is_written_before=False
     )
     named["every command, 40 columns"] = partial(every_command, disturb=open_terminal, check=fits)
     named["every command, ulimit -n 64"] = partial(every_command, disturb=limit_files)
