@@ -175,6 +175,7 @@ class World:
 
     def end(self, child: int, patience: float = PATIENCE) -> Ended:
         """Wait for a command, and return how it ended."""
+        log = self.last = self.children[child]
         until = time.monotonic() + patience
         while not (done := os.waitpid(child, os.WNOHANG))[0]:
             if time.monotonic() > until:
@@ -182,7 +183,7 @@ class World:
                 os.waitpid(child, 0)
                 return Ended(-99, "", f"hung for {patience:.0f} seconds")
             time.sleep(0.002)
-        log = self.last = self.children.pop(child)
+        self.children.pop(child)
         out, err = (path.read_text(errors="replace") for path in (log, log.with_suffix(".err")))
         return Ended(os.waitstatus_to_exitcode(done[1]), out, SWALLOWED.sub("", err))
 
