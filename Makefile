@@ -153,7 +153,7 @@ test-peer: $(READY)  ## compare with CLIP_benchmark 1.6.2, in an environment of 
 	$(PEER_VENV)/bin/pip install --quiet 'clip-benchmark==1.6.2' 'numpy<2.3' requests
 	CLIPBENCH_PEER=$(PEER_VENV)/bin/clip_benchmark $(BIN)/pytest -m peer -s tests/peer
 
-torture: $(READY)  ## kill, damage and fill runs, stores, trainings, servers and downloads for ten minutes, and count what is survived
+torture: $(READY)  ## kill, damage and disturb every command, store, server and download for forty minutes, and count what is survived
 	OMP_NUM_THREADS=1 $(BIN)/python experiments/torture.py  # forked commands would wait for threads of torch
 
 fuzz: $(READY)  ## feed damaged input to every reader for MINUTES=5 (design/reliability.md)

@@ -214,17 +214,20 @@ if fcntl is not None:
 
 
 @contextmanager
-def temporary_folder(purpose: str) -> Iterator[Path]:
+def temporary_folder(purpose: str, parent: Path | None = None) -> Iterator[Path]:
     """Yield a new folder of temporary files, ``clipbench-temporary-…/PURPOSE``, which is removed in the end.
 
     It is locked until then. Folders that processes left when they were killed have nobody's lock, and are removed
-    first. Where the system has no locks, those stay.
+    first, as at the start of each command. Where the system has no locks, those stay.
+
+    Args:
+        parent: the folder that it is made in. The default is the system's folder of temporary files.
 
     Raises:
         MachineError: it cannot be made.
     """
-    parent = Path(tempfile.gettempdir())
-    _remove_abandoned_folders(parent)
+    parent = parent or Path(tempfile.gettempdir())
+    remove_abandoned_folders(parent)
     folder, handle = _new_temporary_folder(parent)
     owner = os.getpid()
     try:
@@ -255,9 +258,18 @@ def _new_temporary_folder(parent: Path) -> tuple[Path, int]:
     raise MachineError(f"cannot write to {parent}: what is made there is removed again and again")
 
 
-def _remove_abandoned_folders(parent: Path) -> None:
-    """Remove the temporary folders of processes that are gone, unless they are another user's."""
-    for folder in parent.glob(f"{TEMPORARY_FOLDER}*") if fcntl is not None else ():
+def remove_abandoned_folders(parent: Path | None = None) -> None:
+    """Remove the temporary folders of processes that are gone, unless they are another user's.
+
+    Args:
+        parent: where they are. The default is the system's folder of temporary files.
+    """
+    if fcntl is None:
+        return
+    folders: list[Path] = []
+    with suppress(OSError):  # no folder of temporary files, or one that cannot be listed
+        folders += (parent or Path(tempfile.gettempdir())).glob(f"{TEMPORARY_FOLDER}*")
+    for folder in folders:
         with suppress(OSError):  # it is another's, in use, or gone
             handle = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY)
             try:

@@ -1,9 +1,12 @@
 """Kill, damage, fill and confuse clipbench in every way that design/reliability.md promises it to survive. Run by `make
 torture`.
 
-    OMP_NUM_THREADS=1 python experiments/torture.py    # ten minutes; a fork has none of the threads of torch, and waits
-    for them python experiments/torture.py --seconds 3600       # longer python experiments/torture.py --only 'SIGKILL'
-    # the attacks whose names hold a text python experiments/torture.py --tries 1            # each of them once
+    OMP_NUM_THREADS=1 python experiments/torture.py             # forty minutes
+    OMP_NUM_THREADS=1 python experiments/torture.py --seconds 7200
+    OMP_NUM_THREADS=1 python experiments/torture.py --only SIGKILL    # the attacks whose names hold a text
+    OMP_NUM_THREADS=1 python experiments/torture.py --tries 1         # each attack once
+
+A forked command has none of the threads of torch, and would wait for them: hence OMP_NUM_THREADS.
 
 After each attack no number may be wrong and nothing that was committed lost, the command has said in a line what
 happened, and the next command succeeds. Prints a table of attacks, tries and defects; exits with 1 if there are
@@ -20,6 +23,7 @@ import time
 from pathlib import Path
 
 import torture_attacks
+import torture_commands
 import torture_served
 from torture_attacks import Attack, Bench
 from torture_served import TESTS
@@ -28,12 +32,13 @@ from torture_world import can_mount, install, see_orphans
 
 def attacks(*, may_mount: bool) -> dict[str, Attack]:
     """Return the attacks by name; those with servers where there are tests to take these from."""
-    return torture_attacks.attacks(may_mount=may_mount) | (torture_served.attacks() if TESTS.exists() else {})
+    named = torture_attacks.attacks(may_mount=may_mount)
+    return named | torture_served.attacks() | torture_commands.attacks() if TESTS.exists() else named
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=600, help="start no attack after this long")
+    parser.add_argument("--seconds", type=float, default=2400, help="start no attack after this long")
     parser.add_argument("--tries", type=int, default=10**6, help="tries of each attack")
     parser.add_argument("--only", action="append", default=[], help="attacks whose names hold this; repeatable")
     parser.add_argument("--seed", type=int, default=0)
@@ -69,6 +74,7 @@ def torture(given: argparse.Namespace, root: Path) -> int:
     n_tries, n_defects = sum(counts.values()), sum(map(len, defects.values()))
     print(f"| {'all':34} | {n_tries:5} | {n_tries - n_defects:8} | {n_defects:7} |")
     print(f"{time.monotonic() - start:.0f} s, seed {given.seed}", flush=True)
+    print(torture_commands.table_of_kills(), end="", flush=True)
     return n_defects
 
 

@@ -43,6 +43,8 @@ PATIENCE_OF_RANKS = 20.0
 """Seconds that a process of several may outlive the one that has started it: it has 15 to put away its work."""
 LAST = "step-12/model.safetensors"
 """Weights of a training's last step."""
+CACHE_OF_TORCH = "torchinductor_"
+"""Beginning of the name of a folder in TMPDIR that torch makes once per user, and keeps."""
 KINDS = ("flipped bit", "cut", "zeros", "emptied", "noise", "another model's", "no digest", "no permission", "a folder")
 """Kinds of damage to a chunk."""
 
@@ -108,7 +110,7 @@ class Bench:
 def attacks(*, may_mount: bool) -> dict[str, Attack]:
     """Return the attacks by name; those that need a disk of their own only where one can be mounted."""
     named: dict[str, Attack] = {}
-    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         for workers in (0, 2):
             named[f"run, {number.name}, {workers} workers"] = partial(stopped_run, number=number, workers=workers)
         named[f"watch, {number.name}"] = partial(stopped_watch, number=number)
@@ -130,6 +132,7 @@ def attacks(*, may_mount: bool) -> dict[str, Attack]:
     named["a clock 2 hours behind"] = partial(together, models="aa", clock=-HOURS)
     named["the store deleted meanwhile"] = deleted_store
     named["readers beside a killed run"] = readers
+    named["data that change while they are read"] = changing_data
     if may_mount:
         for where in ("cache", "out", "both"):
             named[f"run, full disk: {where}"] = partial(full_disk, where=where)
@@ -212,8 +215,9 @@ def rightness(folder: Path, expected: Mapping[str, Any]) -> list[str]:
 
 
 def leftovers(world: World) -> list[str]:
-    """Return the unfinished files that lie about in a world."""
+    """Return the unfinished and temporary files that are left in a world."""
     left = [path for path in world.folder.rglob(".*.half") if path.is_file()]
+    left += [path for path in world.temporary.iterdir() if not path.name.startswith(CACHE_OF_TORCH)]
     return [f"left behind: {path.relative_to(world.folder)}" for path in left]
 
 
@@ -495,6 +499,32 @@ def readers(bench: Bench, rng: random.Random) -> list[str]:
         for command in commands:
             wrong += unclear(world.do(command))
         return wrong + goes_on(world, bench, model="b")
+
+
+def changing_data(bench: Bench, rng: random.Random) -> list[str]:
+    """Replace images and the table during a run, and put them back: no later run has a vector of another image."""
+    with new_world(bench.root) as world:
+        child = world.start(world.run("out", workers=rng.choice((0, 2))))
+        files = sorted((world.folder / "data").iterdir())
+        until = time.monotonic() + rng.uniform(0, 1.2 * bench.seconds["run"])
+        while time.monotonic() < until:
+            file, other = rng.sample(files, 2)
+            content = file.read_bytes()
+            replace(file, other.read_bytes()[: rng.choice((None, 50))])
+            time.sleep(rng.uniform(0, 0.02))
+            replace(file, content)
+        ended = world.end(child)
+        wrong = unclear(ended) + outliving()
+        if ended.status not in (0, 2, 3):
+            wrong.append(f"changing data ended it with {ended.status}: {ended.err[-300:]}")
+        return wrong + goes_on(world, bench, "again")
+
+
+def replace(file: Path, content: bytes) -> None:
+    """Replace a file in one step."""
+    new = file.with_suffix(".new")
+    new.write_bytes(content)
+    new.replace(file)
 
 
 @contextlib.contextmanager

@@ -41,7 +41,7 @@ FAULTS = {
 def attacks() -> dict[str, Attack]:
     """Return the attacks by name."""
     named: dict[str, Attack] = {}
-    for number in (signal.SIGKILL, *SIGNALS):
+    for number in (signal.SIGKILL, *SIGNALS, signal.SIGHUP):
         named[f"data get, {number.name}"] = partial(stopped_get, number=number)
         named[f"model download, {number.name}"] = partial(stopped_model, number=number)
         named[f"view, {number.name}"] = partial(stopped_view, number=number)

@@ -5,6 +5,7 @@ the work and not into imports, and a command costs a fraction of a second. The m
 batch, so that the numbers of an attacked run have to equal those of an undisturbed one in every bit.
 """
 
+import atexit
 import contextlib
 import ctypes
 import importlib
@@ -14,6 +15,7 @@ import re
 import shutil
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -112,6 +114,8 @@ class World:
 
     folder: Path
     cache: Path = field(init=False)
+    temporary: Path = field(init=False)
+    """Folder of the commands' temporary files."""
     children: dict[int, Path] = field(default_factory=dict)
     last: Path = field(init=False)
     """Log of the command that was waited for last."""
@@ -119,6 +123,8 @@ class World:
     def __post_init__(self) -> None:
         self.cache = self.folder / "cache"
         self.cache.mkdir(parents=True)
+        self.temporary = self.folder / "tmp"
+        self.temporary.mkdir()
         (self.folder / "data").mkdir()
         rng = np.random.default_rng(0)
         rows = []
@@ -163,10 +169,13 @@ class World:
         try:
             status = self._command(arguments, log, prepare, user)
         finally:
+            with contextlib.suppress(BaseException):
+                atexit._run_exitfuncs()
             os._exit(status)
 
     def end(self, child: int, patience: float = PATIENCE) -> Ended:
         """Wait for a command, and return how it ended."""
+        log = self.last = self.children[child]
         until = time.monotonic() + patience
         while not (done := os.waitpid(child, os.WNOHANG))[0]:
             if time.monotonic() > until:
@@ -174,7 +183,7 @@ class World:
                 os.waitpid(child, 0)
                 return Ended(-99, "", f"hung for {patience:.0f} seconds")
             time.sleep(0.002)
-        log = self.last = self.children.pop(child)
+        self.children.pop(child)
         out, err = (path.read_text(errors="replace") for path in (log, log.with_suffix(".err")))
         return Ended(os.waitstatus_to_exitcode(done[1]), out, SWALLOWED.sub("", err))
 
@@ -201,7 +210,8 @@ class World:
             os.dup2(handle, number)
             os.close(handle)
         os.chdir(self.folder)
-        os.environ["CLIPBENCH_CACHE"] = str(self.cache)
+        os.environ.update(CLIPBENCH_CACHE=str(self.cache), TMPDIR=str(self.temporary))
+        tempfile.tempdir = None
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         if user is not None:
@@ -218,8 +228,9 @@ class World:
             return 130
         finally:
             signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # it has ended
-            sys.stdout.flush()
-            sys.stderr.flush()
+            with contextlib.suppress(OSError):  # nobody reads it
+                sys.stdout.flush()
+                sys.stderr.flush()
             log.with_suffix(".modules").write_text("\n".join(list(sys.modules)))
         return 71
 

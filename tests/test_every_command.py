@@ -13,39 +13,12 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
-from clipbench.cli.main import COMMANDS
+from tests.command_lines import CANDIDATE, SERVERS, STATUS, command_lines, output_of
 
 pytestmark = pytest.mark.slow
 
 CLIPBENCH = [sys.executable, "-m", "clipbench"]
-RUN = "--suite scenes --tasks all --limit 120 --thumbnails 2"
-LINES = {
-    "run": f"run --model tiny {RUN} --out runs/base",
-    "doctor": "doctor --model tiny",
-    "list": "list tasks",
-    "data": "data list",
-    "cache": "cache",
-    "compare": "compare runs/base runs/candidate -o compare.html --format html",
-    "explain": "explain runs/base runs/candidate -o explanation.html",
-    "show": "show runs --all",
-    "report": "report runs/base runs/candidate -o report.html",
-    "view": "view runs --export site",
-    "plot": "plot gap runs/base -o gap.pdf",
-    "export": "export runs --to parquet -o metrics.parquet",
-    "train": "train --data scenes --data-option primer=64 --steps 2 --batch-size 16 --out training",
-    "pool": "pool --model tiny --model training/step-2 --images photos --queries queries.txt --k 2 --out pool",
-    "judge": "judge pool --no-open",
-    "choose": "choose pool",
-}
-"""A command line for each command, in an order in which it has what it needs."""
-SERVERS = ("judge",)
-"""Commands that serve pages until they are interrupted."""
-STATUS = {"judge": (0, 130), "choose": (3,)}
-"""Exit statuses other than 0: a server is interrupted, which older versions of uvicorn end with 0, and nobody has
-judged the pool.
-"""
 
 
 def test_every_module_is_imported() -> None:
@@ -61,17 +34,13 @@ def test_every_module_is_imported() -> None:
 
 
 def test_every_command_runs(tmp_path: Path) -> None:
-    assert set(LINES) == set(COMMANDS), "give each command a line"
-    (tmp_path / "photos").mkdir()
-    for number in range(6):
-        Image.new("RGB", (32, 32), (40 * number, 200 - 40 * number, 90)).save(tmp_path / f"photos/{number}.png")
-    (tmp_path / "queries.txt").write_text("a red thing\na green thing\n")
-    for name, line in LINES.items():
-        command = [*CLIPBENCH, *shlex.split(line)]
-        status, output = (_serve if name in SERVERS else _run)(command, tmp_path)
-        assert status in STATUS.get(name, (0,)), f"{line}\n{output}"
+    for name, arguments in command_lines().items():
+        status, output = (_serve if name in SERVERS else _run)([*CLIPBENCH, *arguments], tmp_path)
+        assert status in STATUS.get(name, (0,)), f"{shlex.join(arguments)}\n{output}"
+        written = output_of(arguments)
+        assert written is None or (tmp_path / written).exists(), name
         if name == "run":
-            shutil.copytree(tmp_path / "runs/base", tmp_path / "runs/candidate")
+            shutil.copytree(tmp_path / "runs/base", tmp_path / CANDIDATE)
 
 
 def _environment(folder: Path) -> dict[str, str]:

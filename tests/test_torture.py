@@ -22,14 +22,14 @@ def test_attacks_are_survived(is_short: bool, tmp_path: Path, monkeypatch: pytes
     monkeypatch.syspath_prepend(str(TORTURE.parent))
     torture = importlib.import_module("torture")
     expected = [SHORT] if is_short else torture.attacks(may_mount=torture.can_mount(tmp_path))
-    options = ["--tries", "1", "--seconds", "1200", *(["--only", SHORT] if is_short else [])]
+    options = ["--tries", "1", "--seconds", "3600", *(["--only", SHORT] if is_short else [])]
     done = subprocess.run(
         [sys.executable, str(TORTURE), *options],
         cwd=tmp_path,
         capture_output=True,
         text=True,
         check=False,
-        timeout=1500,
+        timeout=4200,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     rows = re.findall(r"^\| (.*?) +\| +(\d+) \| +(\d+) \| +(\d+) \|$", done.stdout, re.MULTILINE)

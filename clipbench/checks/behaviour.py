@@ -27,7 +27,7 @@ from clipbench.checks.pairs import (
 )
 from clipbench.checks.subject import CheckOutcome, NotExamined, Rows, Subject, fault, healthy, largest_distance, warning
 from clipbench.data.modalities import IMAGE, TEXT
-from clipbench.errors import model_option, option
+from clipbench.errors import model_option, on_command_line, option
 from clipbench.metrics.similarity import unit
 from clipbench.models import fingerprint as probing
 from clipbench.models.introspection.modules import untrained_towers
@@ -146,6 +146,22 @@ def determinism(subject: Subject) -> CheckOutcome:
     return fault(
         f"the same input encoded twice gives vectors {distance:.2g} apart",
         "call model.eval(), and take random crops and other augmentation out of the preprocessing",
+    )
+
+
+def constancy(subject: Subject) -> CheckOutcome:
+    """Encode the probes after a run, and compare their vectors with the vectors from the loading of the model."""
+    before = subject.probes
+    after = probing.encode_probes(subject.model.encode_images, subject.model.encode_texts)
+    distance = max(largest_distance(before.images, after.images), largest_distance(before.texts, after.texts))
+    if distance <= subject.limit:
+        return healthy(f"encoded before and after the run, vectors are at most {distance:.1g} apart")
+    return fault(
+        f"the same input encoded before and after the run gives vectors {distance:.2g} apart: the model has changed"
+        " meanwhile, and its stored vectors are of both states",
+        "keep the model unchanged while it is measured, remove its stored vectors"
+        + on_command_line(f" (`clipbench cache prune --model {subject.info.ref}`)")
+        + ", and measure again",
     )
 
 

@@ -3,7 +3,17 @@
 from collections.abc import Iterator, Sequence
 
 from clipbench import plugins
-from clipbench.checks.behaviour import batches, case, determinism, evaluation_mode, padding, roles, true_pairs, vectors
+from clipbench.checks.behaviour import (
+    batches,
+    case,
+    constancy,
+    determinism,
+    evaluation_mode,
+    padding,
+    roles,
+    true_pairs,
+    vectors,
+)
 from clipbench.checks.data_checks import caption_length, captions, class_names, classes, duplicates, images
 from clipbench.checks.settings import activation, end_of_text, preprocessing, scale, start_of_text, tokenizer, weights
 from clipbench.checks.subject import GIVEN, Check, CheckOutcome, NotExamined, Subject, fault
@@ -86,6 +96,9 @@ OURS: Sequence[Check] = [
     for name, (function, reason) in (MODEL | DATA).items()
 ]
 
+CONSTANCY = Check(name="determinism", why=MODEL["determinism"][1], examine=constancy)
+"""The check after a run."""
+
 
 def all_checks() -> list[Check]:
     """Return the built-in checks, then the checks of packages by the entry point ``clipbench.checks``, by name.
@@ -145,6 +158,24 @@ def preflight(embedder: Embedder) -> list[CheckFinding]:
     chosen = [check for check in checks if check.about == "model" and (check.is_quick or not subject.encodes)]
     findings = [finding(check, subject) for check in chosen]
     return [result for result in findings if result.status in ("warning", "fault")]
+
+
+def change_during_run(embedder: Embedder, findings: Sequence[CheckFinding]) -> list[CheckFinding]:
+    """Return the fault of a model that has changed since it was loaded or checked, or nothing.
+
+    The checks before a run cannot see a later change, for example of a model behind a server, or of a part that goes
+    back to training mode. The change is found by six fixed inputs, which are encoded once more.
+
+    Args:
+        findings: of the checks before the run. A model whose vectors were random then has its fault already.
+    """
+    encoder = capability(embedder, ModelEmbedder)
+    if encoder is None or encoder.probes is None or _lacks_a_tower(embedder):  # without probes it was not loaded
+        return []
+    if any(earlier.check == CONSTANCY.name and earlier.status == "fault" for earlier in findings):
+        return []
+    result = finding(CONSTANCY, Subject(embedder, is_quick=True))
+    return [result] if result.status == "fault" else []
 
 
 def _lacks_a_tower(embedder: Embedder) -> bool:

@@ -146,10 +146,14 @@ class Subject:
 
     @cached_property
     def probes(self) -> Probes:
-        """Vectors of three images and three texts."""
+        """Vectors of three images and three texts, from the loading of the model or from the first check."""
         encoder = capability(self.embedder, ModelEmbedder)
-        stored = encoder.probes if encoder else None
-        return stored or probing.encode_probes(self.model.encode_images, self.model.encode_texts)
+        if encoder is not None and encoder.probes is not None:
+            return encoder.probes
+        probes = probing.encode_probes(self.model.encode_images, self.model.encode_texts)
+        if encoder is not None:
+            encoder.probes = probes  # the check after a run compares with them
+        return probes
 
     @cached_property
     def repeated(self) -> RepeatedEncodings:

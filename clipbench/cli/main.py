@@ -256,11 +256,19 @@ def main(arguments: list[str] | None = None) -> None:
             _warn_once_per_plug_in(),
             cli.make_context("clipbench", argv, obj=["clipbench", *argv]) as context,
         ):
+            from clipbench.files import remove_abandoned_folders  # not needed for help
+
+            remove_abandoned_folders()
             status = cli.invoke(context)
     except click.exceptions.Exit as end:
         status = end.exit_code
     except BaseException as error:  # noqa: BLE001  the last line of defence, also against a plug-in's sys.exit(0)
-        sys.exit(_report_error(error, context, argv))
+        try:
+            status = _report_error(error, context, argv)
+        except BrokenPipeError:  # nobody reads the line
+            _leave_unread_output()
+            status = UNREAD
+        sys.exit(status)
     sys.exit(status if isinstance(status, int) else DONE)
 
 

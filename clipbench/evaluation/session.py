@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 
-from clipbench.checks.examination import preflight
+from clipbench.checks.examination import change_during_run, preflight
 from clipbench.data import Dataset
 from clipbench.data.catalogue.needs import Need
 from clipbench.distributed.rounds import current_rounds
@@ -272,6 +272,11 @@ class Session:
         before = encoder.counts() if encoder else None
         records, left_out = self._evaluate(embedder, requests, folder)
         towers = {} if encoder is None else tower_costs(encoder, before)
+        if findings is not None and any(tower.n_encoded for tower in towers.values()):
+            changes = change_during_run(embedder, findings)
+            for change in changes:
+                self.progress.warning(change)
+            findings = [*findings, *changes]
         if encoder is not None:
             encoder.store_findings(findings)
         is_whole = not options.run.may_be_part and options.prompts is None

@@ -420,7 +420,7 @@ class ModelEmbedder(Embedder):
 
     model: Model
     probes: Probes | None = None
-    """Vectors of a few fixed inputs, where loading the model has encoded them."""
+    """Vectors of a few fixed inputs, if the model has encoded them when it was loaded or checked."""
 
     @property
     def peak_bytes(self) -> Mapping[str, int] | None:

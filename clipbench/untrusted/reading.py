@@ -181,6 +181,12 @@ def _real_path(file: io.BufferedReader, path: FileName) -> Path:
     return real_path
 
 
+def name_of_open_file(file: io.BufferedReader, path: FileName) -> str:
+    """Return a name under which a library that takes only names opens this file, even if another took its path."""
+    name = f"/proc/self/fd/{file.fileno()}"
+    return name if os.path.exists(name) else os.fspath(path)
+
+
 def open_text(path: FileName, newline: str | None = None) -> io.TextIOWrapper:
     """Open a regular file as text, in UTF-8 or UTF-16, or raise OSError like ``open_file``."""
     file = open_file(path)

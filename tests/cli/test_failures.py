@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from clipbench.files import folder_lock
 from tests.cli.conftest import Call
 from tests.cli.test_compare import write
 
@@ -30,6 +31,15 @@ def test_a_finished_run_and_files_of_others_stay_as_they_are(call: Call, tmp_pat
         done = call("run", "--model", "no-such-model", "--suite", "scenes", "--out", str(tmp_path / name))
         assert done.status == 2
         assert sorted(path.name for path in (tmp_path / name).iterdir()) == before
+
+
+def test_a_folder_that_another_process_writes_to_gets_no_reason(call: Call, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with folder_lock(out):
+        (out / "thumbs").mkdir()  # as a run makes it
+        done = call("run", "--model", "tiny", "--suite", "scenes", "--tasks", "retrieval", "--limit", "8", "--out", out)
+        assert done.status == 2 and f"another clipbench process writes to {out}" in done.err
+        assert [path.name for path in out.iterdir()] == ["thumbs"]
 
 
 def test_without_a_name_for_the_folder_none_is_made(

@@ -58,6 +58,18 @@ def test_a_reader_that_ends_early_is_no_error(both: bool, unbuffered: str) -> No
     assert (done.stderr or b"", done.returncode) == (b"", 141)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such pipes")
+@pytest.mark.parametrize("command", ["show nothing", "run --no-such-option", "run --model tiny --out out"])
+def test_an_error_that_nobody_reads_is_no_traceback_and_no_failed_model(command: str, tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "clipbench", *command.split()], stderr=writing, cwd=tmp_path, check=False,
+    )  # fmt: skip
+    os.close(writing)
+    assert done.returncode == 141 and list(tmp_path.iterdir()) == []
+
+
 def test_a_broken_pipe_of_something_else_is_said(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

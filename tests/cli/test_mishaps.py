@@ -301,6 +301,29 @@ except SystemExit as end:
     assert (done.returncode, done.stdout) == (0, "goes on after 3\n")
 
 
+def test_files_are_written_before_the_words_whose_reader_may_stop(
+    world: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*lines: str) -> None:
+        raise BrokenPipeError
+
+    explanation = SimpleNamespace(lines=lambda width: ["words"], as_json=lambda: "{}")
+    monkeypatch.setattr("clipbench.evaluation.explain_runs.explain_runs", lambda *runs, **options: explanation)
+    monkeypatch.setattr("clipbench.cli.commands.explain.echo", stop)
+    assert call("explain", "base", "candidate", "--json", "explanation.json").status != 0
+    assert (world / "explanation.json").read_text() == "{}"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the system has no such limit")
+def test_few_open_files_are_enough(world: Path) -> None:
+    command = f"{sys.executable} -m clipbench run --model tiny --tasks retrieval@data.csv --workers 2 --batch-size 2"
+    done = subprocess.run(
+        f"ulimit -n 64; {command} --device cpu --out out",
+        shell=True, cwd=world, capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0 and (world / "out/report.html").is_file(), done.stderr
+
+
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_a_closed_stream_fails_no_command(closed: str, tmp_path: Path) -> None:
     command = f"{sys.executable} -m clipbench"

@@ -170,3 +170,7 @@ def test_temporary_folders_of_processes_that_were_killed_are_removed(
     with temporary_folder("logs") as first, temporary_folder("logs") as second:
         assert first.is_dir() and second.is_dir() and first != second and not left.parent.exists()
     assert [path.name for path in tmp_path.iterdir()] == ["clipbench-results"]
+    subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, timeout=300)
+    assert len(list(tmp_path.iterdir())) == 2
+    subprocess.run([sys.executable, "-m", "clipbench", "list", "tasks"], capture_output=True, check=True, timeout=300)
+    assert [path.name for path in tmp_path.iterdir()] == ["clipbench-results"]

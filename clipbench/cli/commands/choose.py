@@ -51,8 +51,9 @@ def choose(
     judgements = read_log(read_pool(folder))
     choice = choose_model(judgements, scope=scope, equivalence_margin=equivalence_margin, alpha=alpha)
     write_qrels(judgements)
+    if report is not None:  # before the words, whose reader may stop, as ``head`` does
+        plugins.load(plugins.REPORTS, "choice")(choice, report)
     echo(*choice.text(terminal_width()).split("\n"))
     if report is not None:
-        plugins.load(plugins.REPORTS, "choice")(choice, report)
         echo(f"wrote {report}")
     return DONE if choice.is_decided else INCOMPLETE

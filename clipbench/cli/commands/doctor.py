@@ -146,14 +146,15 @@ def _compare(arguments: DoctorArguments) -> int:
     comparison = compare_vectors(
         _model(arguments), arguments.against, load, against_load_options(load, arguments.against_option), options
     )
+    if arguments.out is not None:  # before the words, whose reader may stop, as ``head`` does
+        from clipbench import plugins
+
+        plugins.load(plugins.REPORTS, "against")(comparison, arguments.out)
     if arguments.as_json:
         echo_json(comparison.to_json())
     else:
         echo(*map(ascii_signs, comparison.lines(terminal_width())))
     if arguments.out is not None:
-        from clipbench import plugins
-
-        plugins.load(plugins.REPORTS, "against")(comparison, arguments.out)
         echo(f"wrote {arguments.out}", err=arguments.as_json)
     return DONE if comparison.is_same else FAULT
 

@@ -77,12 +77,12 @@ def explain(arguments: ExplainArguments) -> None:
         model=model,
         seed=arguments.seed,
     )
-    echo(*map(ascii_signs, explanation.lines(terminal_width() or 100)))
+    # Files before words: whoever reads the words may stop, as ``head`` does.
     if (json_file := arguments.json_file) is not None:
         write_atomic({json_file: explanation.as_json().encode()})
-        echo(f"wrote {json_file}")
     if (out := arguments.out) is not None:
         from clipbench import plugins
 
         plugins.load(plugins.REPORTS, "explain")(explanation, arguments.runs, out)
-        echo(f"wrote {out}")
+    echo(*map(ascii_signs, explanation.lines(terminal_width() or 100)))
+    echo(*(f"wrote {path}" for path in (json_file, out) if path is not None))

@@ -248,6 +248,8 @@ def _run_as_lead(arguments: RunArguments) -> int:
     try:
         session = Session(_session_options(arguments), targets, printer)
         return _measure_targets(session, printer, arguments)
+    except BrokenPipeError:  # nobody reads what is printed, which says nothing about the models
+        raise
     except FOREIGN as error:
         reason = str(error) if isinstance(error, ClipbenchError) else error_summary(error)
         failures = {target.reference: reason for target in targets.models}
@@ -262,12 +264,14 @@ def _run_as_lead(arguments: RunArguments) -> int:
 def _write_failures(targets: "Targets", failures: Mapping[str, str]) -> None:
     """Leave the reason in the folder of each model that could not be measured, if a run could be written there."""
     from clipbench.evaluation.targets import check_folder
+    from clipbench.files import folder_lock
     from clipbench.results.failure import write_failure
 
     for target in targets.models:
         if target.reference not in failures:
             continue
-        with suppress(ClipbenchError):  # what is in the folder stays as it is
+        # A folder that holds something, or that another process writes to, stays as it is.
+        with suppress(ClipbenchError), folder_lock(target.folder):
             check_folder(target.folder)
             command = click.get_current_context().obj
             write_failure(target.folder, model=target.reference, command=command, reason=failures[target.reference])

@@ -7,12 +7,14 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 
 from torch.utils.data import DataLoader
@@ -22,6 +24,8 @@ from clipbench.files import temporary_folder
 
 CHECK_SECONDS = 0.5
 """A worker looks this often for its parent."""
+MOST_PARENT_BYTES = 103 - len("/clipbench-temporary-12345678/sockets/listener-12345678")
+"""Longest path of the folder in which sockets get a folder: macOS takes 103 bytes, Linux 107."""
 
 
 def load_in_workers(dataset: Any, *, workers: int, **options: Any) -> Iterator[Any]:
@@ -63,8 +67,18 @@ def _own_temporary_files() -> None:
     settings = getattr(multiprocessing.current_process(), "_config", {})
     if "tempdir" not in settings:
         stack = ExitStack()
-        settings["tempdir"] = str(stack.enter_context(temporary_folder("sockets")))
+        settings["tempdir"] = str(stack.enter_context(temporary_folder("sockets", _socket_parent())))
         atexit.register(stack.close)
+
+
+def _socket_parent() -> Path:
+    """Return the folder of temporary files, or ``/tmp`` if its path leaves no room for the name of a socket.
+
+    Worker processes would otherwise fail to hand over their first batch, and the command would wait for it for ever.
+    """
+    parent = Path(tempfile.gettempdir())
+    is_short = os.name == "nt" or len(os.fsencode(parent)) <= MOST_PARENT_BYTES
+    return parent if is_short else Path("/tmp")
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, is_dataclass
 from itertools import product
 from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar
+from typing import Any, BinaryIO, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -24,7 +24,7 @@ from clipbench.errors import ModelError, UsageError, did_you_mean, model_option,
 from clipbench.models.checkpoints import SHARDS, is_sharded, step_in_name, step_inside
 from clipbench.models.protocol import Notes
 from clipbench.models.towers.torch_model import error_line, first_line, quiet
-from clipbench.untrusted.reading import is_file, open_file, read_bytes, reading, why_not_there
+from clipbench.untrusted.reading import is_file, name_of_open_file, open_file, read_bytes, reading, why_not_there
 
 WRAPPERS = ("module.", "_orig_mod.")
 """Prefixes that DistributedDataParallel and torch.compile put before each name."""
@@ -156,25 +156,23 @@ def _read_safetensors(path: Path) -> object:
     from safetensors.torch import load_file
 
     try:
-        return load_file(path)
+        with open_file(path) as file:
+            return load_file(name_of_open_file(file, path))
     except (SafetensorError, OSError, ValueError) as error:
         real_path = path.resolve()
         is_link = real_path != path.absolute()  # as files that were downloaded from the Hub are
+        cause = getattr(error, "strerror", None) or first_line(error)
         advice = "remove that file, and it is downloaded again" if is_link else "copy or save it again"
-        raise ModelError(
-            f"checkpoint {real_path} is not a complete safetensors file ({first_line(error)}): {advice}"
-        ) from error
+        raise ModelError(f"checkpoint {real_path} is not a complete safetensors file ({cause}): {advice}") from error
 
 
 def _read_pickle(path: Path) -> object:
-    if _is_torchscript(path):
-        raise ModelError(
-            f"checkpoint {path} is a TorchScript archive, which is a program and is not run: for OpenAI's"
-            " weights give their name (vit-b-32, ...), and save your own as a state dict"
-        )
     try:
-        with quiet():  # torch warns about the pickle, and the errors below say more
-            return torch.load(path, map_location="cpu", weights_only=True)
+        with open_file(path) as file:
+            is_program = _is_torchscript(file)
+            file.seek(0)
+            with quiet():  # torch warns about the pickle, and the errors below say more
+                content = None if is_program else torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds of error for a file that is no checkpoint
         blocked = re.search(r"GLOBAL ([\w.]+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
         if blocked:
@@ -185,11 +183,17 @@ def _read_pickle(path: Path) -> object:
         raise ModelError(
             f"{path} is not a checkpoint, or is damaged ({type(error).__name__}): expected a file that torch.save wrote"
         ) from error
+    if is_program:
+        raise ModelError(
+            f"checkpoint {path} is a TorchScript archive, which is a program and is not run: for OpenAI's"
+            " weights give their name (vit-b-32, ...), and save your own as a state dict"
+        )
+    return content
 
 
-def _is_torchscript(path: Path) -> bool:
+def _is_torchscript(file: BinaryIO) -> bool:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(file) as archive:
             return any(name.endswith("/constants.pkl") for name in archive.namelist())
     except (zipfile.BadZipFile, OSError):
         return False

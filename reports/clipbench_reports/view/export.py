@@ -8,7 +8,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from clipbench.errors import ClipbenchError, MachineError, UsageError
-from clipbench.files import atomic_file, write_atomic
+from clipbench.files import TEMPORARY_SUFFIX, atomic_file, folder_lock, write_atomic
 from clipbench.results.run import read_run
 from clipbench_reports.page.html import assets
 from clipbench_reports.page.report import write_report
@@ -22,21 +22,41 @@ from clipbench_reports.view.runs import (
     metric_columns,
 )
 
+NO_JEKYLL = ".nojekyll"
+"""File that is written first."""
+_PAGE = re.compile(rf"{re.escape(NO_JEKYLL)}|\..*\{TEMPORARY_SUFFIX}|[A-Za-z0-9-]+-[0-9a-f]{{6}}\.html")
+"""Names of the files that are written before the list: the page of a run, or a file that is being written."""
+
 
 def write_site(folder: Path, out: Path, note: Callable[[str], None]) -> int:
     """Write a page that lists the runs below a folder, newest first, and the report of each, and return their number.
 
-    The list is written last: a folder without ``index.html`` is not whole. Runs that cannot be read are left out.
+    The list is written last: a folder without ``index.html`` is not whole, and the next export writes it again. Runs
+    that cannot be read are left out.
 
     Args:
         note: called with each run that is left out, with the reason, and with each report before it is made.
 
     Raises:
-        UsageError: ``out`` holds something, or no run can be read.
+        UsageError: ``out`` holds something, another process writes to it, or no run can be read.
         MachineError: a file cannot be written.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out.exists() and (not out.is_dir() or not _is_unfinished(out)):
         raise UsageError(f"{out} is not an empty folder: name a new folder for the site")
+    with folder_lock(out, f"another clipbench process writes to {out}: wait until it ends, or name another folder"):
+        for path in out.iterdir():
+            path.unlink()
+        return _write_pages(folder, out, note)
+
+
+def _is_unfinished(out: Path) -> bool:
+    """Return whether a folder is empty, or holds only what an export that was interrupted has written."""
+    names = [path.name for path in out.iterdir()]
+    return not names or (NO_JEKYLL in names and all(map(_PAGE.fullmatch, names)))
+
+
+def _write_pages(folder: Path, out: Path, note: Callable[[str], None]) -> int:
+    """Write the pages into an empty folder, as ``write_site`` does."""
     runs = Runs(folder)
     runs.look()
     all_rows = filter_runs(runs.rows())
@@ -47,7 +67,7 @@ def write_site(folder: Path, out: Path, note: Callable[[str], None]) -> int:
     none = UsageError(f"no readable run in {folder} or its subfolders: name the folder that holds your runs")
     if not rows:
         raise none
-    with atomic_file(out / ".nojekyll"):  # else GitHub Pages leaves out names that begin with a line
+    with atomic_file(out / NO_JEKYLL):  # else GitHub Pages leaves out names that begin with a line
         pass
     written: dict[str, Row] = {}
     for number, row in enumerate(rows, 1):

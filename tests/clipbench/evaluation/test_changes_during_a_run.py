@@ -52,6 +52,16 @@ class Wavering(ToyModel):
         return super().encode_images(images) + 0.5 * self.n_batches
 
 
+class Drifting(ToyModel):
+    """A model whose vectors are others from the second batch of the data's pictures on."""
+
+    n_batches = 0
+
+    def encode_images(self, images: Sequence[Image.Image]) -> Any:
+        self.n_batches += images[0].size == SIZE
+        return super().encode_images(images) + (0.5 if self.n_batches > 1 else 0.0)
+
+
 def measured(model: Any, captions: Path, **options: Any) -> cb.Run:
     return cb.run(model, "retrieval", data=captions, thumbnails=0, workers=0, batch_size=2, **options)
 
@@ -93,6 +103,31 @@ def test_a_model_that_changes_between_two_batches_is_named_by_doctor_and_by_a_ru
     assert "determinism" in findings["check"].tolist()
     preflight = measured(Wavering(), captions).result.preflight
     assert "determinism" in [finding.check for finding in preflight or ()]
+
+
+def test_a_model_that_changes_after_its_checks_is_named_once_at_the_end(captions: Path) -> None:
+    (fault,) = measured(Drifting(), captions).result.preflight or ()
+    assert fault.check == "determinism" and fault.status == "fault"
+    assert "the same input encoded before and after the run gives vectors" in fault.seen
+    assert "remove its stored vectors" in fault.fix and "\n" not in fault.seen + fault.fix
+    # Nothing is encoded, so nothing is checked.
+    stored = measured(Drifting(), captions)
+    assert stored.result.towers["image"].n_encoded == 0 and not stored.result.preflight
+    (random_fault,) = [
+        finding for finding in measured(Wavering(), captions).result.preflight or () if finding.check == "determinism"
+    ]
+    assert "encoded twice" in random_fault.seen
+
+
+def test_a_model_that_does_not_change_encodes_six_inputs_more(captions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steady = ToyModel()
+    assert measured(steady, captions).result.preflight == []
+    unchecked = ToyModel()
+    monkeypatch.setenv("CLIPBENCH_CACHE", str(captions.parent / "other"))
+    monkeypatch.setattr("clipbench.evaluation.session.change_during_run", lambda embedder, findings: [])
+    assert measured(unchecked, captions).result.preflight == []
+    assert steady.encoded_images - unchecked.encoded_images == 3
+    assert steady.encoded_texts - unchecked.encoded_texts == 3
 
 
 def test_a_clock_that_jumps_back_makes_no_time_negative(captions: Path, monkeypatch: pytest.MonkeyPatch) -> None:

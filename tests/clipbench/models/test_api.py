@@ -260,6 +260,18 @@ def test_the_key_of_a_provider_goes_to_no_other_address(url: str, state: Any, mo
     assert set(state.keys) == {None}
 
 
+def test_a_redirect_does_not_carry_the_key_elsewhere(url: str, state: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLIPBENCH_API_KEY", "sk-secret")
+    with socket.create_server(("127.0.0.1", 0)) as elsewhere:
+        elsewhere.setblocking(False)
+        address = f"http://127.0.0.1:{elsewhere.getsockname()[1]}/v1/embeddings"
+        state.fault = lambda number: lambda handler, vectors: handler.say(302, "", Location=address)
+        with pytest.raises(ModelError, match=f"it redirects to {address}: give that address"):
+            served(url, timeout="2")
+        with pytest.raises(BlockingIOError):  # nobody has come
+            elsewhere.accept()
+
+
 def test_a_key_that_cannot_be_sent_is_not_shown(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLIPBENCH_API_KEY", "sk-secret\nHost: elsewhere")
 

@@ -3,6 +3,8 @@ that are stretched as Long-CLIP does it, checked by hand and against its own loo
 """
 
 import json
+import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,6 +33,24 @@ from tests.clipbench.models import small_models
 from tests.clipbench.models.test_foreign_code import Payload
 
 WEIGHTS = {"a.weight": torch.ones(2, 3), "b": torch.zeros(4)}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the system has no FIFO")
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_a_checkpoint_that_becomes_a_fifo_after_it_was_looked_at_is_not_waited_for(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / f"model{suffix}"
+
+    def look_and_replace(name: object) -> bool:
+        path.unlink()
+        os.mkfifo(path)
+        return True
+
+    save_file(WEIGHTS, path)
+    monkeypatch.setattr("clipbench.models.towers.checkpoint_file.is_file", look_and_replace)
+    with pytest.raises(ModelError, match=r"model\.(pt|safetensors) is not a (complete|checkpoint)"):
+        read_weights(path)
 
 
 def test_a_truncated_safetensors_file_is_said_to_be_so(tmp_path: Path) -> None:

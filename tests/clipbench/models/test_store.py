@@ -17,7 +17,7 @@ from clipbench.files import atomic_file
 from clipbench.models import large_arrays
 from clipbench.models.encoding import store
 from clipbench.models.encoding.embedder import StoreEmbedder
-from clipbench.models.encoding.store import DAMAGED, Shelf
+from clipbench.models.encoding.store import DAMAGED, MODEL_FILE, Shelf
 from clipbench.models.encoding.stored_models import stored_models
 from clipbench.models.large_arrays import large_array, memory_bytes
 from clipbench.testing import ToyModel
@@ -119,7 +119,7 @@ def test_vectors_beyond_a_share_of_memory_are_fetched_into_a_file(
 def test_refresh_takes_in_what_another_process_committed(tmp_path: Path) -> None:
     shelf = shelf_of(tmp_path)
     code = (
-        "import sys, numpy\nfrom pathlib import Path\nfrom clipbench.models.encoding.store import Shelf\n"
+        "import sys, numpy\nfrom pathlib import Path\nfrom clipbench.models.encoding.store import MODEL_FILE, Shelf\n"
         "vectors = numpy.array([[7, -7, 0.5]], numpy.float32)\n"
         "Shelf(Path(sys.argv[1]), 'model', 'image', 3).put([(7).to_bytes(16, 'little')], vectors)\n"
     )
@@ -180,6 +180,23 @@ def test_a_chunk_is_counted_by_its_headers_and_its_size(tmp_path: Path) -> None:
         (tmp_path / "store/model/image" / f"{keep}.vectors").write_bytes(chunk.read_bytes()[:keep])
     (model,) = stored_models(tmp_path)
     assert (model.n_vectors, model.n_damaged) == (20_000, 6)
+
+
+def test_what_a_newer_version_keeps_in_the_store_is_neither_read_nor_removed(tmp_path: Path) -> None:
+    shelf_of(tmp_path).put(keys(1), rows(1))
+    newer = [
+        tmp_path / "store" / name
+        for name in ("index-2.json", "model/image/1.vectors-2", "model/image-2/1.vectors-2", "model/loaded-new.json")
+    ]
+    for path in newer:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"of a form that is not known yet")
+    (tmp_path / "store/model" / MODEL_FILE).write_text('{"names": ["tiny"], "form": 2}')
+    shelf = shelf_of(tmp_path)
+    assert np.array_equal(shelf.get(keys(1)), rows(1)) and not shelf.rejected
+    (model,) = stored_models(tmp_path)
+    assert (model.n_vectors, model.n_damaged) == (1, 0)
+    assert all(path.exists() for path in newer)
 
 
 def test_of_two_copies_the_whole_one_is_used(tmp_path: Path) -> None:

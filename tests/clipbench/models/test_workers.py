@@ -6,10 +6,12 @@ import multiprocessing
 import os
 import signal
 import socket
+import subprocess
 import sys
 from functools import partial
 from multiprocessing import resource_sharer
 from multiprocessing.connection import Client
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
@@ -52,6 +54,22 @@ def die_asking(moment: str, memory: tuple[str, int]) -> NoReturn:
         Client(address, authkey=multiprocessing.current_process().authkey)
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the system has no such sockets")
+def test_a_long_folder_of_temporary_files_leaves_room_for_sockets(tmp_path: Path) -> None:
+    folder = tmp_path / ("long" * 25)
+    folder.mkdir()
+    code = (
+        "import torch\nfrom clipbench.models.encoding.workers import load_in_workers\n"
+        "data = torch.utils.data.TensorDataset(torch.arange(8))\n"
+        "print(len(list(load_in_workers(data, workers=2, batch_size=4))))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "TMPDIR": str(folder)}, capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("2\n", "") and list(folder.iterdir()) == []
 
 
 def test_what_is_called_when_a_child_dies_stays_as_it_was() -> None:

@@ -301,6 +301,13 @@ def test_runs_are_written_as_static_files_that_need_nothing(
     assert "<script" not in page and not re.search(r'(?:src|href)="(?:https?:|/)', page)
     with pytest.raises(UsageError, match="is not an empty folder: name a new folder"):
         write_site(viewed, site, notes.append)
+    # An export that was interrupted has no list yet. The next one begins again, but not where a person has a file.
+    (site / "index.html").unlink()
+    (site / "notes.txt").touch()
+    with pytest.raises(UsageError, match="is not an empty folder: name a new folder"):
+        write_site(viewed, site, notes.append)
+    (site / "notes.txt").unlink()
+    assert write_site(viewed, site, notes.append) == 2 and (site / "index.html").is_file()
     with pytest.raises(UsageError, match="no readable run in"):
         write_site(tmp_path / "new", tmp_path / "other", notes.append)
     assert not (tmp_path / "other").exists()
