@@ -16,7 +16,7 @@ from clipbench.data.catalogue.entries import catalogue
 from clipbench.errors import UsageError, did_you_mean, option
 from clipbench.results.export.tables import records_by_evaluation
 from clipbench.results.matching import match
-from clipbench.results.metric_name import is_of_slice
+from clipbench.results.metric_name import MetricName, is_of_slice
 from clipbench.results.numbers import (
     COUNTED,
     NONE,
@@ -216,8 +216,8 @@ def _metric_names(records: dict[int, EvaluationRecord]) -> list[str]:
 
 def _accepted_names(records: dict[int, EvaluationRecord], metric: str) -> tuple[str, ...]:
     """Return the names that mean a metric of an evaluation."""
-    record = next(iter(records.values()))
-    return metric, f"{record.task}/{metric}", f"{record.name}/{metric}"
+    name = MetricName(next(iter(records.values())).name, metric)
+    return metric, name.without_data, str(name)
 
 
 def _unknown_metric(name: str, evaluations: Sequence[dict[int, EvaluationRecord]]) -> UsageError:
