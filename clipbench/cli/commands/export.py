@@ -30,8 +30,7 @@ from clipbench.cli.output import echo, echo_text, print_note
     "--rows",
     type=click.Choice(["metrics", "models"]),
     default="metrics",
-    help="Rows of latex, markdown and csv: metrics, or models with the metrics of --metric as columns."
-    "  [default: metrics]",
+    help="Rows of latex, markdown and csv: metrics, or models with the metrics of --metric as columns.",
 )
 @click.option(
     "--metric",

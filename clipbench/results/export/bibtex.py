@@ -89,7 +89,7 @@ def bibtex(runs: Sequence[Run]) -> RenderedExport:
         figures = f", figure {', '.join(work.figures)}" if work.figures else ""
         comments.append(f"% {', '.join(metrics)}{figures}: {_key(fields)}")
     parts = [
-        "\n".join(["% Made by clipbench export --to bibtex.", *comments]),
+        "\n".join(["% Made by `clipbench export --to bibtex`.", *comments]),
         _entry("clipbench", {**SOFTWARE, "note": f"version {runs[0].result.clipbench_version}"}),
         *(_entry(key, work) for key, work in entries.items()),
     ]

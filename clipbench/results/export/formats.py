@@ -76,7 +76,7 @@ def format_of(to: str) -> ExportFormat:
     names = plugins.names(plugins.EXPORTS)
     name = next((candidate for candidate in names if candidate.replace("_", "-") == to.replace("_", "-")), None)
     if name is None:
-        raise UsageError(f"--to {to}: {did_you_mean(to, names)}")
+        raise UsageError(f"{option('to', to)}: no such format, {did_you_mean(to, names)}")
     export_format = plugins.load(plugins.EXPORTS, name)
     if not isinstance(export_format, ExportFormat):
         maker = plugins.distribution(plugins.EXPORTS, name)
@@ -161,7 +161,7 @@ def _refuse_choice(to: str, choice: ListChoice) -> None:
     """Raise UsageError for a depth or a side, which only formats of result lists have."""
     for name, value in (("depth", choice.depth), ("direction", choice.side)):
         if value is not None:
-            raise UsageError(f"--{name} {value} has no effect on --to {to}, which has no result lists: remove it")
+            raise UsageError(f"{option(name, value)} has no effect on {to}, which has no result lists: remove it")
 
 
 def _check_out(form: ExportFormat, to: str, out: Path | None) -> bool:

@@ -34,7 +34,7 @@ def latex(runs: Sequence[Run]) -> RenderedExport:
             measured.append(table)
         else:
             notes += [one_line(f"{table.title}: {warning}") for warning in table.warnings]
-    head = [f"Made by clipbench export --to latex. Needs {PACKAGES}."]
+    head = [f"Made by `clipbench export --to latex`. Needs {PACKAGES}."]
     head += [one_line(line) for line in _origins(runs)]
     head += notes
     parts = ["\n".join(f"% {line}" for line in head)]
@@ -160,7 +160,7 @@ def _one_markdown_table(table: Table) -> RenderedExport:
 
 
 def _one_latex_table(table: Table) -> RenderedExport:
-    head = f"% Made by clipbench export --to latex --rows models. Needs {PACKAGES}."
+    head = f"% Made by `clipbench export --to latex --rows models`. Needs {PACKAGES}."
     return RenderedExport(content=f"{head}\n{as_latex(table, 'models')}\n".encode(errors="replace"))
 
 
