@@ -5,6 +5,7 @@ from clipbench.api import compare as compare
 from clipbench.api import compare_chain as compare_chain
 from clipbench.api import doctor as doctor
 from clipbench.api import explain as explain
+from clipbench.api import export as export
 from clipbench.api import load_data as load_data
 from clipbench.api import load_model as load_model
 from clipbench.api import pool as pool
@@ -59,6 +60,7 @@ from clipbench.models.protocol import Embedder as Embedder
 from clipbench.models.protocol import Internals as Internals
 from clipbench.models.protocol import Model as Model
 from clipbench.models.protocol import ModelInfo as ModelInfo
+from clipbench.results.export.formats import Exported as Exported
 from clipbench.results.export.formats import ExportFormat as ExportFormat
 from clipbench.results.export.formats import RenderedExport as RenderedExport
 from clipbench.results.other_tools import Values as Values

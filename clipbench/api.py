@@ -20,6 +20,7 @@ from clipbench.comparison.compare_runs import compare as compare_results
 from clipbench.comparison.compare_runs import metrics_of, open_side
 from clipbench.comparison.gate import check_gate
 from clipbench.comparison.gate_rules import Gate, Tolerance
+from clipbench.comparison.model_table import table_maker
 from clipbench.comparison.records import CompareOptions
 from clipbench.data import DataOptions, Dataset
 from clipbench.data.dataset_loading import load_data as load_reference
@@ -48,9 +49,11 @@ from clipbench.models.encoding.loading import load_embedder
 from clipbench.models.introspection.price import price_in_subprocess
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import Embedder, Model
+from clipbench.results.export.formats import Exported, ListChoice
+from clipbench.results.export.formats import export as export_runs
 from clipbench.results.other_tools import Values
 from clipbench.results.record import finished_evaluations
-from clipbench.results.run import Run
+from clipbench.results.run import Run, find_runs
 from clipbench.untrusted.label_files import read_label_file
 
 if TYPE_CHECKING:
@@ -636,6 +639,73 @@ def choose(
     """
     judged_pool = pool if isinstance(pool, Pool) else read_pool(Path(pool))
     return choose_model(read_log(judged_pool), scope=scope, equivalence_margin=equivalence_margin, alpha=alpha)
+
+
+def export(  # noqa: PLR0913  the options of the command, each by its name
+    *runs: Run | str | os.PathLike[str],
+    to: str,
+    out: str | os.PathLike[str] | None = None,
+    rows: Literal["metrics", "models"] = "metrics",
+    metric: str | Sequence[str] = (),
+    intervals: bool = False,
+    depth: int | None = None,
+    direction: Literal["text", "image"] | None = None,
+) -> Exported:
+    """Write the metrics or the result lists of runs, as a table or for other tools, as ``clipbench export`` does.
+
+    Args:
+        runs: runs, run folders, or folders of several runs; one or more.
+        to: name of the format, such as ``"latex"``, ``"markdown"``, ``"csv"``, ``"bibtex"`` or ``"clip_benchmark"``.
+            ``clipbench export --help`` lists all.
+        out: output file, replaced if it exists, or a folder where the format has that form. None (the default) writes
+            no file: the content is the ``text`` of the result.
+        rows: rows of ``latex``, ``markdown`` and ``csv``: ``"metrics"`` (the default), or ``"models"`` for the table of
+            a paper, in which a value is bold if paired tests show that its model is better than every other one.
+        metric: columns of ``rows="models"``, such as ``"acc1"`` or ``["zero-shot@birds/acc1", "retrieval/mrr"]``. The
+            default is the first headline metric of each evaluation.
+        intervals: add the confidence interval of each value to ``rows="models"``. False by default.
+        depth: results per query of ``trec`` and ``rankings``, an integer from 1. None (the default) writes all that the
+            run keeps.
+        direction: lists of ``trec`` and ``rankings`` whose queries are captions (``"text"``) or images (``"image"``).
+            None (the default) writes both.
+
+    Returns:
+        The outcome: ``text``, or the files ``written``, and ``notes`` on what the format has no place for. ``print``
+        shows the text.
+
+    Raises:
+        UsageError: a format, a metric or an option is wrong, or no run is given.
+        ClipbenchError: a run is damaged.
+
+    Example:
+        >>> import numpy as np
+        >>> from clipbench import export, run, vectors
+        >>> x = np.eye(32)
+        >>> good, bad = (
+        ...     run(vectors(images=x, texts=y, name=name), "retrieval")
+        ...     for name, y in (("good", x), ("bad", np.roll(x, 1, axis=0)))
+        ... )
+        >>> print(export(good, bad, to="csv", rows="models", metric="text_retrieval_recall@1"), end="")
+        Model,Image-to-text R@1 (%),bold
+        good,100.0,Image-to-text R@1 (%)
+        bad,0.0,
+
+    See Also:
+        board: the ranks of several models.
+        compare: the difference of two runs for each metric.
+    """
+    if not runs:
+        raise UsageError("no run to export: got 0 runs, expected at least 1")
+    metrics = [metric] if isinstance(metric, str) else [*metric]
+    make_table = table_maker(rows, metrics, has_intervals=intervals)
+    if direction not in (None, "text", "image"):
+        raise UsageError(f"direction is {direction!r}: expected 'text', 'image' or None")
+    depth = None if depth is None else _check_integer("depth", depth, 1)
+    sources = list[Path | Run]()
+    for source in runs:
+        sources += [source] if isinstance(source, Run) else find_runs([Path(source)])
+    choice = ListChoice(depth=depth, side=direction)
+    return export_runs(sources, to, None if out is None else Path(out), choice, make_table)
 
 
 def load_model(  # noqa: PLR0913  the options of the command, each by its name

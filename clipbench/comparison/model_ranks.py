@@ -122,16 +122,23 @@ class RankedMetrics(NamedTuple):
     """By the name of the metric, or of the evaluation if none of its metrics has ranks."""
 
 
-def rank_metrics(entrants: Sequence[Entrant], *, is_first_only: bool = False) -> RankedMetrics:
-    """Return the ranks of each headline metric of an evaluation, or of the first one that has ranks."""
+def rank_metrics(
+    entrants: Sequence[Entrant], *, names: Sequence[str] | None = None, is_first_only: bool = False
+) -> RankedMetrics:
+    """Return the ranks of metrics of an evaluation, or of the first one that has ranks.
+
+    Args:
+        names: of the metrics, None for the headline metrics that have a direction.
+    """
     record = entrants[0].record
+    names = _ranked_names(record) if names is None else names
     ranks: list[MetricRanks] = []
     reasons: dict[str, str] = {}
     try:
-        tables = _common_samples(entrants)
+        tables = _common_samples(entrants, names)
     except ClipbenchError as error:
         return RankedMetrics(ranks, {record.name: str(error)})
-    for name in _ranked_names(record):
+    for name in names:
         try:
             ranks.append(_rank_metric(name, entrants, tables))
         except ClipbenchError as error:
@@ -142,9 +149,9 @@ def rank_metrics(entrants: Sequence[Entrant], *, is_first_only: bool = False) ->
     return RankedMetrics(ranks, reasons)
 
 
-def _common_samples(entrants: Sequence[Entrant]) -> "list[pandas.DataFrame]":
+def _common_samples(entrants: Sequence[Entrant], names: Sequence[str]) -> "list[pandas.DataFrame]":
     """Return the samples of all models in one order, or raise ClipbenchError if the models cannot be ranked by them."""
-    if not _ranked_names(entrants[0].record):
+    if not names:
         raise NotComparable(NO_DIRECTION)
     if len(entrants) < 2:
         raise NotComparable(f"only {entrants[0].run.label} {MEASURED}")

@@ -69,9 +69,10 @@ FUNCTIONS = (
     clipbench.Run.plot,
     clipbench.pool,
     clipbench.choose,
+    clipbench.export,
     PlotOptions,
 )
-OF_COMMANDS = ("cli/", "results/export/", "training/", "distributed/", "comparison/formats/", "models/reference.py")
+OF_COMMANDS = ("cli/", "training/", "distributed/", "comparison/formats/", "models/reference.py")
 """Code whose texts the command line alone shows; ``reference.py`` lists references as ``clipbench list models`` has
 them.
 """

@@ -26,8 +26,32 @@ from clipbench.cli.output import echo, echo_text, print_note
     type=click.Choice(["text", "image"]),
     help="Lists of trec and rankings whose queries are captions (text) or images. [default: both]",
 )
+@click.option(
+    "--rows",
+    type=click.Choice(["metrics", "models"]),
+    default="metrics",
+    help="Rows of latex, markdown and csv: metrics, or models with the metrics of --metric as columns.",
+)
+@click.option(
+    "--metric",
+    multiple=True,
+    metavar="NAME",
+    help="Column of --rows models, such as acc1 or zero-shot@birds/acc1 (repeatable). [default: the first headline"
+    " metric of each evaluation]",
+)
+@click.option("--intervals", is_flag=True, help="Add the confidence interval of each value to --rows models.")
 @TRACEBACK
-def export(runs: tuple[Path, ...], to: str, out: Path | None, depth: int | None, direction: str | None) -> None:
+def export(  # noqa: PLR0913  one parameter per option
+    runs: tuple[Path, ...],
+    *,
+    to: str,
+    out: Path | None,
+    depth: int | None,
+    direction: str | None,
+    rows: str,
+    metric: tuple[str, ...],
+    intervals: bool,
+) -> None:
     """Write the metrics or the result lists of runs, as a table or for other tools.
 
     \b
@@ -42,18 +66,23 @@ def export(runs: tuple[Path, ...], to: str, out: Path | None, depth: int | None,
     latex           the same tables for a paper, with booktabs
     board           ranks of several models with their intervals, in Markdown
     board-csv       the same as CSV
-    bibtex          clipbench and the data of the runs, for a bibliography
+    bibtex          clipbench, data, metrics and figures, for a bibliography
     trec            result lists of a run as a TREC run (run --keep-lists)
     rankings        the same as JSON Lines, for --model rankings:FILE
+
+    With --rows models, latex, markdown and csv are one table of the metrics that you choose. A value is bold if
+    paired tests show that its model is better than every other one.
 
     A RUN is a run folder or the folder of several. If you give several RUNs, those without a run are left out.
     Only the run folders are read: neither models nor data are needed.
     """
+    from clipbench.comparison.model_table import table_maker
     from clipbench.results.export.formats import ListChoice
     from clipbench.results.export.formats import export as write
     from clipbench.results.run import find_runs
 
-    done = write(find_runs(runs, print_note), to, out, ListChoice(depth=depth, side=direction))
+    make_table = table_maker(rows, metric, has_intervals=intervals)
+    done = write(find_runs(runs, print_note), to, out, ListChoice(depth=depth, side=direction), make_table)
     for note in done.notes:
         print_note(note)
     if done.text is not None:

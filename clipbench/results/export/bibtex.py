@@ -1,12 +1,18 @@
-"""``bibtex``: clipbench and the data sets that runs measured, for the bibliography of a paper."""
+"""``bibtex``: clipbench, the data sets that runs measured, and the sources of their metrics and figures."""
 
 import re
+import tomllib
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
 
 from clipbench.results.export.formats import ExportFormat, RenderedExport
+from clipbench.results.metric_name import MetricName
 from clipbench.results.record import finished_evaluations
-from clipbench.results.run import Run
+from clipbench.results.run import Run, all_evaluations
 from clipbench.results.table.latex import escape
 from clipbench.untrusted.terminal import one_line
 
@@ -20,6 +26,27 @@ CITATION = re.compile(
     r" (?:\d{4}, )?(?P<venue>[^,]*\d[^,]*)"
 )
 """A citation of the catalogue: family names, title, and venue, with the year in it or before it."""
+WORKS = Path(__file__).with_name("works.toml")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """A publication that defines metrics or figures."""
+
+    cite: str
+    """The citation in the form of the catalogue."""
+    metrics: Sequence[str] = ()
+    """Patterns of ``task/metric``."""
+    figures: Sequence[str] = ()
+    """Names that ``clipbench plot`` takes, of figures with these metrics."""
+    data: Sequence[str] = ()
+    """Data sets without which the metrics do not need it. Empty for any data."""
+
+
+@cache
+def works() -> Sequence[Work]:
+    """Return the publications of metrics and figures."""
+    return [Work(**entry) for entry in tomllib.loads(WORKS.read_text(encoding="utf-8"))["works"]]
 
 
 def publications(citation: str) -> list[dict[str, str]]:
@@ -43,7 +70,10 @@ def _fields(text: str) -> dict[str, str]:
 
 
 def bibtex(runs: Sequence[Run]) -> RenderedExport:
-    """Return an entry for clipbench and one per publication, with a comment per data set that lists its keys."""
+    """Return an entry for clipbench and one per publication of the data, the metrics and their figures.
+
+    A comment per data set lists its keys, and a comment per publication what it is the source of.
+    """
     citations = {
         one_line(record.dataset.id): record.dataset.cite
         for run in runs
@@ -51,16 +81,36 @@ def bibtex(runs: Sequence[Run]) -> RenderedExport:
         if record.dataset.id != "scenes"  # which clipbench draws
     }
     cited = {data: publications(cite) for data, cite in citations.items() if cite}
-    entries = {_key(work): work for works in cited.values() for work in works}
-    comments = [f"% {data}: {', '.join(map(_key, works))}" for data, works in cited.items()]
+    comments = [f"% {data}: {', '.join(map(_key, publications))}" for data, publications in cited.items()]
+    entries = {_key(fields): fields for publications in cited.values() for fields in publications}
+    for work, metrics in _cited_works(runs):
+        (fields,) = publications(work.cite)
+        entries[_key(fields)] = fields
+        figures = f", figure {', '.join(work.figures)}" if work.figures else ""
+        comments.append(f"% {', '.join(metrics)}{figures}: {_key(fields)}")
     parts = [
-        "\n".join(["% Made by clipbench export --to bibtex.", *comments]),
+        "\n".join(["% Made by `clipbench export --to bibtex`.", *comments]),
         _entry("clipbench", {**SOFTWARE, "note": f"version {runs[0].result.clipbench_version}"}),
         *(_entry(key, work) for key, work in entries.items()),
     ]
     content = ("\n\n".join(parts) + "\n").encode(errors="replace")
     notes = [f"{data}: no citation is recorded, cite its source" for data, cite in citations.items() if not cite]
     return RenderedExport(content=content, notes=notes)
+
+
+def _cited_works(runs: Sequence[Run]) -> Iterator[tuple[Work, list[str]]]:
+    """Yield the publications of the metrics of the runs, with the names of these metrics."""
+    for work in works():
+        names = dict[str, None]()
+        for record in all_evaluations(runs):
+            if work.data and record.dataset.id not in work.data:
+                continue
+            for name in record.metrics:
+                pattern_name = MetricName(record.name, name).without_data
+                if any(fnmatchcase(pattern_name, pattern) for pattern in work.metrics):
+                    names[pattern_name] = None
+        if names:
+            yield work, [*names]
 
 
 def _key(work: Mapping[str, str]) -> str:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from clipbench import plugins
-from clipbench.errors import FOREIGN, ClipbenchError, UsageError, did_you_mean, error_summary
+from clipbench.errors import FOREIGN, ClipbenchError, UsageError, did_you_mean, error_summary, option
 from clipbench.files import write_atomic, write_errors
 from clipbench.results.run import Run, all_evaluations, read_one_run
+from clipbench.results.table import Table
 from clipbench.untrusted.reading import is_folder, is_there
 
 Object = dict[str, object]
@@ -56,6 +57,8 @@ class ExportFormat:
     """Renders runs for a folder, if that has more than a file."""
     render_lists: Callable[[Sequence[Run], ListChoice], RenderedExport] | None = None
     """Renders some of the result lists of runs, for a format of result lists."""
+    render_table: Callable[[Table], RenderedExport] | None = None
+    """Renders one table that has a row per model, for a format of tables."""
 
 
 def json_bytes(value: object, indent: int | None = None) -> bytes:
@@ -73,7 +76,7 @@ def format_of(to: str) -> ExportFormat:
     names = plugins.names(plugins.EXPORTS)
     name = next((candidate for candidate in names if candidate.replace("_", "-") == to.replace("_", "-")), None)
     if name is None:
-        raise UsageError(f"--to {to}: {did_you_mean(to, names)}")
+        raise UsageError(f"{option('to', to)}: no such format, {did_you_mean(to, names)}")
     export_format = plugins.load(plugins.EXPORTS, name)
     if not isinstance(export_format, ExportFormat):
         maker = plugins.distribution(plugins.EXPORTS, name)
@@ -93,15 +96,26 @@ class Exported:
     notes: Sequence[str]
     """Values and evaluations that the format has no place for, with the reasons."""
 
+    def __str__(self) -> str:
+        """Return the content, or the files that were written, one per line."""
+        return "\n".join(map(str, self.written)) if self.text is None else self.text
 
-def export(paths: Sequence[Path], to: str, out: Path | None = None, choice: ListChoice = ListChoice()) -> Exported:
+
+def export(
+    sources: Sequence[Path | Run],
+    to: str,
+    out: Path | None = None,
+    choice: ListChoice = ListChoice(),
+    make_table: Callable[[Sequence[Run]], Table] | None = None,
+) -> Exported:
     """Write runs in a format. An existing file is replaced, whole or not at all. A name in ``.gz`` compresses it.
 
     Args:
-        paths: run folders, or their ``result.json``.
+        sources: runs, run folders, or their ``result.json``.
         to: a name of an entry point of ``clipbench.exports``, in which ``-`` and ``_`` are alike.
         out: a file with the format's suffix, or a folder where the format has that form, None for none.
         choice: depth and side of result lists, for a format of these.
+        make_table: makes one table of all runs, with a row per model, which is written instead of the runs.
 
     Raises:
         UsageError: an unknown format, a file that does not suit it or cannot be written, or runs that it cannot hold.
@@ -111,9 +125,15 @@ def export(paths: Sequence[Path], to: str, out: Path | None = None, choice: List
     is_folder = _check_out(form, to, out)
     if form.render_lists is None:
         _refuse_choice(to, choice)
-    runs = [read_one_run(path) for path in paths]
+    if make_table is not None and form.render_table is None:
+        raise UsageError(
+            f"{to} has no table with a row per model: got {option('rows', 'models')}, expected latex, markdown or csv"
+        )
+    runs = [source if isinstance(source, Run) else read_one_run(source) for source in sources]
     try:
-        if form.render_lists is not None:
+        if make_table is not None and form.render_table is not None:
+            rendered = form.render_table(make_table(runs))
+        elif form.render_lists is not None:
             rendered = form.render_lists(runs, replace(choice, is_folder=is_folder))
         else:
             render = form.render_folder or form.render if is_folder else form.render
@@ -124,7 +144,7 @@ def export(paths: Sequence[Path], to: str, out: Path | None = None, choice: List
         raise ClipbenchError(f"the export {to} failed ({error_summary(error)})") from error
     sliced = {record.name: record.slices for record in all_evaluations(runs) if record.slices}
     notes = list(rendered.notes)
-    if not form.has_slices:
+    if not form.has_slices and make_table is None:
         notes += [
             f"{name}: slices by {', '.join(slices)} are left out: {to} has no place for them, csv and parquet have"
             for name, slices in sliced.items()
@@ -141,7 +161,7 @@ def _refuse_choice(to: str, choice: ListChoice) -> None:
     """Raise UsageError for a depth or a side, which only formats of result lists have."""
     for name, value in (("depth", choice.depth), ("direction", choice.side)):
         if value is not None:
-            raise UsageError(f"--{name} {value} has no effect on --to {to}, which has no result lists: remove it")
+            raise UsageError(f"{option(name, value)} has no effect on {to}, which has no result lists: remove it")
 
 
 def _check_out(form: ExportFormat, to: str, out: Path | None) -> bool:

@@ -41,7 +41,7 @@ def model_index(runs: Sequence[Run]) -> RenderedExport:
         raise UsageError(
             f"no value of {name} to put on a model card: {'; '.join(notes[:3]) or 'the runs have no evaluation'}"
         )
-    purpose = "clipbench export --to model-index, for the metadata of a model card."
+    purpose = "`clipbench export --to model-index`, for the metadata of a model card."
     return as_yaml({"model-index": [{"name": name, "results": results}]}, purpose, runs, notes)
 
 

@@ -75,7 +75,7 @@ def _render(runs: Sequence[Run], choice: ListChoice, form: Form) -> RenderedExpo
     all_lists = [lists for run in runs for lists in _lists_of(run, choice)]
     if not choice.is_folder and len(all_lists) > 1:
         sides = {lists.side for lists in all_lists}
-        one_side = "choose one with --direction text or --direction image, or "
+        one_side = f"choose one with {option('direction', 'text')} or {option('direction', 'image')}, or "
         raise UsageError(
             f"one file cannot hold {listed([lists.title for lists in all_lists])}:"
             f" {one_side if len(sides) == len(all_lists) else ''}give a folder, -o FOLDER"
@@ -118,7 +118,7 @@ def _lists_of(run: Run, choice: ListChoice) -> Iterator[KeptLists]:
                 _check_depth(lists, choice)
                 yield lists
     if not n_yielded:
-        raise UsageError(f"run {run.folder} has no lists with --direction {choice.side}: remove it")
+        raise UsageError(f"run {run.folder} has no lists with {option('direction', choice.side)}: remove it")
 
 
 def _kept_lists(run: Run, record: EvaluationRecord, side: str, table: "pandas.DataFrame") -> KeptLists:
@@ -147,9 +147,9 @@ def _check_depth(lists: KeptLists, choice: ListChoice) -> None:
         return
     again = f"run its command again with {option('keep_lists', choice.depth)}"
     if lists.run.result.model.get("family") == "rankings":
-        again = f"its file has no more, so remove --depth {choice.depth}"
+        again = f"its file has no more, so remove {option('depth', choice.depth)}"
     raise UsageError(
-        f"--depth {choice.depth}: run {lists.run.folder} keeps {counted(kept, 'result')} per query: {again}"
+        f"{option('depth', choice.depth)}: run {lists.run.folder} keeps {counted(kept, 'result')} per query: {again}"
     )
 
 
@@ -171,7 +171,8 @@ def _as_trec(lists: KeptLists, depth: int) -> WrittenLists:
     for name in (*dict.fromkeys(query.tolist()), *dict.fromkeys(result.tolist())):
         if not name or name.split() != [name]:
             raise UsageError(
-                f"{lists.title}: a TREC run cannot hold the name {shown(name)}, which has spaces: use --to rankings"
+                f"{lists.title}: a TREC run cannot hold the name {shown(name)}, which has spaces: use"
+                f" {option('to', 'rankings')}"
             )
     tag = "-".join(str(lists.run.result.model.get("id") or "clipbench").split())
     rows = zip(query.tolist(), result.tolist(), position.tolist(), score.tolist(), strict=True)
@@ -181,7 +182,8 @@ def _as_trec(lists: KeptLists, depth: int) -> WrittenLists:
     if n_tied:
         lists_with = f"{counted(n_tied, 'list')} {'has' if n_tied == 1 else 'have'}"
         notes.append(
-            f"{lists_with} equal scores, whose order here is the order of the data: --to rankings keeps the tie"
+            f"{lists_with} equal scores, whose order here is the order of the data: {option('to', 'rankings')} keeps the"
+            " tie"
         )
     return WrittenLists("".join(lines).encode(), notes)
 

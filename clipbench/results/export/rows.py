@@ -9,6 +9,8 @@ from clipbench.results.export.formats import ExportFormat, Object, RenderedExpor
 from clipbench.results.model_costs import MODEL_QUANTITIES
 from clipbench.results.record import Metrics, as_json
 from clipbench.results.run import Run, labels
+from clipbench.results.table import Table
+from clipbench.results.table import as_csv as as_csv_table
 from clipbench.untrusted.terminal import harmless_cell
 
 Value = str | int | float | bool | None
@@ -132,5 +134,11 @@ def _typed(value: object, kind: type) -> Value:
     return kind(value)
 
 
-CSV = ExportFormat(suffixes=(".csv",), render=as_csv, has_slices=True)
+def _one_table(table: Table) -> RenderedExport:
+    """Return a table as CSV, with its caption and its notes as notes, for which CSV has no place."""
+    notes = [f"{table.title}: {'. '.join(table.caption)}", *table.notes, *table.warnings]
+    return RenderedExport(content=as_csv_table(table).encode(errors="replace"), notes=notes)
+
+
+CSV = ExportFormat(suffixes=(".csv",), render=as_csv, has_slices=True, render_table=_one_table)
 PARQUET = ExportFormat(suffixes=(".parquet",), render=as_parquet, is_text=False, has_slices=True)

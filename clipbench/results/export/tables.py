@@ -34,7 +34,7 @@ def latex(runs: Sequence[Run]) -> RenderedExport:
             measured.append(table)
         else:
             notes += [one_line(f"{table.title}: {warning}") for warning in table.warnings]
-    head = [f"Made by clipbench export --to latex. Needs {PACKAGES}."]
+    head = [f"Made by `clipbench export --to latex`. Needs {PACKAGES}."]
     head += [one_line(line) for line in _origins(runs)]
     head += notes
     parts = ["\n".join(f"% {line}" for line in head)]
@@ -155,5 +155,14 @@ def _origins(runs: Sequence[Run]) -> list[str]:
     return [f"{label}: {origin(run)}" for label, run in zip(labels(runs), runs, strict=True)]
 
 
-MARKDOWN = ExportFormat(suffixes=(".md",), render=markdown)
-LATEX = ExportFormat(suffixes=(".tex",), render=latex)
+def _one_markdown_table(table: Table) -> RenderedExport:
+    return RenderedExport(content=f"{as_markdown(table).strip()}\n".encode(errors="replace"))
+
+
+def _one_latex_table(table: Table) -> RenderedExport:
+    head = f"% Made by `clipbench export --to latex --rows models`. Needs {PACKAGES}."
+    return RenderedExport(content=f"{head}\n{as_latex(table, 'models')}\n".encode(errors="replace"))
+
+
+MARKDOWN = ExportFormat(suffixes=(".md",), render=markdown, render_table=_one_markdown_table)
+LATEX = ExportFormat(suffixes=(".tex",), render=latex, render_table=_one_latex_table)

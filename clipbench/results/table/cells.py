@@ -16,6 +16,13 @@ class Column:
     """Markdown sets names as code, so that no sign in them is markup."""
     model: int | None = None
     """The place of the model, from 0, where all cells are of one model."""
+    group: str = ""
+    """The header above this column and its neighbours of the same group, such as the data of their metrics."""
+
+    @property
+    def full_header(self) -> str:
+        """The header with its group, for a format with one line of headers."""
+        return f"{self.group}: {self.header}" if self.group else self.header
 
 
 @dataclass(frozen=True)
@@ -29,7 +36,7 @@ class Cell:
     note: int = 0
     """The note of the table that explains the cell, counted from 1."""
     is_strong: bool = False
-    """Markdown sets it in bold."""
+    """Markdown and LaTeX set it in bold."""
     title: str = ""
     """The name in words, which HTML shows above the text."""
     mark: str = ""
@@ -73,6 +80,8 @@ class Table:
     title: str = ""
     facts: str = ""
     """One line on the whole table: which data, which intervals."""
+    caption: Sequence[str] = ()
+    """Sentences without their full stops that follow the title in a paper: n, the method, the meaning of bold."""
     notes: Sequence[str] = ()
     """Numbered notes, to which cells refer."""
     warnings: Sequence[str] = ()

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby
 
 from clipbench.results.table.cells import Cell, Row, Table
 from clipbench.untrusted.terminal import one_line
@@ -18,12 +19,14 @@ SPECIAL = {
     **{letter: f"{{{letter}}}" for letter in "[*`"},  # the first two mean something at the start of a row
     "–": r"\textendash{}",
     "−": "$-$",
+    "↓": r"$\downarrow$",
+    "×": r"$\times$",
 }
 PACKAGES = r"\usepackage{booktabs,graphicx}"
 MOST_MODELS, MOST_ROWS = 4, 30
 """The most models and rows per table. Further tables hold the rest, since a page of an article has about 40 lines."""
 STACKED_FROM = 3
-"""The number of models from which intervals are below the values: a line has no room for them."""
+"""The number of columns with intervals from which these are below the values: a line has no room for them."""
 
 
 def as_latex(table: Table, label: str) -> str:
@@ -60,23 +63,50 @@ def _parts(table: Table) -> Iterator[Table]:
 
 
 def _is_stacked(table: Table) -> bool:
-    return sum(column.model is not None for column in table.columns) >= STACKED_FROM
+    with_interval: set[int] = set()
+    for row in table.rows:
+        if not isinstance(row, str):
+            with_interval.update(index for index, cell in enumerate(table.cells(row)) if cell.aside)
+    return len(with_interval) >= STACKED_FROM
 
 
 def _table_environment(table: Table, title: str, label: str) -> Iterator[str]:
     yield from (r"\begin{table}", r"  \centering\small")
-    yield f"  \\caption{{{title} ({escape(table.facts)}).}}"
+    yield f"  \\caption{{{_caption(title, table)}}}"
     yield f"  \\label{{tab:{label}}}"
     yield r"  \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
     alignment = "".join("r" if column.is_number else "l" for column in table.columns)
     yield f"  \\begin{{tabular}}{{@{{}}{alignment}@{{}}}}"
     header = _row([escape(column.header) for column in table.columns])
-    yield from (r"    \toprule", f"    {header}", r"    \midrule")
+    yield r"    \toprule"
+    yield from (f"    {line}" for line in _group_headers(table))
+    yield from (f"    {header}", r"    \midrule")
     for row in table.rows:
         yield from (f"    {line}" for line in _rows(row, table))
     yield from (r"    \bottomrule", r"  \end{tabular}}")
     yield from _footnotes(table)
     yield r"\end{table}"
+
+
+def _caption(title: str, table: Table) -> str:
+    facts = f" ({escape(table.facts)})" if table.facts else ""
+    sentences = "".join(f" {escape(sentence)}." for sentence in table.caption)
+    return f"{title}{facts}.{sentences}"
+
+
+def _group_headers(table: Table) -> Iterator[str]:
+    """Yield the line of headers above the headers, and the rules below them, if columns have groups."""
+    if not any(column.group for column in table.columns):
+        return
+    cells, rules, first = list[str](), list[str](), 1
+    for group, columns in groupby(table.columns, key=lambda column: column.group):
+        width = len([*columns])
+        cells.append(rf"\multicolumn{{{width}}}{{c}}{{{escape(group)}}}" if group else " & " * (width - 1))
+        if group:
+            rules.append(rf"\cmidrule(lr){{{first}-{first + width - 1}}}")
+        first += width
+    yield _row(cells)
+    yield "".join(rules)
 
 
 def _rows(row: Row | str, table: Table) -> Iterator[str]:
@@ -95,6 +125,7 @@ def _rows(row: Row | str, table: Table) -> Iterator[str]:
 
 def _text(cell: Cell) -> str:
     text = escape(cell.text).replace(r"\textendash{}", "--")
+    text = rf"\textbf{{{text}}}" if cell.is_strong else text
     return f"{text}$^{{{cell.note}}}$" if cell.note else text
 
 

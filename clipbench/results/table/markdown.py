@@ -40,8 +40,10 @@ def _lines(table: Table) -> Iterator[str]:
         yield from (f"### {escape(table.title)}", "")
     if table.facts:
         yield from (escape(table.facts), "")
+    if table.caption:
+        yield from (" ".join(f"{escape(sentence)}." for sentence in table.caption), "")
     if table.rows:
-        yield _row(escape(column.header) for column in table.columns)
+        yield _row(escape(column.full_header) for column in table.columns)
         yield _row("---:" if column.is_number else "---" for column in table.columns).replace(" ", "")
         for row in table.rows:
             cells = _heading(row, len(table.columns)) if isinstance(row, str) else row

@@ -35,7 +35,7 @@ def run_folder(make_run: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_format_of_a_plug_in_is_found_by_its_name(run_folder: Path) -> None:
     assert export([run_folder], "plain").text == "1 run"
-    with pytest.raises(UsageError, match=r"--to plane: did you mean 'plain'"):
+    with pytest.raises(UsageError, match=r"to='plane': no such format, did you mean 'plain'"):
         format_of("plane")
 
 
