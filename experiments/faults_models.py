@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from clipbench import Internals, load_data
 from clipbench.data import DataOptions, dataset_loading
+from clipbench.models.protocol import Tokens
 from clipbench.training.clip.adapter import SHIPPED
 from clipbench.training.clip.checkpoint import load_model, save_model
 from clipbench.training.clip.inputs import ClipPreprocess
@@ -82,7 +83,7 @@ class PicturesEncoder:
         with torch.inference_mode():
             return self.towers.encode_image(torch.from_numpy(np.asarray(pixels, np.float32))).numpy()
 
-    def encode_tokens(self, tokens: dict[str, np.ndarray]) -> np.ndarray:
+    def encode_tokens(self, tokens: Tokens) -> np.ndarray:
         """Return the vectors of tokens. Shorter rows are padded in a way that was never seen in training."""
         ids = np.asarray(tokens["text"])
         ids = np.pad(ids, ((0, 0), (0, CONTEXT - ids.shape[1])), constant_values=ord("~"))

@@ -71,10 +71,9 @@ def output_of(arguments: list[str]) -> Path | None:
 
 
 def _paths(command: click.Command, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    is_group = isinstance(command, click.Group)
-    if path and (not is_group or command.invoke_without_command):
+    if path and (not isinstance(command, click.Group) or command.invoke_without_command):
         yield path
-    if is_group:
+    if isinstance(command, click.Group):
         context = click.Context(command)
         for name in command.list_commands(context):
             subcommand = command.get_command(context, name)

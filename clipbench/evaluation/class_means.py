@@ -262,9 +262,9 @@ def _metric(credit: Float64[np.ndarray, " n"], hits: ClassHits) -> Metric:
     )
 
 
-def _finding(status: FindingStatus, seen: str, fix: str = "") -> CheckFinding:
+def _finding(status: FindingStatus, observation: str, fix: str = "") -> CheckFinding:
     why = "Class means need no text, so they show whether the images distinguish classes."
-    return CheckFinding(check="class-means", status=status, seen=seen, why=why, fix=fix)
+    return CheckFinding(check="class-means", status=status, seen=observation, why=why, fix=fix)
 
 
 def _not_examined(reason: str) -> CheckFinding:

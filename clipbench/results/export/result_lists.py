@@ -182,8 +182,8 @@ def _as_trec(lists: KeptLists, depth: int) -> WrittenLists:
     if n_tied:
         lists_with = f"{counted(n_tied, 'list')} {'has' if n_tied == 1 else 'have'}"
         notes.append(
-            f"{lists_with} equal scores, whose order here is the order of the data: {option('to', 'rankings')} keeps the"
-            " tie"
+            f"{lists_with} equal scores, whose order here is the order of the data:"
+            f" {option('to', 'rankings')} keeps the tie"
         )
     return WrittenLists("".join(lines).encode(), notes)
 
