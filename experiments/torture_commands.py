@@ -256,7 +256,7 @@ def signal_at_write(number: int, n: int) -> None:
             os.kill(os.getpid(), number)
         replace(*arguments, **keywords)
 
-    os.replace = interrupted  # type: ignore[assignment]
+    os.replace = interrupted
 
 
 # -- attacks on outputs
