@@ -10,8 +10,8 @@ import click
 import pytest
 
 from clipbench.cli.main import COMMANDS, cli, main
-from tests.command_lines import command_lines, commands
 from clipbench.errors import ClipbenchError
+from tests.command_lines import command_lines, commands
 
 HEAVY = ("torch", "open_clip", "transformers", "datasets", "sklearn", "scipy", "pandas", "matplotlib", "umap", "numpy")
 
