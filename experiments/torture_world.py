@@ -38,7 +38,7 @@ from clipbench.training.clip.config import ClipConfig, Tower
 N_IMAGES = 64
 PAUSE = 0.01
 """Seconds that a model takes for a batch at least, so that there is a middle of the work to be killed in."""
-PATIENCE = 60.0
+PATIENCE = 180.0
 """Seconds after which a command is said to hang."""
 GRACE = 4.0
 """Seconds that a worker may outlive its command."""

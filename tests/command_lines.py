@@ -71,11 +71,13 @@ def output_of(arguments: list[str]) -> Path | None:
 
 
 def _paths(command: click.Command, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    if path and (not isinstance(command, click.Group) or command.invoke_without_command):
+    if not isinstance(command, click.Group):
         yield path
-    if isinstance(command, click.Group):
-        context = click.Context(command)
-        for name in command.list_commands(context):
-            subcommand = command.get_command(context, name)
-            assert subcommand is not None
-            yield from _paths(subcommand, (*path, name))
+        return
+    if path and command.invoke_without_command:
+        yield path
+    context = click.Context(command)
+    for name in command.list_commands(context):
+        subcommand = command.get_command(context, name)
+        assert subcommand is not None
+        yield from _paths(subcommand, (*path, name))

@@ -11,6 +11,7 @@ import pytest
 
 from clipbench.cli.main import COMMANDS, cli, main
 from clipbench.errors import ClipbenchError
+from tests.command_lines import command_lines, commands
 
 HEAVY = ("torch", "open_clip", "transformers", "datasets", "sklearn", "scipy", "pandas", "matplotlib", "umap", "numpy")
 
@@ -27,6 +28,10 @@ def every_command() -> Iterator[tuple[str, click.Command]]:
 def clipbench(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "clipbench", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_each_command_has_a_line_for_the_tests_of_all_commands() -> None:
+    assert set(command_lines()) == set(commands()) >= set(COMMANDS) - {"data"}
 
 
 def test_completion_is_there_as_the_docs_say() -> None:
