@@ -135,10 +135,10 @@ def test_an_unseen_cluster_changes_as_much_together_as_those_that_were_seen(toge
 def test_the_smallest_detectable_change_is_found_four_times_in_five(n: int) -> None:
     rng, n_draws = np.random.default_rng(7), 300
     samples = np.clip(rng.normal(0, 0.2, (n_draws, n)), -0.6, 0.6)
-    powers = [
-        LawPower(law=law_of(sample), standard_error=standard_error(sample - sample.mean()), n_units=n, largest=1.0)
-        for sample in samples
-    ]
+    powers = []
+    for sample in samples[:100]:  # their median is enough, and takes most of the time
+        error = standard_error(sample - sample.mean())
+        powers.append(LawPower(law=law_of(sample), standard_error=error, n_units=n, largest=1.0))
     change = float(np.median([power.at(0.05) or np.nan for power in powers]))
     n_found = sum(law_of(sample + change).p_values()[0] <= 0.05 for sample in samples)
     assert scipy.stats.binom.ppf(0.0005, n_draws, 0.75) <= n_found <= scipy.stats.binom.isf(0.0005, n_draws, 0.85)
