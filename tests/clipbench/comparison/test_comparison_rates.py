@@ -19,6 +19,7 @@ from clipbench.results.record import Metric
 from clipbench.stats import significance
 from clipbench.stats.differences import PairedTest
 
+pytestmark = pytest.mark.simulation
 ALPHA = 0.05
 SURE = 0.999
 """Confidence of the binomial bands: one false alarm of this file in a thousand, were its seeds not fixed."""
