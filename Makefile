@@ -25,7 +25,8 @@ MINUTES ?= 5
 PYTHONS ?= 3.11 3.12 3.13 3.14
 
 ROOM := comparison
-ROOM_FOLDERS = $(foreach package,clipbench reports/clipbench_reports tasks/clipbench_tasks tests tests/clipbench tests/reports tests/tasks,$(package)/$(ROOM))
+ROOM_FOLDERS = $(shell find clipbench reports/clipbench_reports tasks/clipbench_tasks tests -type d -name '$(ROOM)')
+ROOM_TESTS := not slow and not peer and not simulation
 ROOM_GUARDS := tests/test_inventory.py tests/test_metric_name_home.py tests/test_names.py
 
 .PHONY: help install axe demo test collect test-room test-slow test-wheel test-wheel-all workflows committed release-check test-peer lowest smoke-lowest test-lowest fuzz torture mutants check density fmt bench proof parity claims rates figures screens pages freeze docs docs-serve example-report train-tiny clean
@@ -55,8 +56,9 @@ test: $(READY)  ## run the tests
 collect: $(READY)  ## list the tests, and so compile once what their processes import
 	OMP_NUM_THREADS=1 $(BIN)/pytest --quiet --collect-only | tail -1
 
-test-room: $(READY)  ## run what guards one room, such as ROOM=comparison or ROOM=page
-	OMP_NUM_THREADS=1 $(BIN)/pytest --quiet --numprocesses 2 --dist worksteal $(wildcard $(ROOM_FOLDERS)) $(ROOM_GUARDS)
+test-room: $(READY)  ## run what guards one room, such as ROOM=comparison or ROOM=page, and show its slowest tests
+	@test -n '$(ROOM_FOLDERS)' || { echo "no room is called '$(ROOM)': expected the name of a folder of the packages or of tests/, such as comparison, page or scenes"; exit 2; }
+	OMP_NUM_THREADS=1 $(BIN)/pytest --quiet --numprocesses 2 --dist worksteal --durations 5 -m '$(ROOM_TESTS)' $(ROOM_FOLDERS) $(ROOM_GUARDS)
 
 test-slow: $(READY)  ## run the tests that take longer
 	OMP_NUM_THREADS=1 $(BIN)/pytest --quiet --numprocesses 2 --dist worksteal -m slow

@@ -88,12 +88,21 @@ def has_arrays(defined: Any) -> bool:
     )
 
 
+INNER_LOOPS = {"clipbench.stats.mean_law": ("_Weighted._means", "_Weighted._distance", "_Weighted._ends", "_root")}
+"""Private functions that checked functions call some hundred thousand times: a check takes longer than the function."""
+
+
 def check_arrays(*, typechecker: Any) -> Callable[[Any], Any]:
     """Return jaxtyping's decorator of all that an instrumented module defines: without arrays there is no shape to
     check.
     """
     checked = _jaxtyped(typechecker=typechecker)
-    return lambda defined: checked(defined) if has_arrays(defined) else defined
+
+    def decorate(defined: Any) -> Any:
+        is_inner = defined.__qualname__ in INNER_LOOPS.get(defined.__module__, ())
+        return checked(defined) if has_arrays(defined) and not is_inner else defined
+
+    return decorate
 
 
 _jaxtyped = jaxtyping.jaxtyped

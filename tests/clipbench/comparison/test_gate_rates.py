@@ -7,6 +7,7 @@ from types import ModuleType
 import pytest
 import scipy.stats
 
+pytestmark = pytest.mark.simulation
 FILE = Path(__file__).parents[3] / "experiments" / "rates_gate.py"
 N_DRAWS = [40, pytest.param(2000, marks=pytest.mark.slow)]
 

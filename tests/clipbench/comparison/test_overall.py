@@ -127,6 +127,7 @@ def runs_of(rng: np.random.Generator, n: int, advantages: Sequence[float]) -> tu
     return held(*sides[0]), held(*sides[1])  # type: ignore[arg-type]
 
 
+@pytest.mark.simulation
 @pytest.mark.parametrize("n_pairs", [40, pytest.param(300, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("advantage", "most_wrong", "least_power"), [(0.0, 0.05, 0.0), (-0.15, 0.0, 0.9)])
 def test_gate_and_word_keep_the_error_rate_of_the_test(

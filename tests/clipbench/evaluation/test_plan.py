@@ -22,7 +22,7 @@ def test_all_asks_vectors_for_what_they_allow_and_a_name_for_its_task() -> None:
 
 
 @pytest.mark.parametrize(
-    ("request", "message"),
+    ("selector", "message"),
     [
         ("zeroshot", "unknown task 'zeroshot': did you mean 'zero-shot'.*\\? \\(clipbench list tasks\\)"),
         ("xyz@a", r"unknown task 'xyz': known: all, .*, \.\.\. \(13 in all\) \(clipbench list tasks\)"),
@@ -30,9 +30,9 @@ def test_all_asks_vectors_for_what_they_allow_and_a_name_for_its_task() -> None:
         (" , ", "no task given: expected tasks='all', TASK or TASK@DATA"),
     ],
 )
-def test_a_slip_in_tasks_is_named(request: str, message: str) -> None:
+def test_a_slip_in_tasks_is_named(selector: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        names(request)
+        names(selector)
 
 
 def test_what_a_suite_has_by_name_alone_is_no_part_of_all() -> None:

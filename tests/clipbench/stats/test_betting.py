@@ -63,6 +63,7 @@ def test_who_looks_after_every_query_is_misled_in_one_of_twenty_at_most(total: i
     assert n_wrong <= 20 + 2 * 4.4  # two standard errors
 
 
+@pytest.mark.simulation
 def test_as_many_queries_as_are_said_to_be_needed_show_a_difference_in_half_of_all_cases_or_more() -> None:
     rng = np.random.default_rng(4)
     seen = rng.choice([-0.5, 0.0, 0.5], 50)

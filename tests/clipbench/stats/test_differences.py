@@ -176,6 +176,7 @@ def test_one_sided_bounds_are_within_the_interval_around_the_value(kind: str) ->
     assert n_bounded >= 5
 
 
+@pytest.mark.simulation
 @pytest.mark.parametrize("n_draws", [200, pytest.param(2000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("loss", [0.0, 0.02, 0.2])
 @pytest.mark.parametrize(("n", "per_cluster", "is_graded"), LAWS)
@@ -255,6 +256,7 @@ def rates(
     return covers / n_trials, excludes / n_trials
 
 
+@pytest.mark.simulation
 @pytest.mark.parametrize(
     ("sizes", "loss"), [([2] * 8 + [40] * 2, 0.02), ([10] * 10, 0.03), ([2, 3, 4, 6, 9, 13, 19, 28, 41, 60], 0.03)]
 )
@@ -262,6 +264,7 @@ def test_a_loss_that_small_classes_rarely_show_is_covered(sizes: list[int], loss
     assert rates(sizes, 0.0, loss)[0] >= 0.91
 
 
+@pytest.mark.simulation
 @pytest.mark.parametrize("in_clusters_of", [1, 4])
 def test_equal_models_are_told_apart_in_one_of_twenty_cases_at_most(in_clusters_of: int) -> None:
     assert rates([20] * 10, 0.05, 0.05, in_clusters_of=in_clusters_of)[1] <= 0.085  # 2.5 standard errors more

@@ -143,6 +143,7 @@ def test_a_group_of_a_larger_share_needs_a_smaller_loss() -> None:
     assert detectable_change(changes, grouping, 3.5, 0.005) is None
 
 
+@pytest.mark.simulation
 def test_the_detectable_loss_is_claimed_four_times_in_five() -> None:
     rng, n_found, n_draws = np.random.default_rng(1), 0, 200
     grouping = grouping_of(np.arange(600) < 60, *random_masks(600, 12, rng))
@@ -209,6 +210,7 @@ def test_a_group_of_one_sample_of_every_cluster_is_worse_than_elsewhere() -> Non
     assert tests.p_elsewhere[5] > 0.05
 
 
+@pytest.mark.simulation
 def test_groups_of_one_sample_of_every_cluster_are_seldom_claimed_without_a_difference() -> None:
     rng, n_false = np.random.default_rng(1), 0
     for _ in range(200):
