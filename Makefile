@@ -175,9 +175,10 @@ figures: $(READY)  ## draw every kind of figure from a small training and the bu
 screens: $(READY)  ## take the pictures of view, judge and compare for docs/screens with a headless Chromium
 	$(BIN)/python tools/screens.py
 
-pages: $(READY)  ## write docs/commands.md, docs/metrics.md and docs/schemas/ from help, definitions and records
+pages: $(READY)  ## write docs/commands.md, docs/metrics.md and docs/schemas/, then run the commands of the pages and write their output
 	$(BIN)/python tools/pages.py
 	$(BIN)/python tools/schema.py
+	OMP_NUM_THREADS=1 $(BIN)/python tools/page_output.py $(PAGES)
 
 freeze: $(READY)  ## record a change of a contract with LINE='words of its line in CHANGELOG.md': docs/stability.md
 	$(BIN)/python tools/freeze.py --line "$$LINE"

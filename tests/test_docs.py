@@ -1,33 +1,26 @@
-"""The documentation: its commands and blocks run as they stand, its links lead somewhere, and it names all there is.
+"""The documentation: its commands run and print what the pages show, its links lead somewhere, and it names all there
+is.
 
-A command line (in a block ``console``, or indented) and a block of Python are run, unless the comment before it says
-why
-not: ``<!-- not run: needs a GPU -->``, or ``<!-- page not run: ... -->`` for all of a page. ``<!-- exit status 1: ...
-    -->`` is a
-command that is meant to fail. What a page shows as printed is what is printed, apart from times. Everything runs in one
-folder with the files that the pages speak of (``make_world``), with 20 images where a command states no number; the
-slow tests run each page in full: ``pytest -m slow tests/test_docs.py -k tutorial``.
+``tools/page_output.py`` runs the pages, and writes them (``make pages``). The slow tests run those that take longer:
+``pytest -m slow tests/test_docs.py -k tutorial``.
 """
 
 import ast
-import doctest
 import importlib.util
 import inspect
-import io
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 import tomllib
 import unicodedata
 from collections.abc import Iterator, Sequence
-from contextlib import redirect_stderr, redirect_stdout, suppress
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 import numpy as np
@@ -35,44 +28,19 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 import clipbench
+import page_output
 from clipbench import plugins
-from clipbench.cli.main import cli, main
+from clipbench.cli.main import cli
 from clipbench.data.catalogue.entries import read_entry
 from clipbench.results.record import Metric
 from clipbench.stats.differences import paired_difference
 from clipbench.stats.intervals import wilson
+from page_output import APART, PAGES, Workshop
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-PAGES = ("README.md", "CONTRIBUTING.md", *(str(page.relative_to(ROOT)) for page in sorted(DOCS.rglob("*.md"))))
-FILED = ("docs/plugins.md",)
-"""The page whose commands need the files of the page: a test of its own runs it."""
-QUICK = ("README.md", "docs/ci.md", "docs/data.md", "docs/runs.md")
-"""Pages that take seconds."""
-
-
-class Block(NamedTuple):
-    """Input that a page shows, with what is printed below it."""
-
-    place: str
-    kind: str
-    text: str
-    comment: str
-
-    @property
-    def is_run(self) -> bool:
-        return not self.comment.startswith("not run: ")
-
-    @property
-    def commands(self) -> list[tuple[str, list[str]]]:
-        """The command lines, each with the lines that it prints."""
-        found: list[tuple[str, list[str]]] = []
-        for line in self.text.splitlines():
-            if self.kind == "indented" or line.startswith("$ "):
-                found.append((line.removeprefix("$ "), []))
-            elif found:
-                found[-1][1].append(line)
-        return found
+QUICK = ("docs/data.md", "docs/images.md")
+"""Pages that take less than ten seconds."""
 
 
 @cache
@@ -80,165 +48,52 @@ def read(page: str) -> str:
     return (ROOT / page).read_text(encoding="utf-8")
 
 
-def blocks(page: str) -> Iterator[Block]:
-    """Yield the blocks of a page that can be run: fenced ones without a file name, and indented command lines."""
-    all_of_it = re.search(r"<!-- page (not run: .*?) -->", read(page), re.DOTALL)
-    fenced = r"^```(?P<kind>console|python|pycon)\n(?P<text>.*?)^```"
-    indented = r"(?:\A|\n\n)(?P<indented>(?:    (?:clipbench |cb\.)[^\n]*\n)+)"
-    without_files = re.sub(r"^```(.*?)\n.*?^```$", hide_others, read(page), flags=re.MULTILINE | re.DOTALL)
-    for each in re.finditer(f"{fenced}|{indented}", without_files, re.MULTILINE | re.DOTALL):
-        before = without_files[: each.start()].rstrip()
-        comment = re.search(r"<!-- ([^>]*) -->\Z", before)
-        place = f"{page}:{without_files.count(chr(10), 0, each.start()) + 1}"
-        text = each["text"] or re.sub("^    ", "", each["indented"], flags=re.MULTILINE)
-        kind = each["kind"] or ("python" if text.startswith("cb.") else "indented")
-        yield Block(place, kind, text, all_of_it[1] if all_of_it else comment[1] if comment else "")
-
-
-def hide_others(block: re.Match[str]) -> str:
-    """Return a fenced block, or as many empty lines if it is none of those that are run."""
-    return block[0] if block[1] in ("console", "python", "pycon") else "\n" * block[0].count("\n")
-
-
 # The commands and blocks, run
 
 
-def make_world(folder: Path, *, in_full: bool) -> None:
-    """Make the files that the pages speak of: images with captions, a page's own files, and three small runs."""
-    invoke(["data", "sample", "photos"])
-    for page in ("docs/tutorial.md", "docs/ci.md"):
-        for name, content in re.findall(r'^```toml title="(\S+)"\n(.*?)^```', read(page), re.MULTILINE | re.DOTALL):
-            (folder / name).write_text(content)
-    invoke(["run", "--model", "tiny", "--tasks", "all", "--suite", "scenes", "--out", "runs/tiny"])
-    for name in ("base", "candidate", "one", "two"):
-        shutil.copytree("runs/tiny", f"runs/{name}")
-    if in_full:
-        steps = ["--steps", "2", "--save-every", "1", "--batch-size", "16"]
-        invoke(["train", "--data", "scenes", "--out", "runs/mine", *steps, "--quiet"])
-
-
-def names() -> dict[str, Any]:
-    """Return what the Python of the pages takes as given."""
-    import open_clip
-    import pandas
-
-    from clipbench.testing import ToyModel
-    from tests.clipbench.models import small_models
-
-    folder = small_models.open_clip_folder(Path("small"), small_models.CLIP)
-    net, preprocess = open_clip.create_model_from_pretrained(f"local-dir:{folder.absolute()}")
-    tokenizer = open_clip.get_tokenizer(f"local-dir:{folder.absolute()}")
-    x = np.random.default_rng(0).standard_normal((8, 16)).astype(np.float32)
-    frame = pandas.read_csv("photos/captions.csv")
-    frame["image"] = "photos/" + frame["image"]
-    given = {"net": net, "preprocess": preprocess, "tokenizer": tokenizer, "my_model": ToyModel(), "frame": frame}
-    return {**given, "x": x, "y": x + 1, "owner": np.arange(8), "cb": clipbench, "__name__": "page"}
-
-
-MADE: dict[tuple[Path, str], tuple[int, str, str]] = {}
-"""Outcomes of the commands that take long or write a new folder, by the folder: pages that show the same command share its run folder."""
-
-
-def invoke(arguments: list[str]) -> tuple[int, str, str]:
-    """Run a command in this process; return its status and what it printed."""
-    line = Path.cwd(), shlex.join(arguments)
-    if line in MADE:
-        return MADE[line]
-    is_done_once = arguments[0] in ("run", "train") or arguments[:2] == ["data", "sample"]
-    if is_done_once and "--out" in arguments:
-        shutil.rmtree(arguments[arguments.index("--out") + 1], ignore_errors=True)
-    printed, told = io.StringIO(), io.StringIO()
-    with redirect_stdout(printed), redirect_stderr(told), pytest.raises(SystemExit) as end:
-        main(arguments)
-    outcome = int(end.value.code or 0), printed.getvalue(), told.getvalue()
-    if is_done_once:
-        MADE[line] = outcome
-    return outcome
-
-
-def run_block(block: Block, given: dict[str, Any], *, in_full: bool) -> list[str]:
-    """Return what is wrong with a block; nothing if it runs and prints what the page shows."""
-    if block.kind == "pycon":
-        return check_session(block, given) if in_full else []
-    if block.kind == "python":
-        with redirect_stdout(io.StringIO()):
-            exec(compile(ast.parse(block.text), block.place, "exec"), given)  # noqa: S102  a page is code
-        return []
-    wrong = []
-    for line, expected in block.commands:
-        program, *arguments = shlex.split(line, comments=True)
-        if program != "clipbench":
-            assert program in ("pip", "make"), f"{block.place}: nothing runs {program}"
-            continue
-        status, printed, told = invoke(arguments)
-        meant = re.match(r"exit status (\d+)", block.comment)
-        if status != (int(meant[1]) if meant else 0):
-            wrong.append(f"{block.place}: {line}: exit status {status}: {told[-500:]}")
-        elif in_full and expected and without_times(printed.splitlines()) != without_times(expected):
-            wrong.append(f"{block.place}: {line}: printed\n{printed}")
-    return wrong
-
-
-def check_session(block: Block, given: dict[str, Any]) -> list[str]:
-    """Return where a Python session prints other lines than the page shows."""
-    test = doctest.DocTestParser().get_doctest(block.text, given, block.place, block.place, 0)
-    failures = io.StringIO()
-    doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(test, out=failures.write, clear_globs=False)
-    return [failures.getvalue()] if failures.getvalue() else []
-
-
-def without_times(lines: list[str]) -> list[str]:
-    return [re.sub(r"[\d.]+ s$", "? s", line) for line in lines]
-
-
-def run_page(page: str, *, in_full: bool) -> list[str]:
-    """Return what is wrong with the blocks of a page, run one after another."""
-    to_run = [block for block in blocks(page) if block.is_run]
-    given = names() if any(each.kind != "indented" for each in to_run) else {}
-    return [fault for block in to_run for fault in run_block(block, given, in_full=in_full)]
-
-
-def enter(folder: Path, patch: pytest.MonkeyPatch) -> None:
-    patch.chdir(folder)
-    patch.setenv("CLIPBENCH_CACHE", str(folder / "cache"))
-    patch.setenv("CLIPBENCH_WORKERS", "0")
+def assert_shows_what_is_printed(page: str, folder: Path) -> None:
+    text, faults = Workshop(folder).run_page(page)
+    assert not faults, "\n".join(faults)
+    assert text == read(page), f"{page} shows other output than its commands print: make pages"
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder in which the pages are run in full."""
-    folder = tmp_path_factory.mktemp("world")
-    with pytest.MonkeyPatch.context() as patch:
-        enter(folder, patch)
-        make_world(folder, in_full=True)
-    return folder
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Vectors and runs that the pages have in common."""
+    return tmp_path_factory.mktemp("shared")
+
+
+@pytest.mark.parametrize("page", QUICK)
+def test_a_quick_page_shows_what_its_commands_print(page: str, shared: Path) -> None:
+    assert_shows_what_is_printed(page, shared)
 
 
 @pytest.mark.slow
-def test_commands_and_blocks_of_quick_pages_run_and_their_metrics_are_documented(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    enter(tmp_path, monkeypatch)
-    monkeypatch.setenv("CLIPBENCH_LIMIT", "20")
-    monkeypatch.setenv("CLIPBENCH_THUMBNAILS", "5")
-    monkeypatch.setenv("CLIPBENCH_NO_REPORT", "1")
-    make_world(tmp_path, in_full=False)
-    assert not [fault for page in QUICK for fault in run_page(page, in_full=False)]
-    for record in clipbench.read_run("runs/tiny").result.evaluations:
+@pytest.mark.parametrize("page", [page for page in PAGES if page not in (*QUICK, *APART)])
+def test_a_page_shows_what_its_commands_print(page: str, shared: Path) -> None:
+    assert_shows_what_is_printed(page, shared)
+
+
+@pytest.mark.slow
+def test_every_metric_that_a_run_has_is_documented() -> None:
+    run = clipbench.run("tiny", "all", suite="scenes", limit=20)
+    pages = pages_module()
+    for record in run.result.evaluations:
         for name, metric in (*record.metrics.items(), *record.baselines.items()):
-            pages = pages_module()
             row = pages.listed(pages.shared_row(f"| `{name.rpartition('/')[2]}` | {metric.title} |"))
             assert row in read("docs/metrics.md"), f"{record.name}: {name}"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("page", [page for page in PAGES if page not in FILED])
-def test_commands_and_blocks_of_a_page_run_and_print_what_it_shows(
-    page: str, world: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    enter(world, monkeypatch)
-    faults = run_page(page, in_full=True)
-    assert not faults, "\n".join(faults)
+def test_a_block_that_shows_other_output_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("```console\n$ clipbench list tasks\nzero-shot  nothing\n```\n")
+    monkeypatch.setattr(page_output, "ROOT", tmp_path)
+    text, faults = Workshop(tmp_path / "shared").run_page("page.md")
+    assert not faults and "nothing" not in text and "zero-shot" in text
+    page.write_text(text)
+    assert Workshop(tmp_path / "shared").run_page("page.md") == (text, [])
+    page.write_text("<!-- exit status 1: a fault -->\n" + text)
+    assert "exit status 0" in Workshop(tmp_path / "shared").run_page("page.md")[1][0]
 
 
 def run(*arguments: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -306,7 +161,7 @@ def test_every_command_in_the_pages_parses(page: str) -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_python_in_the_pages_names_what_is_there(page: str) -> None:
     made: dict[str, Any] = {}
-    for block in blocks(page):
+    for block in page_output.blocks(page, read(page)):
         nodes = list(ast.walk(ast.parse(block.text))) if block.kind == "python" else []
         for node in nodes:
             if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
