@@ -47,7 +47,8 @@ ELLIPSIS = "..."
 class Block(NamedTuple):
     """Input that a page shows, with the output below it.
 
-    ``start`` and ``end`` are the positions of ``text`` in the page.
+    ``start`` and ``end`` are the positions in the page of ``text``, and of the output of Python, a block ``text`` that
+    follows.
     """
 
     place: str
@@ -56,6 +57,7 @@ class Block(NamedTuple):
     comment: str
     start: int
     end: int
+    output: str = ""
 
     @property
     def is_run(self) -> bool:
@@ -116,7 +118,7 @@ def main(pages: Collection[str], kept: Path | None) -> int:
 def blocks(page: str, text: str) -> Iterator[Block]:
     """Yield the blocks of a page that can be run: fenced ones without a title, and indented command lines."""
     all_of_it = re.search(r"<!-- page (not run: .*?) -->", text, re.DOTALL)
-    fenced = r"^```(?P<kind>console|python|pycon)\n(?P<text>.*?)^```"
+    fenced = r"^```(?P<kind>console|python|pycon)\n(?P<text>.*?)^```(?P<output>\n\n```text\n.*?^```)?"
     indented = r"(?:\A|\n\n)(?P<indented>(?:    (?:clipbench |cb\.)[^\n]*\n)+)"
     runnable = re.sub(r"^```(.*?)\n.*?^```$", _hide_others, text, flags=re.MULTILINE | re.DOTALL)
     for match in re.finditer(f"{fenced}|{indented}", runnable, re.MULTILINE | re.DOTALL):
@@ -126,12 +128,13 @@ def blocks(page: str, text: str) -> Iterator[Block]:
         comment = re.search(r"<!-- ([^>]*) -->\Z", runnable[: match.start()].rstrip())
         place = f"{page}:{runnable.count(chr(10), 0, match.start()) + 1}"
         said = all_of_it[1] if all_of_it else comment[1] if comment else ""
-        yield Block(place, kind, content, said, match.start(group), match.end(group))
+        end = match.end("output") - len("```") if match["output"] and kind == "python" else match.end(group)
+        yield Block(place, kind, content, said, match.start(group), end, match["output"] or "")
 
 
 def _hide_others(block: re.Match[str]) -> str:
     """Return a fenced block, or blanks of the same length if it is none of those that are run."""
-    return block[0] if block[1] in ("console", "python", "pycon") else re.sub(r"[^\n]", " ", block[0])
+    return block[0] if block[1] in ("console", "python", "pycon", "text") else re.sub(r"[^\n]", " ", block[0])
 
 
 def files(text: str) -> dict[str, str]:
@@ -176,9 +179,7 @@ class Workshop:
             if block.kind == "pycon":
                 results.append(_run_python_session(block, names))
             elif block.kind == "python":
-                with redirect_stdout(io.StringIO()):
-                    exec(compile(ast.parse(block.text), block.place, "exec"), names)  # noqa: S102  a page is code
-                results.append(RunBlock(block, block.text, ()))
+                results.append(_run_python(block, names))
             else:
                 trainings += [line for line, _ in block.commands if line.startswith("clipbench train ")]
                 results.append(self._run_commands(block, [*trainings, *shown_files.items()]))
@@ -288,7 +289,8 @@ def grade_by_words(pool: Path) -> Outcome:
     for query, text in read.queries.items():
         words = set(text.split()) - {"something", "a", "an"}
         grades = {
-            image: 2 * (words <= set(captions.get(Path(image).name, "").split())) for image in read.candidates[query]
+            image: 2 * (words <= set(captions.get(read.images[image].name, "").split()))
+            for image in read.candidates[query]
         }
         append(read, grade_lines(query, grades, "anna"))
     return Outcome(0, "", "")
@@ -310,8 +312,9 @@ def shown_lines(outcome: Outcome, comment: str) -> list[str]:
         return lines if len(lines) <= MOST_LINES else [*lines[:SHOWN_LINES], ELLIPSIS]
     kept: set[int] = set()
     for part in ranges[1].split(","):
-        first, _, last = part.strip().partition("-")
-        kept.update(range(int(first), int(last or first) + 1))
+        first, dash, last = part.strip().partition("-")
+        end = int(last or first) if last or not dash else len(lines)
+        kept.update(range(int(first), end + 1))
     shown: list[str] = []
     for number, line in enumerate(lines, start=1):
         if number in kept:
@@ -330,6 +333,22 @@ def kept_if_equal(before: list[str], after: list[str], comment: str) -> list[str
 
 def _masked(line: str, varies: str) -> str:
     return re.sub(r" +", " ", re.sub(varies, "?", line))
+
+
+def _run_python(block: Block, names: dict[str, Any]) -> RunBlock:
+    """Run a block of Python, and return it with its output if the page has a block for it."""
+    printed = io.StringIO()
+    try:
+        with redirect_stdout(printed), redirect_stderr(io.StringIO()):
+            exec(compile(ast.parse(block.text), block.place, "exec"), names)  # noqa: S102  a page is code
+    except Exception as error:  # noqa: BLE001  a page can fail in any way
+        fault = f"{block.place}: {type(error).__name__}: {error}"
+        return RunBlock(block, block.text + (block.output and "```" + block.output.removesuffix("```")), (fault,))
+    if not block.output:
+        return RunBlock(block, block.text, ())
+    before = block.output.strip().splitlines()[1:-1]
+    shown = kept_if_equal(before, shown_lines(Outcome(0, printed.getvalue(), ""), block.comment), block.comment)
+    return RunBlock(block, block.text + "```\n\n```text\n" + "".join(f"{line}\n" for line in shown), ())
 
 
 class _Recorder(doctest.DocTestRunner):
