@@ -387,7 +387,7 @@ def test_the_page_of_statistics_promises_ranks_that_were_simulated() -> None:
     cells = [line.split("|")[3] for line in section.splitlines() if line.startswith(("| equal", "| graded"))]
     rates = [float(rate) for cell in cells for rate in cell.split("·")]
     rates += [float(rate) for rate in re.findall(r"coverage is (\.\d{3}) to 1", section)]
-    promised = re.search(r"\(simultaneous coverage\) in at least (\d\d) %", read("docs/statistics.md"))
+    promised = re.search(r"\(simultaneous coverage\) in at least (\d\d) %", read("docs/differences.md"))
     assert promised is not None and len(rates) > 60
     assert 0 <= min(rates) - int(promised[1]) / 100 < 0.01, min(rates)
 

@@ -130,7 +130,7 @@ def vectors(
         texts: one vector per text, (n_texts, dim). ``text`` is the same. Without ``text_to_image``, text i belongs to
             image i.
         items: of composition, text-in-image or long-caption, with the fields of a line of ``items.jsonl``
-            (docs/models.md). For composition: ``id``, ``images`` (rows), ``captions`` (rows of texts), ``truth`` (a
+            (docs/vectors.md). For composition: ``id``, ``images`` (rows), ``captions`` (rows of texts), ``truth`` (a
             list per image, with 1 for each caption that is true of it, otherwise 0) and optionally ``subset``.
         name: the model's name in results.
         arrays: ``text_to_image`` (n_texts,), the row of each text's image; ``labels`` (n_images,), rows of

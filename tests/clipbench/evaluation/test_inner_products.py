@@ -44,8 +44,8 @@ def photos() -> pandas.DataFrame:
 
 
 def recipe() -> Any:
-    """Return the model of the recipe in docs/models.md."""
-    page = (Path(__file__).parents[3] / "docs/models.md").read_text(encoding="utf-8")
+    """Return the model of the recipe in docs/model-object.md."""
+    page = (Path(__file__).parents[3] / "docs/model-object.md").read_text(encoding="utf-8")
     found = re.search(r"```python\n([^`]*class Lorentz:.*?)```", page, re.DOTALL)
     assert found is not None
     names: dict[str, Any] = {}

@@ -371,7 +371,7 @@ def test_a_parent_that_is_killed_leaves_no_child(far: Callable[..., PythonModel]
 def test_the_page_on_models_has_an_object_that_works_and_every_attribute(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page = (Path(__file__).parents[3] / "docs/models.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs/model-object.md").read_text(encoding="utf-8")
     (code,) = (block.partition("```")[0] for block in page.split("```python\n")[1:] if "class Mine:" in block)
     (tmp_path / "of_the_page.py").write_text(code)
     monkeypatch.syspath_prepend(str(tmp_path))
