@@ -1,6 +1,7 @@
 """Take the pictures of screens for the pages, docs/screens/*.webp, with a headless Chromium: `make screens`.
 
-    python tools/screens.py    # about three minutes on two quiet cores
+    python tools/screens.py            # about five minutes on two quiet cores
+    python tools/screens.py explain    # one picture
 
 Runs, a pool and photographs are made once, in runs/screens. docs/report.png and docs/failures.png are of
 `make example-report`.
@@ -11,14 +12,15 @@ import io
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator
+from contextlib import chdir, contextmanager
 from pathlib import Path
 
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 import clipbench as cb
+import page_output
 from clipbench_command import CLIPBENCH, clipbench
 
 ROOT = Path(__file__).parents[1]
@@ -27,22 +29,85 @@ WIDTH, HEIGHT = 1240, 780
 N_PHOTOS, N_QUERIES = 80, 12
 
 
-def main() -> None:
-    """Make the missing runs, then take all pictures."""
-    make_runs()
-    make_pool()
+def main(names: Collection[str]) -> None:
+    """Make the missing runs, then take the pictures of these names."""
     SCREENS.mkdir(exist_ok=True)
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        compare_page = RUNS / "compare.html"
-        clipbench(RUNS, "compare", "all/tiny", "all/candidate", "--format", "html", "-o", compare_page.name)
-        shoot(browser, compare_page.as_uri(), "compare")
-        with serving("view", "all") as address:
-            shoot(browser, address, "view", height=580)
-        with serving("judge", "pool", "--judge", "anna") as address:
-            shoot(browser, address, "judge", prepare=grade_some)
+        for name in names:
+            PICTURES[name](browser)
         browser.close()
+
+
+def shoot_compare(browser: Browser) -> None:
+    """Take the page of a comparison."""
+    make_runs()
+    page = RUNS / "compare.html"
+    clipbench(RUNS, "compare", "all/tiny", "all/candidate", "--format", "html", "-o", page.name)
+    shoot(browser, page.as_uri(), "compare")
+
+
+def shoot_view(browser: Browser) -> None:
+    """Take the list of runs."""
+    make_runs()
+    with serving("view", "all") as address:
+        shoot(browser, address, "view", height=580)
+
+
+def shoot_judge(browser: Browser) -> None:
+    """Take a query that is judged."""
+    make_runs()
+    make_pool()
+    with serving("judge", "pool", "--judge", "anna") as address:
+        shoot(browser, address, "judge", prepare=grade_some)
+
+
+def shoot_explain(browser: Browser) -> None:
+    """Take the page of an explanation, of the example in docs/explain.md."""
+    folder = guide_folder("explain")
+    models = {"base": "tiny", "candidate": "python:night.py:Night"}
+    for name, model in models.items():
+        if not (folder / name).exists():
+            kept = ("--thumbnails", "1000")
+            clipbench(
+                folder, "run", "--model", model, "--tasks", "retrieval", "--suite", "scenes", *kept, "--out", name
+            )
+    clipbench(folder, "explain", "base", "candidate", "-o", "explain.html")
+    shoot(browser, (folder / "explain.html").as_uri(), "explain")
+
+
+def shoot_choose(browser: Browser) -> None:
+    """Take the page of a choice, of the example in docs/choose.md."""
+    folder = guide_folder("choose")
+    if not (folder / "pool").exists():
+        models = ("--model", "tiny", "--model", "python:small.py:Small")
+        photos = ("--images", "photos", "--queries", "photos/queries.txt", "--on-bad-image", "skip")
+        clipbench(folder, "pool", *models, *photos, "--out", "pool")
+        with chdir(folder):
+            page_output.grade_by_words(Path("pool"))
+    undecided = 3
+    clipbench(folder, "choose", "pool", "--report", "choice.html", statuses=(0, undecided))
+    shoot(browser, (folder / "choice.html").as_uri(), "choose")
+
+
+PICTURES = {
+    "compare": shoot_compare,
+    "view": shoot_view,
+    "judge": shoot_judge,
+    "explain": shoot_explain,
+    "choose": shoot_choose,
+}
+
+
+def guide_folder(name: str) -> Path:
+    """Return a folder with the sample photographs and the files that a guide shows."""
+    folder = RUNS / f"guide-{name}"
+    if not (folder / "photos").exists():
+        clipbench(folder, "data", "sample", "photos")
+    for file, content in page_output.files((ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")).items():
+        (folder / file).write_text(content, encoding="utf-8")
+    return folder
 
 
 def make_runs() -> None:
@@ -119,5 +184,6 @@ def shoot(
 
 
 if __name__ == "__main__":
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    main()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", default=[*PICTURES], choices=[*PICTURES], metavar="NAME")
+    main(parser.parse_args().names)
