@@ -98,14 +98,15 @@ class RunBlock(NamedTuple):
 
 
 def main(pages: Collection[str], kept: Path | None) -> int:
-    """Write the output into pages, and return 1 if a command failed."""
+    """Write the output into pages, and return 1 if a command failed. A page with a failure stays as it is."""
     faults = []
     with tempfile.TemporaryDirectory() as empty:
         workshop = Workshop(kept or Path(empty))
         for page in pages:
             start = time.monotonic()
             text, faults_of_page = workshop.run_page(page)
-            (ROOT / page).write_text(text, encoding="utf-8")
+            if not faults_of_page:
+                (ROOT / page).write_text(text, encoding="utf-8")
             faults += faults_of_page
             print(f"{page}: {time.monotonic() - start:.0f} s", flush=True)
     print("\n".join(faults))
