@@ -38,8 +38,11 @@ APART = ("docs/plugins.md",)
 """The page whose commands install a package: a test of its own runs it."""
 PROGRAMS = ("pip", "make", "curl", "hf", "docker")
 """Programs of the pages that are not run."""
-VARIES = r"(?:< )?\d[\d.]*(?= (?:s|ms)\b)|\d{4}-\d\d-\d\d \d\d:\d\d|\d[\d.]*e-\d+"
-"""What every run prints anew: times, dates and errors of rounding."""
+VARIES = (
+    r"(?:< )?\d[\d.]*(?= (?:s|ms)\b)|\d{4}-\d\d-\d\d \d\d:\d\d|\d[\d.]*e-\d+"
+    r"|\d[\d,]* (?:images|texts) (?:encoded|from cache)(?: and \d[\d,]* from cache)?"
+)
+"""What every run prints anew: times, dates, errors of rounding, and what was encoded before."""
 MOST_LINES, SHOWN_LINES = 18, 15
 ELLIPSIS = "..."
 
