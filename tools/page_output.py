@@ -383,7 +383,7 @@ def _run_python_session(block: Block, names: dict[str, Any]) -> RunBlock:
     lines = []
     for example, output in zip(test.examples, recorder.outputs, strict=True):
         first, *others = example.source.splitlines()
-        lines += [f">>> {first}", *(f"... {line}" for line in others)]
+        lines += [f">>> {first}", *(f"... {line}".rstrip() for line in others)]
         shown = shown_lines(Outcome(0, output, ""), block.comment)
         lines += kept_if_equal(example.want.splitlines(), shown, block.comment)
     return RunBlock(
