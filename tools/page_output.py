@@ -39,7 +39,7 @@ APART = ("docs/plugins.md",)
 PROGRAMS = ("pip", "make", "curl", "hf", "docker")
 """Programs of the pages that are not run."""
 VARIES = (
-    r"(?:< )?\d[\d.]*(?= (?:s|ms)\b)|\d{4}-\d\d-\d\d \d\d:\d\d|\d[\d.]*e-\d+"
+    r"(?:< )?\d[\d.]*(?= (?:s|ms)\b)|\d{4}-\d\d-\d\d \d\d:\d\d|\d[\d.]*e-\d+|\b0(?= (?:apart|away)\b)"
     r"|\d[\d,]* (?:images|texts) (?:encoded|from cache)(?: and \d[\d,]* from cache)?"
 )
 """What every run prints anew: times, dates, errors of rounding, and what was encoded before."""
