@@ -38,8 +38,11 @@ APART = ("docs/plugins.md",)
 """The page whose commands install a package: a test of its own runs it."""
 PROGRAMS = ("pip", "make", "curl", "hf", "docker")
 """Programs of the pages that are not run."""
-VARIES = r"(?:< )?\d[\d.]*(?= (?:s|ms)\b)|\d{4}-\d\d-\d\d \d\d:\d\d|\d[\d.]*e-\d+"
-"""What every run prints anew: times, dates and errors of rounding."""
+VARIES = (
+    r"(?:< )?\d[\d.]*(?= (?:s|ms)\b)|\d{4}-\d\d-\d\d \d\d:\d\d|\d[\d.]*e-\d+|\b0(?= (?:apart|away)\b)"
+    r"|\d[\d,]* (?:images|texts) (?:encoded|from cache)(?: and \d[\d,]* from cache)?"
+)
+"""What every run prints anew: times, dates, errors of rounding, and what was encoded before."""
 MOST_LINES, SHOWN_LINES = 18, 15
 ELLIPSIS = "..."
 
@@ -98,14 +101,15 @@ class RunBlock(NamedTuple):
 
 
 def main(pages: Collection[str], kept: Path | None) -> int:
-    """Write the output into pages, and return 1 if a command failed."""
+    """Write the output into pages, and return 1 if a command failed. A page with a failure stays as it is."""
     faults = []
     with tempfile.TemporaryDirectory() as empty:
         workshop = Workshop(kept or Path(empty))
         for page in pages:
             start = time.monotonic()
             text, faults_of_page = workshop.run_page(page)
-            (ROOT / page).write_text(text, encoding="utf-8")
+            if not faults_of_page:
+                (ROOT / page).write_text(text, encoding="utf-8")
             faults += faults_of_page
             print(f"{page}: {time.monotonic() - start:.0f} s", flush=True)
     print("\n".join(faults))
@@ -379,7 +383,7 @@ def _run_python_session(block: Block, names: dict[str, Any]) -> RunBlock:
     lines = []
     for example, output in zip(test.examples, recorder.outputs, strict=True):
         first, *others = example.source.splitlines()
-        lines += [f">>> {first}", *(f"... {line}" for line in others)]
+        lines += [f">>> {first}", *(f"... {line}".rstrip() for line in others)]
         shown = shown_lines(Outcome(0, output, ""), block.comment)
         lines += kept_if_equal(example.want.splitlines(), shown, block.comment)
     return RunBlock(
