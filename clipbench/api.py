@@ -326,9 +326,9 @@ def doctor(  # noqa: PLR0913  the options of the command, each by its name
     source, loading = _load_in_memory(data, _data_options(data_root, allow_partial, data_options))
     if against is not None:
         if expect is not None:
-            raise UsageError("expect is about one model: remove it, or against")
+            raise UsageError("expect has no effect together with against: remove one of them")
         if try_served:
-            raise UsageError("try_served is about one model: remove it, or against")
+            raise UsageError("try_served has no effect together with against: remove one of them")
         compared = ComparisonOptions(data=source, loading=loading, limit=limit, seed=seed)
         return _compare_models(model, against, load, against_load_options(load, against_options or {}), compared)
     if against_options is not None:

@@ -25,7 +25,7 @@ from clipbench.stats.significance import is_significant
 
 ROUNDING = 1e-12
 """Rounding error of a subtraction: a loss beyond the limit by less is within it."""
-OTHER_UNIT = "the limit does not fit its unit"
+OTHER_UNIT = "the limit has another unit than the metric"
 """Reason of metrics that another limit would gate."""
 
 
@@ -58,7 +58,9 @@ def check_gate(gate: Gate, metrics: Mapping[MetricName, Metric]) -> None:
         if all(reasons.values()):
             name, reason = next(iter(reasons.items()))
             if reason == OTHER_UNIT:
-                reason = f"{rule.tolerance.text} does not fit its unit, {metrics[name].unit}: a limit such as 1% does"
+                reason = (
+                    f"got the limit {rule.tolerance.text} for the unit {metrics[name].unit}, expected one such as 1%"
+                )
             raise UsageError(f"gate: '{rule.pattern}' gates nothing: {name}: {reason}")
 
 
@@ -119,7 +121,11 @@ def judge(
     for name, rule in rules.items():
         if reasons[name]:
             unit = sides[name][0].unit
-            message = f"{rule.tolerance.text} does not fit its unit, {unit}" if reasons[name] == OTHER_UNIT else ""
+            message = (
+                f"the limit {rule.tolerance.text} has no meaning for the unit {unit}"
+                if reasons[name] == OTHER_UNIT
+                else ""
+            )
             outcomes.append(
                 _outcome(name, rule)(status="not gated", message=message or reasons[name], reason=reasons[name])
             )

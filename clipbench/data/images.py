@@ -360,7 +360,7 @@ def check_ids(ids: Sequence[str], kind: str, data: str) -> None:
     distinct_ids: set[str] = set()
     for id in ids:
         if id in distinct_ids:
-            raise DataError(f"data set {data} has the {kind} '{id}' twice: ids must be distinct")
+            raise DataError(f"data set {data} has the {kind} '{id}' twice: expected distinct ids")
         distinct_ids.add(id)
 
 

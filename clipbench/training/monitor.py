@@ -134,7 +134,10 @@ class Monitor:
         if self.batch_size < 1:
             raise UsageError(f"batch_size is {self.batch_size}: expected 1 or more")
         if (self.images is None) != (self.texts is None):
-            raise UsageError("a monitor needs pairs: give images and texts, or neither and call vectors(...)")
+            raise UsageError(
+                "a monitor needs pairs: got only images or only texts, expected both, or neither and"
+                " a call of vectors(...)"
+            )
         if self.images is not None:
             n_images, n_texts = n_inputs(self.images), n_inputs(self.texts)
             if n_images != n_texts or n_images < 2:
