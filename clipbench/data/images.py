@@ -329,6 +329,9 @@ class EncodedImage(ABC):
         """Return the decoded image, or raise BadImage if it cannot be read, or its content hash is not the known one.
 
         The bytes that are hashed are the bytes that are decoded.
+
+        Args:
+            is_known: returns whether a content hash is the known one.
         """
         data = self.read()
         if not is_known(content_digest(data)):

@@ -180,6 +180,11 @@ class Monitor:
         """Return the scalars of vectors that the loop has computed, raw or normalized, row by row of the same pairs.
 
         Their inputs are unknown: equal captions, which have equal vectors, count as duplicates here.
+
+        Args:
+            images: one vector per pair, (n, dim), an array or a tensor.
+            texts: the text of each pair, (n, dim).
+            step: step of the training, a number.
         """
         return self._record(step, "the vectors", lambda: pair_scalars(as_array(images), as_array(texts)))
 
