@@ -427,8 +427,8 @@ def test_what_a_model_knows_is_claimed(tmp_path: Path) -> None:
     alone = simulate(1, 60, tmp_path, tasks=("composition", "text-in-image"), skill=0.7)
     together = simulate(1, 60, tmp_path, of_two, n_models=2, tasks=("zero-shot",), skill=0.7)
     for pages, words in (
-        (alone, "Finding.mark: good is better: Puts the captions that are true of an image above"),
-        (alone, "Finding.text: Fooled by an overlay in"),
+        (alone, "Finding.mark: good is better: Text score:"),
+        (alone, "Finding.text: Attack success:"),
         (together, "Finding.text: Zero-shot: top# accuracy (kind of object) rose from"),
         (together, "verdict: kind/acc# better"),
         (together, "parts: headline metrics: # better"),
@@ -447,7 +447,7 @@ and what is read as a text is near to one of the same number.
 """
 
 
-TRUE_CLAIM = {"true texts": re.compile(r"Puts the images that a caption is true of above the others.*below chance")}
+TRUE_CLAIM = {"true texts": re.compile(r"Image score:.*below chance")}
 """What a kind of guessing model truly does. Texts of an item share words, so both prefer the same image: both choose their
 own with a probability of arccos(cosine) / 2 pi, which is below 1/4.
 """

@@ -27,10 +27,7 @@ def similarity(models: Models) -> Chart:
         [side_by_side(by_model.map(lambda matrix_and_scale: _panels(*matrix_and_scale)), keys=TITLES)],
         by_model.map(lambda matrix_and_scale: _state(*matrix_and_scale)),
         n_columns=3,
-        reading=(
-            "A row is an image, a column a text. Cosines: blank from their median off the diagonal downwards, black at "
-            "the highest. By row and by column: softmax at the model’s own logit scale, blank 0, black 1."
-        ),
+        reading=("A row is an image, a column a text. Cosines: black is the highest. Softmax: black is 1."),
     )
 
 

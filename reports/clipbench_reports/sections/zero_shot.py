@@ -159,8 +159,8 @@ def confusion(models: Models) -> Chart:
         [side_by_side(by_model.map(lambda counts: [_panel(names, _row_shares(counts))]))],
         by_model.map(lambda counts: _state_confusion(names, counts)),
         reading=(
-            f"A row is a true class, a column an answer, {len(names)} of each in the same order, so that right "
-            "answers are on the diagonal. Shades grow with the square root of the fraction of the row."
+            f"A row is a true class, a column an answer, {len(names)} of each. Right answers are on the diagonal. "
+            "Shades grow with the square root of the fraction."
             if is_map
             else (
                 "A row is the true class, a column the answer. A row adds up to 100 %. Shades grow with the square root"

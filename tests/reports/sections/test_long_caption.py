@@ -32,16 +32,16 @@ def tokens(value: float, low: float, high: float) -> Metric:
 
 def test_findings_say_how_much_is_used_and_where_the_model_guesses(evidence: Make, parts: SimpleNamespace) -> None:
     recall, used, told = findings(evidence(**recorded(parts.fraction)).evaluation)
-    assert recall.text.startswith("A long caption finds its image first in 60.0 % [")
+    assert recall.text.startswith("Text-to-image R@1 of long captions: 60.0 % [")
     assert used.text == (
-        "The first 33.5 tokens (95 % interval [21.0, 40.0]) of a caption give 95 % of the recall of the whole. 81.0"
-        " % [77.2, 84.8] of the captions are longer than the model's context and "
-        "lose 65.8 [60.0, 70.0] tokens on average."
+        "Effective length: 33.5 tokens (95 % interval [21.0, 40.0]), which give 95 % of the recall of the whole caption."
+        " Longer than the model's context: 81.0 % [77.2, 84.8] of the captions, which lose 65.8 [60.0, 70.0] tokens on"
+        " average."
     )
     of_less = findings(evidence(**recorded(parts.fraction, params={"share": 0.9})).evaluation)
     assert "give 90 % of the recall" in of_less[1].text
     assert told.mark == "level"
-    assert told.text.endswith("50.0 % [45.1, 54.9] (beyond), where chance is 50.0 %; no difference shown: beyond.")
+    assert told.text.endswith("50.0 % [45.1, 54.9] (beyond), chance 50.0 %; no difference shown: beyond.")
 
 
 def test_facts_that_are_cut_off_are_no_weakness_of_the_model(evidence: Make, parts: SimpleNamespace) -> None:
