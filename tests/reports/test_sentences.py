@@ -20,7 +20,8 @@ def texts(html: str, pattern: str) -> list[str]:
 
 
 def findings(html: str) -> list[str]:
-    """Return what the report says of each evaluation."""
+    """Return what the report says of each evaluation, without the words of the mark."""
+    html = re.sub(r'<span class="sign.*?<span class="unseen">: </span></span>', "", html)
     lists = "".join(re.findall(r'<ul class="findings">(.*?)</ul>', html, re.DOTALL))
     return texts(lists, r"<li>(.*?)</li>") + texts(html, r'class="finding"[^>]*>(.*?)</p>')
 

@@ -12,7 +12,7 @@ from jaxtyping import Float64
 from clipbench.results import numbers as fmt
 from clipbench.results.metric_name import is_in_subset, subset_of
 from clipbench.results.record import EvaluationRecord, Metric
-from clipbench.results.titles import subset_title, within_sentence
+from clipbench.results.titles import readable, subset_title, within_sentence
 from clipbench_reports.drawing.facets import Layer, Statement, facet_chart
 from clipbench_reports.drawing.marks import Axis, Bars, Chart, Mark, Panel, Rule, Shade, fraction_axis, nice_axis
 from clipbench_reports.evidence import ByModel, Evidence, MissingEvidence, Models, NotAsked, read_each
@@ -112,8 +112,7 @@ def _state_recall(evidence: Evidence, curves: Curves) -> Statement:
         subject=f"Recall@1, {curve.series}",
         value=value,
         reading=(
-            f"The effective length is the number of tokens at which captions reach {share} % of their last"
-            " point. Its interval is shaded."
+            f"The effective length is where captions reach {share} % of their last point. Its interval is shaded."
         ),
     )
 
@@ -279,13 +278,13 @@ def _finding_by_chance(text: str, accuracies: Mapping[str, Metric], everywhere: 
     """Return a sentence with where the accuracies are not shown to beat chance, or that they do ``everywhere``."""
     mark = mark_of(accuracies.values())
     if mark == "good":
-        clauses = [f"better than chance {everywhere}"]
+        clauses = [f"Better than chance {everywhere}"]
     else:
-        clauses = [f"{relation}: {', '.join(titles)}" for relation, titles in not_better(accuracies).items()]
+        clauses = [f"{readable(relation)}: {', '.join(titles)}" for relation, titles in not_better(accuracies).items()]
     lowest = min(skill(metric) for metric in accuracies.values())
     return Finding(
         mark,
-        "; ".join([text, *clauses]) + ".",
+        ". ".join([text, *clauses]) + ".",
         0.0 if mark == "plain" else lowest,
         weakness=UNREAD_END if mark in ("weak", "level") else "",
     )

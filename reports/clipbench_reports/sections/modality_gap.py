@@ -83,7 +83,7 @@ def _not_drawn(evidence: Evidence, curves: Curves) -> str:
     if evidence.run.result.model.get("logit_scale") is None:
         reasons.append(f"The loss is undefined: {no_logit_scale()}.")
     if not any(curve.y_label.startswith("zero-shot") for curve in curves):
-        reasons.append("Zero-shot accuracy takes one label for each image, which this data lacks.")
+        reasons.append("Zero-shot accuracy needs labels.")
     return " ".join(reasons)
 
 

@@ -41,18 +41,18 @@ def test_findings_say_how_much_is_used_and_where_the_model_guesses(evidence: Mak
     of_less = findings(evidence(**recorded(parts.fraction, params={"share": 0.9})).evaluation)
     assert "give 90 % of the recall" in of_less[1].text
     assert told.mark == "level"
-    assert told.text.endswith("50.0 % [45.1, 54.9] (beyond), chance 50.0 %; no difference shown: beyond.")
+    assert told.text.endswith("50.0 % [45.1, 54.9] (beyond), chance 50.0 %. No difference shown: beyond.")
 
 
 def test_facts_that_are_cut_off_are_no_weakness_of_the_model(evidence: Make, parts: SimpleNamespace) -> None:
     cut = {f"{place}/beyond_window": parts.fraction(float(place == "beyond"), 400) for place in PLACES}
     told, beyond = findings(evidence(**recorded(parts.fraction, baselines=cut)).evaluation)[-2:]
     assert told.mark == "good" and told.skill == pytest.approx(0.4)  # of what is read, the late facts
-    assert "(beyond)" not in told.text and told.text.endswith("better than chance wherever the model reads them.")
+    assert "(beyond)" not in told.text and told.text.endswith("Better than chance wherever the model reads them.")
     assert beyond.is_expected and beyond.text == "Facts in these places are cut off and not read: beyond."
     metrics = recorded(parts.fraction)["metrics"]
     below = metrics | {"late/text_acc": parts.fraction(0.2, 400, chance=0.5)}
     told = findings(evidence(**recorded(parts.fraction, baselines=cut, metrics=below)).evaluation)[-2]
-    assert told.mark == "weak" and told.text.endswith("; below chance: late.")
+    assert told.mark == "weak" and told.text.endswith(". Below chance: late.")
     only = {name: metric for name, metric in metrics.items() if name not in ("early/text_acc", "late/text_acc")}
     assert findings(evidence(**recorded(parts.fraction, baselines=cut, metrics=only)).evaluation)[-1].mark == "plain"
