@@ -195,7 +195,7 @@ CANNOT = [
     (["kept", "--to", "trec"], "one file cannot hold lists of captions of retrieval@captions.csv and lists of images"),
     (["kept", "--to", "trec", "--direction", "text", "--depth", "11"], "keeps 10 results per query: run its command"),
     (["bare", "--to", "trec", "--depth", "7"], "keeps no result lists: run its command again with --keep-lists 7"),
-    (["kept", "--to", "csv", "--depth", "7"], "--depth 7 has no effect on --to csv"),
+    (["kept", "--to", "csv", "--depth", "7"], "--depth 7 has no effect on csv"),
     (["kept", "--to", "trec", "--direction", "text", "-o", "lists.csv"], "trec needs a file ending in .trec or"),
     (["kept", "--to", "trec", "--direction", "text", "--depth", "0"], "--depth"),
 ]
