@@ -122,44 +122,53 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
             Without a fingerprint, its vectors are not stored for a later run. ``encode_audio(items)``, and
             ``encode_...`` of any other name, encodes a modality of that name. An object with two modalities does not
             need images or texts.
-        tasks: ``"all"`` tasks of the suite that the data allows (``Progress.left_out`` is called with the others), or
-            names such as ``["zero-shot", "retrieval@photos/captions.csv"]``.
-        data: the data of all tasks, instead of the suite's data: a reference, a pandas frame with columns image,
-            caption and label, a Hugging Face data set, or (image, caption) pairs. Images are paths, PIL images or
-            bytes. For several modalities, a dictionary with a list of items for each, such as ``{"audio": paths,
-            "text": words}``, and ``audio_to_text``, rows, where item i does not belong to item i, or a frame, with the
-            columns in ``data_options={"modalities": "audio,text"}``. Items are handed to their encoder as they are.
-        suite: ``"standard"`` (the papers' benchmarks), ``"quick"`` (fixed subsets of small data), ``"datacomp"`` (38
-            data sets and their average), ``"languages"`` (captions and classes in many), ``"scenes"`` (generated,
-            offline) or a TOML file.
-        out: a new folder for the run, with ``report.html``. Without one, the run is in a temporary folder that lasts as
-            long as the returned object. ``Run.save`` keeps it.
-        seed: of subsets and of all random draws. The same seed gives the same numbers.
-        limit: images to score, a seeded, stratified subset.
-        device: ``"auto"`` or a torch device. ``precision`` is ``"fp32"``, ``"bf16"`` or ``"fp16"``. Only for
-            references.
-        batch_size: images and texts per batch (None is 64, and 256 on a CUDA device). ``workers`` is the number of
-            processes that decode images.
-        arch: open_clip architecture of a bare checkpoint file; ``"ViT-B-32,mine.pt"`` as the model names both.
-        trust_remote_code: run the code that comes with a model whose reference names its commit,
-            ``hf:ORG/REPO@COMMIT``.
-        model_options: options of the model, such as ``{"context": "248"}``.
-        data_options: columns and split of the data, such as ``{"caption": "title", "split": "test"}``.
-        data_root: folder that holds data sets by name.
-        prompts: file with prompts for zero-shot.
-        on_bad_image: ``"skip"`` leaves unreadable images out, and says so.
-        allow_partial: score what is there where images or classes are missing.
-        keep_arrays: keep all vectors in the run, not a sample of 2,000 rows.
-        keep_lists: results of each query of ``retrieval`` that the run keeps, for ``clipbench export --to trec``.
-        thumbnails: small images that each evaluation keeps for reports.
-        yes: fetch the data sets of the catalogue that are missing. ``Progress.missing`` may decide so too, once it has
-            their sizes.
-        offline: download nothing.
-        preflight: make the quick checks of ``doctor`` first. ``result.preflight`` has their warnings.
+        tasks: ``"all"`` (the default), which is all tasks of the suite that the data allows (``Progress.left_out`` is
+            called with the others), or names such as ``["zero-shot", "retrieval@photos/captions.csv"]``.
+        data: the data of all tasks, instead of the suite's data (None, the default): a reference, a pandas frame with
+            columns image, caption and label, a Hugging Face data set, or (image, caption) pairs. Images are paths, PIL
+            images or bytes. For several modalities, a dictionary with a list of items for each, such as ``{"audio":
+            paths, "text": words}``, and ``audio_to_text``, rows, where item i does not belong to item i, or a frame,
+            with the columns in ``data_options={"modalities": "audio,text"}``. Items are handed to their encoder as
+            they are.
+        suite: ``"standard"`` (the default, the papers' benchmarks), ``"quick"`` (fixed subsets of small data),
+            ``"datacomp"`` (38 data sets and their average), ``"languages"`` (captions and classes in many),
+            ``"scenes"`` (generated, offline) or a TOML file.
+        out: a new folder for the run, with ``report.html``. With None (the default), the run is in a temporary folder
+            that lasts as long as the returned object. ``Run.save`` keeps it.
+        seed: an integer from 0 (the default), the seed of subsets and of all random draws. The same seed gives the same
+            numbers.
+        limit: number of images to score, a seeded, stratified subset. None (the default) scores all.
+        device: ``"auto"`` (the default) or a torch device, such as ``"cuda:0"``. Only for references.
+        precision: number format of the towers: ``"fp32"`` (the default), ``"bf16"`` or ``"fp16"``. Vectors are float32.
+            Only for references.
+        batch_size: number of images or texts per batch. None (the default) is 64, and 256 on a CUDA device.
+        workers: number of processes that decode images. 0 decodes in this process. None (the default) is the number of
+            cores minus 1.
+        arch: open_clip architecture of a bare checkpoint file, such as ``"ViT-B-32"``; ``"ViT-B-32,mine.pt"`` as the
+            model names both. None (the default) for references that know theirs.
+        trust_remote_code: True runs the code that comes with a model whose reference names its commit,
+            ``hf:ORG/REPO@COMMIT``. False by default.
+        model_options: options of the model as texts, such as ``{"context": "248"}``. None (the default) for none.
+        data_options: columns and split of the data as texts, such as ``{"caption": "title", "split": "test"}``. None
+            (the default) for none.
+        data_root: folder that holds data sets by name. None (the default) is the current folder.
+        prompts: file with prompts for zero-shot. None (the default) takes the prompts of the data.
+        on_bad_image: ``"error"`` (the default) stops at an image that cannot be read, ``"skip"`` leaves it out, and
+            says so.
+        allow_partial: True scores what is there if images or classes are missing. False by default.
+        keep_arrays: True keeps all vectors in the run. False (the default) keeps a sample of 2,000 rows.
+        keep_lists: results of each query of ``retrieval`` that the run keeps, for ``clipbench export --to trec``. 0 by
+            default.
+        thumbnails: number of small images that each evaluation keeps for reports. 200 by default.
+        yes: True fetches the data sets of the catalogue that are missing. With False (the default),
+            ``Progress.missing`` may decide so, once it has their sizes.
+        offline: True downloads nothing. False by default.
+        preflight: True (the default) makes the quick checks of ``doctor`` first. ``result.preflight`` has their
+            warnings.
         log: trackers that the finished run is logged to: ``"wandb"``, ``"tensorboard"``, ``"trackio"``, ``"mlflow"``,
-            or several.
-        progress: is called as the work goes on. Override the methods of ``Progress`` that matter, and set
-            ``shows_bars`` for a bar on the terminal.
+            or several. None of them by default.
+        progress: object whose methods are called as the work goes on. Override the methods of ``Progress`` that matter,
+            and set ``shows_bars`` for a bar on the terminal. None (the default) is silent.
 
     Returns:
         The run. An evaluation that could not be made is recorded in ``result.evaluations`` with its reason, as the
@@ -175,6 +184,12 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
         >>> x = np.eye(4)
         >>> run(vectors(images=x, texts=x), "retrieval").metrics["retrieval@embeddings/text_retrieval_recall@1"].value
         1.0
+
+    See Also:
+        compare: two runs on the same samples.
+        doctor: whether the numbers of a model can be believed.
+        read_run: a run of an earlier day.
+        export: runs as a table, or for other tools.
     """
     skips_bad_images = _skips_bad_images(on_bad_image)
     limit = None if limit is None else _check_integer("limit", limit, 1)
@@ -291,19 +306,30 @@ def doctor(  # noqa: PLR0913  the options of the command, each by its name
         model: a reference, or a model in memory, as ``clipbench.run`` takes them. ``torch_model`` shows its tokenizer
             and preprocessing, so that more can be seen of it than of an object with two methods.
         against: another way to run the same weights, or vectors of the fixed inputs by their ids: are the vectors the
-            same, which stage differs, and with ``data`` may both share an index?
-        data: your own data, to be checked too, and to check the model with, as in ``clipbench.run``.
-        expect: the score that you expect on the data, 52.1 or 0.521, or ``"published"``: each switch of the model is
-            flipped in turn, to say which leads to it.
-        metric: of that score, such as ``"zero-shot/acc1"``. The default is the headline of the task that the data
-            allow.
-        limit: images that are scored, a seeded, stratified subset.
-        seed: of samples.
-        try_served: try changes of texts and images on a model behind a server too, about 20 times the requests of a
-            sample of 500 images.
+            same, which stage differs, and with ``data`` may both share an index? None (the default) examines one model.
+        data: your own data, to be checked too, and to check the model with, as in ``clipbench.run``. None (the default)
+            checks with generated inputs.
+        expect: the score that you expect on the data, 52.1 (percent) or 0.521, or ``"published"``: each switch of the
+            model is flipped in turn, to say which leads to it. None (the default) expects nothing.
+        metric: metric of the expected score, such as ``"zero-shot/acc1"``. None (the default) is the headline of the
+            task that the data allow.
+        limit: number of images to score, a seeded, stratified subset. None (the default) scores all.
+        seed: an integer from 0 (the default), the seed of subsets of the data.
+        try_served: True tries changes of texts and images on a model behind a server too, about 20 times the requests
+            of a sample of 500 images. False by default.
+        device: ``"auto"`` (the default) or a torch device, as in ``clipbench.run``.
+        precision: ``"fp32"`` (the default), ``"bf16"`` or ``"fp16"``, as in ``clipbench.run``.
+        batch_size: number of images or texts per batch. None (the default) is 64, and 256 on a CUDA device.
+        arch: open_clip architecture of a bare checkpoint file. None (the default) for references that know theirs.
+        trust_remote_code: True runs the code that comes with a model whose reference names its commit. False by
+            default.
+        model_options: options of the model as texts, such as ``{"context": "248"}``. None (the default) for none.
         against_options: options of ``against``, as ``model_options``, also ``device``, ``precision``, ``batch_size``
-            and ``arch`` where both differ.
-        device: this and all other options mean the same as in ``clipbench.run``.
+            and ``arch`` where both differ. None (the default) for none.
+        data_options: columns and split of the data as texts, such as ``{"split": "test"}``. None (the default) for
+            none.
+        data_root: folder that holds data sets by name. None (the default) is the current folder.
+        allow_partial: True scores what is there if images or classes are missing. False by default.
 
     Returns:
         The diagnosis: ``is_healthy``, ``findings`` (check, status, what was seen, why it matters, the fix),
@@ -317,6 +343,10 @@ def doctor(  # noqa: PLR0913  the options of the command, each by its name
         >>> diagnosis = doctor("tiny", device="cpu")
         >>> diagnosis.is_healthy, {finding.check: finding.status for finding in diagnosis.findings}["padding"]
         (True, 'ok')
+
+    See Also:
+        run: measure the model.
+        load_model: the model itself, to look closer.
     """
     limit = None if limit is None else _check_integer("limit", limit, 1)
     seed = _check_integer("seed", seed, 0)
@@ -326,9 +356,9 @@ def doctor(  # noqa: PLR0913  the options of the command, each by its name
     source, loading = _load_in_memory(data, _data_options(data_root, allow_partial, data_options))
     if against is not None:
         if expect is not None:
-            raise UsageError("expect is about one model: remove it, or against")
+            raise UsageError("expect has no effect together with against: remove one of them")
         if try_served:
-            raise UsageError("try_served is about one model: remove it, or against")
+            raise UsageError("try_served has no effect together with against: remove one of them")
         compared = ComparisonOptions(data=source, loading=loading, limit=limit, seed=seed)
         return _compare_models(model, against, load, against_load_options(load, against_options or {}), compared)
     if against_options is not None:
@@ -387,17 +417,20 @@ def compare(  # noqa: PLR0913  the options of the command, each by its name
         base: a run, a run folder, or a results file of another tool (CLIP_benchmark, DataComp, open_clip, MIEB).
         candidate: the same for the other model.
         max_drop: largest loss allowed for any metric: ``"0.5pp"`` (percentage points), ``"1%"`` (of the base's value)
-            or ``"0"``. None sets no limit.
+            or ``"0"``. None (the default) sets no limit.
         gate: a gate file, or a mapping with its keys: ``{"zero-shot/*": {"max_drop": "1pp"}}``. Its rules come after
-            ``max_drop``. None for no file.
-        require: values that the candidate must reach: ``["zero-shot@imagenet/acc1 >= 63%"]``.
-        strict: fail on every loss beyond its limit, also if no test shows it.
-        conclusive: have the exit status 3 if a metric is neither shown to be worse nor within its limit.
-        alpha: significance level of the verdicts and of the gate, from 1e-6 to 0.5, after Holm's correction.
+            ``max_drop``. None (the default) for no file.
+        require: values that the candidate must reach: ``["zero-shot@imagenet/acc1 >= 63%"]``. None of them by default.
+        strict: True fails on every loss beyond its limit, also if no test shows it. False by default.
+        conclusive: True has the exit status 3 if a metric is neither shown to be worse nor within its limit. False by
+            default.
+        alpha: significance level of the verdicts and of the gate, from 1e-6 to 0.5, after Holm's correction. 0.05 by
+            default.
         equivalence_margin: two values are equivalent if the interval of their difference is within this margin, such as
-            ``"0.5pp"`` or ``"1%"`` (of the base's value).
+            ``"0.5pp"`` or ``"1%"`` (of the base's value). ``"0"`` by default.
         labels: a table with ``id`` and ``label``, other labels of the images of zero-shot (several are separated by
-            ``;``, or a list in JSON). ``relabelled`` has the difference by them and by the recorded ones.
+            ``;``, or a list in JSON). ``relabelled`` has the difference by them and by the recorded ones. None (the
+            default) takes only the recorded labels.
 
     Returns:
         The comparison: ``differences`` with ``value`` (candidate minus base), interval, p-value and ``verdict``.
@@ -426,6 +459,8 @@ def compare(  # noqa: PLR0913  the options of the command, each by its name
 
     See Also:
         explain: where the candidate got worse.
+        compare_chain: several runs, each with the one before.
+        board: the ranks of several models.
     """
     rules = Gate.from_options(max_drop, require, file=gate, strict=strict, conclusive=conclusive)
     margin = Tolerance.parse_option(equivalence_margin, "equivalence_margin")
@@ -448,10 +483,12 @@ def compare_chain(
 
     Args:
         runs: three or more, in order, each as in ``compare``.
-        max_drop: largest loss from the first to the last run, as in ``compare``.
-        gate: a gate file or a mapping for the last run against the first, as in ``compare``.
-        alpha: significance level, as in ``compare``.
-        equivalence_margin: as in ``compare``.
+        max_drop: largest loss from the first to the last run, such as ``"0.5pp"``, as in ``compare``. None (the
+            default) sets no limit.
+        gate: a gate file or a mapping for the last run against the first, as in ``compare``. None (the default) for no
+            file.
+        alpha: significance level, from 1e-6 to 0.5, as in ``compare``. 0.05 by default.
+        equivalence_margin: margin of equal values, such as ``"0.5pp"``, as in ``compare``. ``"0"`` by default.
 
     Returns:
         The chain: ``steps`` has a comparison for each step, ``whole`` the one of the last run with the first.
@@ -496,11 +533,13 @@ def explain(
     Args:
         base: a run, or its folder.
         candidate: another run over the same samples.
-        metric: such as ``"text_retrieval_recall@1"``, by default the first headline.
-        columns: a CSV file with more columns of the samples. The first is ``id`` or ``image``.
+        metric: name of a metric that scores each sample, such as ``"text_retrieval_recall@1"``. None (the default) is
+            the first headline.
+        columns: a CSV file with more columns of the samples. The first is ``id`` or ``image``. None (the default) for
+            no more columns.
         model: the base's model, for groups of similar classes and of 550 phrases. The embeddings of the images are
-            taken from the store.
-        seed: of the draws that correct for many groups.
+            taken from the store. None (the default) leaves these groups out.
+        seed: an integer from 0 (the default), the seed of the draws that correct for many groups.
 
     Returns:
         The explanation: ``claims`` with group, difference, interval, p-value and ids of samples. ``frame()`` has all
@@ -521,6 +560,9 @@ def explain(
         ... ]
         >>> [(claim.slice, claim.claim) for claim in explain(*runs).claims]
         [('group = phone', 'worse than elsewhere')]
+
+    See Also:
+        compare: whether the candidate is worse at all.
     """
     with temporary_folder("store") as own_root:
         return explain_runs(
@@ -560,13 +602,24 @@ def pool(  # noqa: PLR0913  the options of the command, each by its name
         queries: a text file with a query in each line, or the queries.
         out: a new folder for the pool. A folder that holds the same pool already is kept, with its judgements.
         rankings: files with the results of search engines by their names: TREC runs, or JSON Lines of
-            ``{"query": text, "results": [file name, ...]}``.
-        k: photographs that each model adds to the pool per query.
-        n_random: others that are drawn at random for each query.
-        seed: of these, and of all orders.
-        on_bad_image: ``"skip"`` leaves unreadable images out.
-        price: measure what one query costs each model, which ``choose`` shows. The models must be references.
-        device: this and all other options mean the same as in ``clipbench.run``.
+            ``{"query": text, "results": [file name, ...]}``. None (the default) for no engine.
+        k: number of photographs that each model adds to the pool per query. 10 by default.
+        n_random: number of further photographs per query, drawn at random. 5 by default.
+        seed: an integer from 0 (the default), the seed of the random photographs, and of the order in which queries and
+            photographs are shown.
+        on_bad_image: ``"error"`` (the default) stops at an image that cannot be read, ``"skip"`` leaves it out.
+        price: True measures what one query costs each model, which ``choose`` shows. The models must be references.
+            False by default.
+        device: ``"auto"`` (the default) or a torch device, as in ``clipbench.run``.
+        precision: ``"fp32"`` (the default), ``"bf16"`` or ``"fp16"``, as in ``clipbench.run``.
+        batch_size: number of images or texts per batch. None (the default) is 64, and 256 on a CUDA device.
+        arch: open_clip architecture of a bare checkpoint file. None (the default) for references that know theirs.
+        trust_remote_code: True runs the code that comes with a model whose reference names its commit. False by
+            default.
+        model_options: options of the models as texts, such as ``{"context": "248"}``. None (the default) for none.
+
+    Returns:
+        The pool: ``queries``, ``candidates`` (photographs to judge per query) and ``folder``.
 
     Raises:
         ClipbenchError: the models, the photographs, the queries or an option are wrong.
@@ -580,6 +633,9 @@ def pool(  # noqa: PLR0913  the options of the command, each by its name
         >>> photos = pool(["tiny", "pair:tiny+tiny"], folder, ["a red cube"], folder / "pool", device="cpu")
         >>> dict(photos.candidates), choose(photos).is_decided  # nobody has judged it
         ({'q1': ['p1']}, False)
+
+    See Also:
+        choose: which model is better, by the judgements.
     """
     load = _load_options(device, precision, batch_size, arch, model_options, trust_remote_code)
     texts = read_queries(Path(queries)) if isinstance(queries, PATHS) else list(queries)
@@ -620,10 +676,11 @@ def choose(
 
     Args:
         pool: what ``pool`` returned, or its folder.
-        scope: ``"future"`` queries, of which the list is a sample, or the ``"list"`` itself.
+        scope: ``"future"`` queries (the default), of which the list is a sample, or the ``"list"`` itself.
         equivalence_margin: points of nDCG, relative to the pool. Models are equal if the interval of their difference
-            is within this margin.
-        alpha: chance that any of the intervals ever misses the truth, however often one looks.
+            is within this margin. ``"3pp"`` by default.
+        alpha: chance that any of the intervals ever misses the truth, however often one looks, between 0 and 1. 0.05 by
+            default.
 
     Returns:
         The choice: ``is_decided``, ``sentence``, ``scores``, ``differences``. ``print`` shows all of it.
@@ -636,6 +693,9 @@ def choose(
         Traceback (most recent call last):
             ...
         clipbench.errors.UsageError: photos is not a pool: expected a folder with pool.json
+
+    See Also:
+        pool: make a pool.
     """
     judged_pool = pool if isinstance(pool, Pool) else read_pool(Path(pool))
     return choose_model(read_log(judged_pool), scope=scope, equivalence_margin=equivalence_margin, alpha=alpha)
@@ -723,13 +783,17 @@ def load_model(  # noqa: PLR0913  the options of the command, each by its name
     Args:
         reference: such as ``"tiny"``, ``"vit-b-32"``, ``"open_clip:ViT-B-16/laion2b_s34b_b88k"``, ``"hf:ORG/REPO"``, a
             checkpoint with ``arch``, or ``"embeddings:FILE"``. ``clipbench list models`` has all forms.
-        device: ``"auto"`` or a torch device.
-        precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``, the number format of the towers. Vectors are float32.
-        batch_size: images and texts per batch (None is 64, and 256 on a CUDA device).
-        arch: open_clip architecture of a bare checkpoint file; ``"ViT-B-32,mine.pt"`` as the model names both.
-        trust_remote_code: run the code that comes with a model whose reference names its commit,
-            ``hf:ORG/REPO@COMMIT``.
-        model_options: such as ``{"context": "248"}``.
+        device: ``"auto"`` (the default) or a torch device, such as ``"cuda:0"``.
+        precision: number format of the towers: ``"fp32"`` (the default), ``"bf16"`` or ``"fp16"``. Vectors are float32.
+        batch_size: number of images or texts per batch. None (the default) is 64, and 256 on a CUDA device.
+        arch: open_clip architecture of a bare checkpoint file, such as ``"ViT-B-32"``; ``"ViT-B-32,mine.pt"`` as the
+            model names both. None (the default) for references that know theirs.
+        trust_remote_code: True runs the code that comes with a model whose reference names its commit,
+            ``hf:ORG/REPO@COMMIT``. False by default.
+        model_options: options of the model as texts, such as ``{"context": "248"}``. None (the default) for none.
+
+    Returns:
+        The model, with ``encode_images``, ``encode_texts`` and ``info``.
 
     Raises:
         ClipbenchError: the reference or an option is wrong, or the weights are not here.
@@ -738,6 +802,10 @@ def load_model(  # noqa: PLR0913  the options of the command, each by its name
         >>> model = load_model("tiny", device="cpu")
         >>> model.encode_texts(["a red cube"]).shape == (1, model.info.embed_dim)
         True
+
+    See Also:
+        torch_model: a model that is in memory.
+        run: measure a model.
     """
     load = _load_options(device, precision, batch_size, arch, model_options, trust_remote_code)
     model_references.check_references([str(reference)], load)
@@ -757,10 +825,15 @@ def load_data(
     Args:
         data: a reference (``"scenes"``, a name of the catalogue, a path, ``"hf:ORG/NAME"``), or data in memory as
             ``clipbench.run`` takes them.
-        task: the task that will use them, because each task has other generated scenes.
-        data_root: folder that holds data sets by name.
-        allow_partial: leave out samples without image, and classes without samples, instead of refusing.
-        data_options: columns and split, such as ``{"caption": "title"}``.
+        task: name of the task that will use them, because each task has other generated scenes. None (the default) for
+            no task.
+        data_root: folder that holds data sets by name. None (the default) is the current folder.
+        allow_partial: True leaves out samples without image, and classes without samples. False (the default) refuses
+            them.
+        data_options: columns and split as texts, such as ``{"caption": "title"}``. None (the default) for none.
+
+    Returns:
+        The data set: its length is the number of images.
 
     Raises:
         ClipbenchError: no such data, or they are malformed.
@@ -769,6 +842,9 @@ def load_data(
         >>> scenes = load_data("scenes", data_options={"n": "4"})
         >>> len(scenes), scenes.captions is not None
         (4, True)
+
+    See Also:
+        run: measure a model on data.
     """
     loading = _data_options(data_root, allow_partial, data_options)
     if task is not None:

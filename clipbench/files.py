@@ -198,7 +198,7 @@ def _lock_folder(folder: Path, busy: str, wait: Callable[[], object] | None) -> 
         os.close(handle)
         if not is_free:
             raise UsageError(busy)
-    raise MachineError(f"cannot write to {folder}: it is removed again and again")
+    raise MachineError(f"cannot write to {folder}: another program keeps removing it")
 
 
 def _close_inherited_locks() -> None:
@@ -255,7 +255,7 @@ def _new_temporary_folder(parent: Path) -> tuple[Path, int]:
                 _held.add(handle)
                 return folder, handle
             os.close(handle)
-    raise MachineError(f"cannot write to {parent}: what is made there is removed again and again")
+    raise MachineError(f"cannot write to {parent}: another program keeps removing what is written there")
 
 
 def remove_abandoned_folders(parent: Path | None = None) -> None:
@@ -315,7 +315,7 @@ def _new_temporary_file(path: Path) -> tuple[Path, BinaryIO]:
             temporary.unlink(missing_ok=True)
             raise
         file.close()  # another process took it for abandoned, as it was not locked yet
-    raise FileNotFoundError(f"{temporary} is removed again and again")
+    raise FileNotFoundError(f"another program keeps removing {temporary}")
 
 
 def _stem(name: str) -> str:

@@ -288,7 +288,7 @@ BAD: dict[str, tuple[Any, str]] = {
     ),
     "vectors for a task that encodes": (
         lambda: cb.run(cb.vectors(images=np.eye(3), texts=np.eye(3)), "text-in-image"),
-        "text-in-image encodes further images or texts: it needs the model itself",
+        "text-in-image encodes images or texts that are not stored: it needs the model itself",
     ),
     "labels for retrieval": (
         lambda: cb.run(Colours(), "retrieval", data=pd.DataFrame({"image": [*cards().values()], "label": [*COLOURS]})),

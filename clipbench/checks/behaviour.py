@@ -168,7 +168,7 @@ def constancy(subject: Subject) -> CheckOutcome:
 def batches(subject: Subject) -> CheckOutcome:
     """Encode one image and one text separately and in batches of equally long texts, and (in full) in another order."""
     if subject.repeat_distance > subject.limit:
-        raise NotExamined("the same input has several vectors (see determinism)")
+        raise NotExamined("one input gives different vectors from call to call (see determinism)")
     repeated, model = subject.repeated, subject.model
     distances = {"image": repeated.image_among, "text": repeated.text_among}
     is_moved = repeated.is_moved
@@ -214,7 +214,10 @@ def padding(subject: Subject) -> CheckOutcome:
     """Encode a text separately, in a batch with a longer one, and (if tokens are available) at full length."""
     text, limit, repeated, facts = probing.TEXTS[0], subject.limit, subject.repeated, subject.tokens
     if repeated.is_moved or max(subject.repeat_distance, repeated.text_among) > limit:
-        raise NotExamined("a text's vector changes next to a text of any length (see determinism and batches)")
+        raise NotExamined(
+            "a text's vector depends on the other texts of its batch, whatever their length (see"
+            " determinism and batches)"
+        )
     tokenize, encode = subject.parts.tokenize, subject.parts.encode_tokens
     full = None
     if tokenize is not None and encode is not None and facts is not None and facts.pad is not None:
@@ -259,7 +262,7 @@ def case(subject: Subject) -> CheckOutcome:
         pairs = replace(pairs, texts=texts, text_vectors=model.encode_texts(texts))
     is_better, margins = variant_improves(pairs, next(iter(case_variants(model))))
     if not is_better:
-        return healthy(f"{observation}, but lower case does not fit {pairs.source} better ({margins})")
+        return healthy(f"{observation}, but lower case does not separate {pairs.source} better ({margins})")
     return (fault if pairs.is_own else warning)(f"{observation}, and lower case fits the images better: {margins}", fix)
 
 

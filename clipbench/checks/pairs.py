@@ -125,7 +125,7 @@ def compare_margins(pairs: Pairs, changed: Pairs) -> tuple[bool, str]:
         t = math.copysign(math.inf, gains.mean())
     old, new = float(np.mean(before)), float(np.mean(after))
     is_better = new > 0 and new - old > LEAST_GAIN * abs(old) and t > LEAST_T
-    return is_better, f"true pairs are {new:.2f} standard deviations above shuffled ones, and {old:.2f} as it is now"
+    return is_better, f"true pairs score {new:.2f} standard deviations above shuffled ones, now {old:.2f}"
 
 
 def scene_pairs(model: Model) -> Pairs:

@@ -52,7 +52,7 @@ def end_of_text(subject: Subject) -> CheckOutcome:
     if facts.end is None and _ends_with_padding(subject, facts):
         facts = replace(facts, end=facts.pad, keeps_end=bool(cut[-1] == facts.pad))
     if facts.end is None:
-        raise NotExamined("short texts have no last token in common that would mark their end")
+        raise NotExamined("short texts end with different tokens, so their end-of-text token is unknown")
     if facts.keeps_end:
         return healthy(f"a text that is cut ends with the end-of-text token too (id {facts.end})")
     token, positions = f"end-of-text token (id {facts.end})", np.flatnonzero(cut == facts.end)
@@ -75,7 +75,7 @@ def start_of_text(subject: Subject) -> CheckOutcome:
         raise NotExamined(HIDDEN)
     rows = tokenize([*SHORT, longer_than(subject.info.context_length)])[facts.name]
     if rows[0, 0] == rows[0, 1]:
-        raise NotExamined("padding is before the texts")
+        raise NotExamined("the tokenizer pads before the text, not after it")
     starts = [int(ids[0]) for ids in rows]
     start, *other_starts = sorted(set(starts), key=starts.count, reverse=True)
     is_clip = facts.end == CLIP_END and (
@@ -94,7 +94,7 @@ def start_of_text(subject: Subject) -> CheckOutcome:
             f"short texts begin with id {start}, and one that is cut with id {starts[-1]}",
             "truncate texts only at their end",
         )
-    raise NotExamined("texts begin with words: nothing states a start-of-text token")
+    raise NotExamined("texts begin with a word: the tokenizer names no start-of-text token")
 
 
 def _ends_with_padding(subject: Subject, facts: TokenFacts) -> bool:
@@ -273,9 +273,9 @@ def activation(subject: Subject) -> CheckOutcome:
         )
     is_better, margins = variant_improves(subject.pairs, other)
     if not is_better:
-        return healthy(f"{observation}, and {other.setting} would not fit better ({margins})")
+        return healthy(f"{observation}, and {other.setting} does not separate true pairs better ({margins})")
     return fault(
-        f"{observation}, and {other.setting} fits better: {margins}",
+        f"{observation}, and {other.setting} separates true pairs better: {margins}",
         "name the architecture with the other activation (open_clip's ...-quickgelu, hidden_act in config.json)",
     )
 

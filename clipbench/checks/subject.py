@@ -213,7 +213,7 @@ class Subject:
     def ranked_pairs(self) -> Pairs:
         """The pairs, for a check that ranks them by cosine, or raise NotExamined for a model that does not."""
         if self.info.similarity != COSINE:
-            raise NotExamined("the check ranks pairs by cosine, and the model by the inner product")
+            raise NotExamined("the model compares vectors by the inner product, and this check needs cosines")
         return self.pairs
 
 

@@ -77,7 +77,7 @@ def read_queries(file: Path) -> list[str]:
             raise DataError(f"{file}, line {number} is empty: expected a query in each line")
         if query in line_numbers:
             raise DataError(
-                f"{file}, line {number} is line {line_numbers[query]} again, {shown(query)}: expected each query once"
+                f"{file}, line {number} repeats line {line_numbers[query]}, {shown(query)}: expected each query once"
             )
         line_numbers[query] = number
     return list(line_numbers)
@@ -199,9 +199,7 @@ def _rank_by_models(
     for name, load in models:
         embedder = load()
         if embedder.dataset is not None:
-            raise UsageError(
-                f"{name} has samples of its own: got computed results, expected a model that encodes photographs"
-            )
+            raise UsageError(f"{name} holds stored results: expected a model that encodes photographs")
         photographs = photographs or _distinct(dataset, embedder, options, note)
         for model, fingerprint in fingerprints.items():
             if fingerprint == embedder.info.fingerprint:
@@ -253,8 +251,8 @@ def _check_candidates(firsts: Mapping[str, Firsts], queries: Sequence[str], opti
     for row, query in enumerate(queries):
         if not any(rows[row] for rows in firsts.values()):
             raise DataError(
-                f"no ranking has a result of query {shown(query)}: got nothing to judge. Remove it, or add random"
-                " photographs to each query"
+                f"no ranking has a result of query {shown(query)}: there is nothing to judge. Remove the query, or"
+                " add random photographs to each one"
             )
 
 
@@ -278,7 +276,7 @@ def _distinct(dataset: Dataset, embedder: Embedder | None, options: PoolOptions,
     all_of = [image.digest() for image in dataset.images] if embedder is None else embedder.digests(dataset.images)
     rows = np.sort(np.unique(all_of, return_index=True)[1])
     if len(rows) < len(all_of):
-        note(f"{counted(len(all_of) - len(rows), 'photograph')} left out: another one is equal")
+        note(f"{counted(len(all_of) - len(rows), 'photograph')} left out, because another one is the same picture")
     digests = [all_of[row] for row in rows]
     row_of_digest = {digest: row for row, digest in enumerate(digests)}
     names = zip(dataset.image_ids, all_of, strict=True)

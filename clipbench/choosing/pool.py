@@ -84,7 +84,11 @@ class Pool:
     images: Mapping[str, Path]
 
     def name(self, image: str) -> str:
-        """Return the path of a photograph in its folder."""
+        """Return the path of a photograph in its folder.
+
+        Args:
+            image: id of the photograph, such as ``"p1"``.
+        """
         return str(self.images[image]).removeprefix(f"{self.facts.images}{os.sep}")
 
 

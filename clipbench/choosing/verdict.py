@@ -247,7 +247,11 @@ class Choice:
         return [(self.pool.queries[query], self.pool.name(image), grades) for query, image, grades in disagreements]
 
     def text(self, width: int | None = None) -> str:
-        """Return the verdict, then what it follows from, as lines for a terminal of a width."""
+        """Return the verdict, then what it follows from, as lines for a terminal of a width.
+
+        Args:
+            width: columns of the terminal. None (the default) breaks no line.
+        """
         tables = []
         for table in self.tables():
             if table.rows:

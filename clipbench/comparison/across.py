@@ -109,8 +109,9 @@ def across(*runs: Run | str | os.PathLike[str], x: str, y: str, data: str | None
             price also have ``"image_p50"``, ``"text_p95"`` and the like, ``"load_seconds"``,
             ``"best_images_per_second"`` and ``"query_memory"``. Checkpoints have ``"step"``.
         y: another metric, with the same names.
-        data: the data set, where runs have a task on several and the name of the metric leaves it open.
-        seed: seed of resamples and permutations.
+        data: name of the data set, if runs have a task on several and the name of the metric leaves it open. None (the
+            default) if there is only one.
+        seed: an integer from 0 (the default), the seed of resamples and permutations.
 
     Returns:
         A record with these fields. ``points`` has both metrics and their intervals. ``correlation`` is Spearman's, with
@@ -130,6 +131,9 @@ def across(*runs: Run | str | os.PathLike[str], x: str, y: str, data: str | None
         >>> figure = across(*runs, x="pair_cosine", y="image_retrieval_recall@1")
         >>> len(figure.points), figure.correlation.interval.low is None
         (3, True)
+
+    See Also:
+        board: the ranks of several models.
     """
     loaded_runs = [run if isinstance(run, Run) else read_one_run(Path(run)) for run in runs]
     names = labels(loaded_runs)

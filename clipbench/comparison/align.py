@@ -101,7 +101,7 @@ def sample_tables(
         if not table.index.equals(tables[0].index):
             raise NotComparable("the runs have different samples")
         if ("cluster" in table) != ("cluster" in tables[0]):
-            raise NotComparable("one run has its samples in clusters, the other has not")
+            raise NotComparable("only one of the runs records clusters of samples")
     return tables
 
 
@@ -128,17 +128,17 @@ def check_values(run: Run, metrics: Metrics, table: "pandas.DataFrame") -> None:
             if not is_finite.any():
                 where = missing or columns[0]
                 raise NotComparable(
-                    f"{recorded}, and no sample has a value in the column '{where}': make the run again"
+                    f"{recorded}, but no sample has a value in the column '{where}': make the run again"
                 )
             value = statistic(values) if statistic is not None else float(values[columns[0]].mean())
         except (LookupError, TypeError, ValueError):
             continue  # which the test of the difference says
         n = int(is_finite.sum())
         if n < metric.n:
-            raise NotComparable(f"{recorded} of {metric.n:,} samples, and {n:,} have a value: make the run again")
+            raise NotComparable(f"{recorded} of {metric.n:,} samples, but {n:,} have a value: make the run again")
         is_held = statistic is not None or metric.column is not None
         if is_held and not abs(value - metric.value) <= 1e-6 * max(1.0, abs(metric.value)):
-            raise NotComparable(f"{recorded}, and {value:g} by its samples: one of them is damaged, make the run again")
+            raise NotComparable(f"{recorded}, but its samples give {value:g}: the run is damaged, make it again")
 
 
 def metrics_in_both(metrics: Metrics, other_metrics: Metrics) -> dict[str, tuple[Metric, Metric]]:

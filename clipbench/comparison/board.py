@@ -148,6 +148,10 @@ def board(*runs: Run | str | os.PathLike[str]) -> Board:
         >>> ranks = board(*(run(model, "retrieval") for model in (good, same, bad))).frame().head(3)
         >>> ranks[["model", "rank_low", "rank_high"]].values.tolist()
         [['good', 1, 2], ['same', 1, 2], ['bad', 3, 3]]
+
+    See Also:
+        compare: two models in detail.
+        export: the table of a paper.
     """
     if len(runs) < 2:
         raise UsageError(

@@ -65,7 +65,11 @@ class Chain:
         return "\n".join(printable(line) for line in self.lines(width=100))
 
     def lines(self, width: int | None) -> Iterator[str]:
-        """Yield a table with the headline metrics of each step, what was not compared, the gate and the verdict."""
+        """Yield a table with the headline metrics of each step, what was not compared, the gate and the verdict.
+
+        Args:
+            width: columns of the terminal. None breaks no line.
+        """
         yield from as_text(self.table(), width=width).splitlines()
         yield from self.refusal_lines()
         yield from self.warning_lines()

@@ -81,7 +81,7 @@ def read_columns(
             useless.append(f"'{name}' has {counted(n_values, 'value')}")
     if not useful:
         raise UsageError(
-            f"{path} has no column that makes groups: {listed(useless)}, expected 2 to {MOST_VALUES}, or numbers"
+            f"{path} has no column that makes groups: {listed(useless)}, expected 2 to {MOST_VALUES} values, or numbers"
         )
     return useful
 

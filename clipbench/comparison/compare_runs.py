@@ -148,7 +148,7 @@ def _compare_runs(base: Run, candidate: Run, options: CompareOptions) -> Compari
         raise _nothing_compared(refused, pairs)
     margin = options.equivalence_margin
     if margin.amount and not any(options.margin_of(difference.base) for difference in differences):
-        notes.append(f"the equivalence margin, {margin.text}, fits the unit of no metric")
+        notes.append(f"the equivalence margin {margin.text} has no effect: no metric has its unit")
     names = align.distinct_labels(base, candidate)
     return Comparison(
         base=names[0],
@@ -217,7 +217,7 @@ def _nothing_compared(refused: Sequence[Refusal], pairs: Sequence[align.Evaluati
         suffix = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
         return NotComparable(f"{refused[0]}{suffix}")
     names = ", ".join(dict.fromkeys(pair.name for pair in pairs))
-    return NotComparable(f"the runs have {names} in common, but no metric that both have a value of")
+    return NotComparable(f"the runs have {names} in common, but no metric has a value in both")
 
 
 def _differences(

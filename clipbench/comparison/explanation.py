@@ -204,7 +204,7 @@ def _chosen_metric(base: Run, candidate: Run, metric: str | None) -> tuple[align
 
 def _first_headline(pairs: Sequence[align.EvaluationPair], explainable: Named) -> tuple[align.EvaluationPair, str]:
     if not explainable:
-        raise NotComparable("the runs have no metric in common that is a mean of credits per sample")
+        raise NotComparable("the runs have no metric in common that scores each sample between wrong and right")
     for pair in pairs:
         if pair.base.metrics:
             headline = f"{pair.name}/{first_headline(pair.base.metrics)}"
@@ -226,7 +226,7 @@ def _metric_asked_for(metric: str, metrics: Named, explainable: Named) -> tuple[
         )
     if matches[0] not in explainable:
         raise UsageError(
-            f"{matches[0]} has no credit per sample: expected a mean of credits, such as"
+            f"{matches[0]} does not score each sample between wrong and right: expected a metric such as"
             f" {next(iter(explainable), 'acc1')}"
         )
     return explainable[matches[0]]

@@ -242,7 +242,11 @@ class Explanation:
             yield f"Loss that a group needs to be claimed (80 % of the time): {parts}."
 
     def lines(self, width: int = WIDTH) -> Iterator[str]:
-        """Yield the explanation for a terminal."""
+        """Yield the explanation for a terminal.
+
+        Args:
+            width: columns of the terminal. 100 by default, as in ``print``.
+        """
         yield f"{self.candidate} against {self.base}"
         yield self.opening
         yield ""

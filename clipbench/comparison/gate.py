@@ -24,7 +24,7 @@ from clipbench.stats.significance import is_significant
 
 ROUNDING = 1e-12
 """Rounding error of a subtraction: a loss beyond the limit by less is within it."""
-OTHER_UNIT = "the limit does not fit its unit"
+OTHER_UNIT = "the limit has another unit than the metric"
 """Reason of metrics that another limit would gate."""
 
 
@@ -57,7 +57,9 @@ def check_gate(gate: Gate, metrics: Mapping[MetricName, Metric]) -> None:
         if all(reasons.values()):
             name, reason = next(iter(reasons.items()))
             if reason == OTHER_UNIT:
-                reason = f"{rule.tolerance.text} does not fit its unit, {metrics[name].unit}: a limit such as 1% does"
+                reason = (
+                    f"got the limit {rule.tolerance.text} for the unit {metrics[name].unit}, expected one such as 1%"
+                )
             raise UsageError(f"gate: '{rule.pattern}' gates nothing: {name}: {reason}")
 
 
@@ -153,7 +155,7 @@ def _rules_by_name(gate: Gate, names: Sequence[MetricName], alpha: float) -> dic
 
 
 def _ungated_outcome(name: MetricName, rule: GateRule, unit: str, reason: str) -> Outcome:
-    message = f"{rule.tolerance.text} does not fit its unit, {unit}" if reason == OTHER_UNIT else ""
+    message = f"the limit {rule.tolerance.text} has no meaning for the unit {unit}" if reason == OTHER_UNIT else ""
     return _outcome(name, rule)(status="not gated", message=message or reason, reason=reason)
 
 

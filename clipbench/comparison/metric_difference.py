@@ -82,6 +82,9 @@ class Difference:
         """Return whether the whole interval is between minus and plus a margin, in the metric's unit.
 
         An interval without width does not count: these samples do not differ, and others may.
+
+        Args:
+            margin: half the width of what counts as equal, above 0, in the metric's unit (0.005 for 0.5 points).
         """
         return self.low is not None and self.high is not None and -margin <= self.low < self.high <= margin
 

@@ -76,7 +76,7 @@ def _relabelled(base: Run, candidate: Run, pair: align.EvaluationPair, labels: L
     is_kept = has_classes & ~is_tied
     if not is_kept.any():
         raise DataError(
-            f"{labels.file} leaves no image of {pair.name}: each that has other labels is tied for first place"
+            f"{labels.file} leaves no image of {pair.name}: all images with other labels are tied for first place"
         )
     new_credits = []
     for table, credit in zip(tables, credits, strict=True):

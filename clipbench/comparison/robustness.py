@@ -78,7 +78,7 @@ def effective_robustness(*runs: Run | str | os.PathLike[str], baseline: str = "s
             ``imagenet-a``, or their folders. If several tasks have it, the one with more of this data is used.
         baseline: the models that give the expectation: ``"standard"``, trained only on ImageNet (Taori et al. 2020, not
             for ImageNet-A, which was made of mistakes of such a model), or ``"open_clip"``, the CLIP models of its
-            results table except for one that was fine-tuned to captions of COCO.
+            results table except for one that was fine-tuned to captions of COCO. ``"standard"`` by default.
 
     Returns:
         One row per model and shift: ``original`` and ``shifted`` accuracy, what was ``expected``, ``value`` (effective
@@ -108,6 +108,9 @@ def effective_robustness(*runs: Run | str | os.PathLike[str], baseline: str = "s
         ... )
         >>> effective_robustness(Run(Path("."), result))[["data", "expected", "value"]].round(3).to_string(index=False)
         '      data  expected  value\\nimagenetv2     0.502  0.058'
+
+    See Also:
+        Run.plot: the figure ``robustness``.
     """
     loaded_runs = [run if isinstance(run, Run) else read_one_run(Path(run)) for run in runs]
     rows = []

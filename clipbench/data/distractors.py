@@ -50,7 +50,7 @@ def with_distractors(dataset: Dataset, source: str) -> Dataset:
             f"{shard.relative_to(folder).as_posix()}:{sample.key}": sample.image() for sample in samples_in(shard)
         }
     if not images:
-        raise UsageError(f"{option}: no images there: expected image files at any depth, or {SHARD} shards of some")
+        raise UsageError(f"{option}: no images found: expected image files at any depth, or {SHARD} shards with images")
     distractors = Dataset(id=OPTION, images=list(images.values()), image_ids=list(images))
     return replace(dataset, distractors=distractors)
 

@@ -96,7 +96,10 @@ def from_rows(split: SplitRows, options: DataOptions, id: str) -> Dataset:
     single_columns = {role: columns[0] for role, columns in typed_columns.items() if len(columns) == 1}
     roles = find_roles(rows.column_names, options.options, source=id, **single_columns)
     if "string" in getattr(rows.features[roles.image], "dtype", ""):
-        raise UsageError(f"{id}: column '{roles.image}' holds texts, not images: a list of image files is a manifest")
+        raise UsageError(
+            f"{id}: column '{roles.image}' holds texts: expected images. Save a list of image files"
+            f" as a table, and name its path"
+        )
     images = huggingface_rows.ImageColumn(split, roles.image)
     missing = set(images.missing())
     if missing and (not options.allow_partial or len(missing) == len(rows)):

@@ -329,6 +329,9 @@ class EncodedImage(ABC):
         """Return the decoded image, or raise BadImage if it cannot be read, or its content hash is not the known one.
 
         The bytes that are hashed are the bytes that are decoded.
+
+        Args:
+            is_known: returns whether a content hash is the known one.
         """
         data = self.read()
         if not is_known(content_digest(data)):
@@ -360,7 +363,7 @@ def check_ids(ids: Sequence[str], kind: str, data: str) -> None:
     distinct_ids: set[str] = set()
     for id in ids:
         if id in distinct_ids:
-            raise DataError(f"data set {data} has the {kind} '{id}' twice: ids must be distinct")
+            raise DataError(f"data set {data} has the {kind} '{id}' twice: expected distinct ids")
         distinct_ids.add(id)
 
 

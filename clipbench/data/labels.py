@@ -48,7 +48,11 @@ class Groups(NamedTuple):
         return self.of_captions and self.main in self.values
 
     def take(self, rows: KeptRows) -> "Groups":
-        """Return the groups of some images, or captions."""
+        """Return the groups of some images, or captions.
+
+        Args:
+            rows: their row numbers.
+        """
         return self._replace(values=pick(self.values, rows))
 
 

@@ -286,5 +286,8 @@ def _ids(name: str, lists: Mapping[str, list[Any]]) -> list[str]:
 def _rows(name: str, cells: list[Any]) -> Int64[np.ndarray, " n"]:
     rows = np.array(cells, dtype=object if not cells else None)
     if rows.ndim != 1 or rows.dtype.kind not in "iu":
-        raise DataError(f"data: '{name}' holds {rows.dtype} of shape {rows.shape}: expected row numbers from 0 on")
+        raise DataError(
+            f"data: '{name}' is an array of {rows.dtype} with shape {rows.shape}: expected one list of"
+            f" row numbers, from 0"
+        )
     return rows.astype(np.int64)

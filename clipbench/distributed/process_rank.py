@@ -190,7 +190,7 @@ def parse_devices(device: str) -> list[str]:
         if name != "cpu" and not (kind == "cuda" and index.isdecimal() and int(index) < n_gpus):
             devices = "is 1 CUDA device" if n_gpus == 1 else f"are {n_gpus} CUDA devices"
             raise UsageError(
-                f"--device {device} names '{name}', and there {devices} here: expected only devices of this"
+                f"--device {device} names '{name}', but there {devices} here: expected only devices of this"
                 " machine, or cpu,cpu for two processes"
             )
     if len(set(names)) not in (len(names), 1) or (len(set(names)) == 1 and names[0] != "cpu"):

@@ -194,5 +194,8 @@ def _read(path: Path) -> Any:
         with suppress(FileNotFoundError):
             return pickle.loads(path.read_bytes())
         if time.monotonic() > until:
-            raise MachineError(f"{path}, which another process has written, is not seen here")
+            raise MachineError(
+                f"{path}, which another process has written, is not visible here: choose a folder that"
+                f" all processes share"
+            )
         time.sleep(POLL_SECONDS)

@@ -161,8 +161,8 @@ class Inquiry:
         encoder = capability(embedder, ModelEmbedder)
         if encoder is None:
             raise UsageError(
-                f"{embedder.info.ref} holds vectors only: {option('expect')} needs the model, "
-                "whose switches are flipped"
+                f"{embedder.info.ref} holds vectors only: {option('expect')} needs the model itself,"
+                " because it changes settings of the model"
             )
         check_data(self.task, dataset)
         self.dataset = dataset.whole()

@@ -323,7 +323,7 @@ class Session:
             records.append((request, record))
         if not records:
             reasons = "; ".join(f"{task}: {reason}" for task, reason in left_out.items())
-            raise Unavailable(f"{embedder.info.id} has samples for no task ({reasons})")
+            raise Unavailable(f"{embedder.info.id} has no samples that a task can use ({reasons})")
         if left_out:
             self.progress.left_out(left_out)
         return records, left_out

@@ -132,7 +132,11 @@ class VectorComparison:
         return as_frame(rows, ["tower", "input", "cosine"])
 
     def lines(self, width: int | None = None) -> Iterator[str]:
-        """Yield the comparison for a terminal."""
+        """Yield the comparison for a terminal.
+
+        Args:
+            width: columns of the terminal. None (the default) breaks no line.
+        """
         yield f"{self.model} against {self.against}"
         yield ""
         yield from as_text(self.tower_table(), width=width).splitlines()
@@ -170,7 +174,11 @@ class VectorComparison:
         return Table(columns=headers, rows=rows)
 
     def shown_inputs(self, modality: str) -> Iterator[ShownInput]:
-        """Yield the inputs of a tower that differ most, as a reader sees them."""
+        """Yield the inputs of a tower that differ most, as a reader sees them.
+
+        Args:
+            modality: the tower: ``"images"`` or ``"texts"``.
+        """
         for agreement in self.towers[modality].worst:
             item = inputs_of(modality)[agreement.input]
             if isinstance(item, FixedImage):

@@ -49,7 +49,8 @@ def unit(vectors: Vectors, out: Vectors | None = None) -> Vectors:
     Lengths are taken in float64. The result's length differs from 1 by less than 1e-7.
 
     Args:
-        out: written to and returned, None for a new array.
+        vectors: one vector per row, (n, dim), of any length above 0.
+        out: array of the same shape that is written to and returned. None (the default) makes a new array.
 
     Raises:
         VectorError: a vector is zero or not finite.
@@ -57,6 +58,9 @@ def unit(vectors: Vectors, out: Vectors | None = None) -> Vectors:
     Example:
         >>> unit(np.array([[3, 4]], np.float32))
         array([[0.6, 0.8]], dtype=float32)
+
+    See Also:
+        pair_scores: cosines of such vectors.
     """
     return _rounded(vectors, _STEPS / _lengths(vectors), np.array(1 / _STEPS), out)
 
@@ -178,9 +182,16 @@ def scores_of_pairs(queries: Queries, items: Items, pairs: Pairs) -> Float32[np.
 def pair_scores(left: Vectors, right: Vectors) -> Float32[np.ndarray, " n"]:
     """Return the scores of vectors paired by row, equal to the scores of ``score_blocks`` for unit vectors.
 
+    Args:
+        left: one vector per row, (n, dim). The scores of vectors of length 1 are cosines, [-1, 1].
+        right: the partner of each row of ``left``, (n, dim).
+
     Example:
         >>> pair_scores(np.eye(2, dtype=np.float32), np.array([[1, 0], [1, 0]], np.float32))
         array([1., 0.], dtype=float32)
+
+    See Also:
+        unit: vectors at length 1.
     """
     return np.asarray(np.einsum("ij,ij->i", left, right, dtype=np.float64), np.float32)
 

@@ -69,7 +69,7 @@ def resolve_source(body: str, reference: str, options: LoadOptions) -> Pinned:
     )
     if is_folder(body):
         if options.trust_remote_code:
-            raise UsageError(f"{reference} is a folder, which no commit pins, and {needs}")
+            raise UsageError(f"{reference} is a folder, whose code no commit fixes, and {needs}")
         return Pinned(body)
     match = re.fullmatch(rf"({HUB_NAME})(?:@(.*))?", body)
     if match is None:

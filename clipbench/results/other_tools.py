@@ -24,10 +24,7 @@ from clipbench.results.run_names import run_folder
 from clipbench.untrusted.reading import decode_json, entries, is_folder, is_there, read_text
 from clipbench.untrusted.schema import MOST
 
-EXPECTED = (
-    "expected a run folder or result.json, a CLIP_benchmark JSON or CSV, a results.jsonl of DataComp or open_clip, "
-    "or a JSON of MIEB"
-)
+EXPECTED = "expected a run folder, or results of CLIP_benchmark, DataComp, open_clip or MIEB (docs/other-tools.md)"
 
 MODEL_CARD = "model_meta.json"
 """File in which mteb describes a model, in the folder with its results."""
@@ -123,7 +120,7 @@ def read_values(path: Path) -> Values:
         items = [item for record in model_records for item in kind.items(record)]
     except (AttributeError, TypeError, KeyError, ValueError) as error:
         raise ClipbenchError(
-            f"{source} looks like a file of {kind.name}, and is malformed ({error}); {EXPECTED}"
+            f"{source} looks like a file of {kind.name}, but is malformed ({error}); {EXPECTED}"
         ) from error
     return _collect_values(label, items, source, notes)
 
@@ -273,7 +270,7 @@ def _detect_format(records: Sequence[_Record], path: Path) -> _Format:
             f"{path} is the result.json of a run under another name: name the run's folder, which holds its samples too"
         )
     keys = ", ".join(str(key) for key in list(records[0])[:6]) if records else "none"
-    raise ClipbenchError(f"{path} is of no known kind (its keys: {keys}); {EXPECTED}")
+    raise ClipbenchError(f"{path} is not a results file that clipbench knows (its keys: {keys}); {EXPECTED}")
 
 
 def _collect_values(label: str, items: Sequence[tuple[MetricName, object]], path: Path, notes: list[str]) -> Values:

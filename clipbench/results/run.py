@@ -134,12 +134,19 @@ class Run:
         return done
 
     def has_samples(self, evaluation: EvaluationRecord) -> bool:
-        """Return whether the run keeps samples of an evaluation, False if its whole folder of samples was removed."""
+        """Return whether the run keeps samples of an evaluation, False if its whole folder of samples was removed.
+
+        Args:
+            evaluation: the record, from ``result.evaluations``.
+        """
         parts = Path(evaluation.files.get("samples", "")).parts
         return len(parts) < 2 or reading.is_folder(self.folder / parts[0])
 
     def samples(self, evaluation: EvaluationRecord | str) -> "pandas.DataFrame":
         """Return the table of an evaluation, one row per sample: ``sample_id`` and the columns behind its metrics.
+
+        Args:
+            evaluation: a task, ``task@data``, or the record.
 
         Raises:
             UsageError: the run has no such evaluation.
@@ -152,6 +159,9 @@ class Run:
 
         A row has ``sample_id``, ``rank`` from 1, ``text``, ``image`` (a content hash, empty for none), ``cosine`` and
         ``is_right``; ``label_set`` where there are several. It is empty where the task keeps none.
+
+        Args:
+            evaluation: a task, ``task@data``, or the record.
 
         Raises:
             UsageError: the run has no such evaluation.
@@ -171,6 +181,9 @@ class Run:
         and ``result``, ``score``, equal for results in no order, and ``depth``, the number of results that a list may
         have.
 
+        Args:
+            evaluation: a task, ``task@data``, or the record.
+
         Raises:
             UsageError: the run has no such evaluation, or keeps no lists of it.
             ClipbenchError: it was not measured, or the table is damaged.
@@ -187,7 +200,11 @@ class Run:
         return table
 
     def list_depth(self, evaluation: EvaluationRecord) -> int:
-        """Return the number of results that the kept lists of an evaluation may have, 0 if none are kept."""
+        """Return the number of results that the kept lists of an evaluation may have, 0 if none are kept.
+
+        Args:
+            evaluation: the record, from ``result.evaluations``.
+        """
         if "lists" not in evaluation.files:
             return 0
         return int(self.result_lists(evaluation)["depth"].max())
@@ -202,6 +219,10 @@ class Run:
     def slice_samples(self, evaluation: EvaluationRecord, grouping: str) -> "pandas.DataFrame":
         """Return the samples of all slices of a grouping, with the slice of each in the column ``group:NAME``.
 
+        Args:
+            evaluation: the record, from ``result.evaluations``.
+            grouping: name of the grouping, such as ``"language"``.
+
         Raises:
             ClipbenchError: the table is damaged.
         """
@@ -215,6 +236,10 @@ class Run:
         The second column says how far a sample is from success: ``cosine_margin``, the score of the right answer minus
         the best wrong one, or for retrieval ``rank_margin``, 1.5 minus the rank. 0 is a tie, which is not a success. If
         both are among the samples, it is ``margin``, and ``unit`` follows.
+
+        Args:
+            evaluation: a task, ``task@data``, or the record.
+            n: the most samples to return, an integer from 1. 20 by default.
 
         Raises:
             UsageError: the run has no such evaluation.
@@ -255,12 +280,14 @@ class Run:
 
         Args:
             name: such as ``"gap"`` or ``"cones"``. ``clipbench plot --list`` has all.
-            data: the data set, where the run has the task on several.
-            width: ``"column"``, ``"full"`` or a number of cm.
-            projection: of ``gap``: ``"pca"``, ``"umap"``, ...
-            baseline: reference models of ``robustness``: ``"standard"`` or ``"open_clip"``.
-            seed: of a projection that draws at random.
-            format: ``"png"`` for slides: ``savefig("gap.png")`` then writes twice the pixels, 600 per inch.
+            data: name of the data set, if the run has the task on several. None (the default) if it has one.
+            width: ``"column"`` (the default), ``"full"`` or a number of cm.
+            projection: projection of ``gap``: ``"pca"``, ``"umap"``, ... None (the default) is ``"pca"``.
+            baseline: reference models of ``robustness``: ``"standard"`` or ``"open_clip"``. None (the default) is
+                ``"standard"``.
+            seed: an integer from 0 (the default), the seed of a projection that draws at random.
+            format: None (the default), or ``"png"`` for slides: ``savefig("gap.png")`` then writes twice the pixels,
+                600 per inch.
 
         Raises:
             ClipbenchError: no such plot, or the run lacks what it draws.
@@ -272,12 +299,19 @@ class Run:
         return plots.draw_plot(name, [self], options)
 
     def report(self, path: str | os.PathLike[str]) -> Path:
-        """Write the HTML report, one file that opens anywhere, and return its path."""
+        """Write the HTML report, one file that opens anywhere, and return its path.
+
+        Args:
+            path: the file, which is replaced if it exists.
+        """
         report_writer()([self], Path(path))
         return Path(path)
 
     def save(self, folder: str | os.PathLike[str]) -> "Run":
         """Copy the run into a new folder, whole or not at all, and return it from there.
+
+        Args:
+            folder: a folder that does not exist or is empty.
 
         Raises:
             UsageError: there is something already: results are never overwritten.
@@ -305,7 +339,11 @@ class Run:
         return as_html(scorecard(self.result))
 
     def arrays(self, evaluation: EvaluationRecord) -> dict[str, np.ndarray]:
-        """Return the arrays that an evaluation's figures need, empty when it has none."""
+        """Return the arrays that an evaluation's figures need, empty when it has none.
+
+        Args:
+            evaluation: the record, from ``result.evaluations``.
+        """
         if "arrays" not in evaluation.files:
             return {}
         with self._file(evaluation, "arrays") as file, np.load(file, allow_pickle=False) as archive:
@@ -386,6 +424,9 @@ def read_run(path: str | os.PathLike[str]) -> Run:
 
     The last part of the path may be the name by which a table calls a run of that folder, such as ``step-18``.
 
+    Args:
+        path: the run folder, its ``result.json``, or a folder of several runs and a name in it.
+
     Raises:
         UsageError: there are runs in the folder, and the name fits none of them, or several.
         ClipbenchError: there is no result, it is not JSON, or a newer clipbench wrote it.
@@ -397,6 +438,9 @@ def read_run(path: str | os.PathLike[str]) -> Run:
         ...     saved = run(vectors(images=np.eye(3), texts=np.eye(3)), "retrieval").save(f"{folder}/mine")
         ...     read_run(f"{folder}/mine")
         <run of vectors: retrieval@embeddings>
+
+    See Also:
+        run: make a run.
     """
     file, data = _read(Path(path))
     return Run(file.parent, _result(data, file))

@@ -63,7 +63,11 @@ class Definition:
     """True for the few metrics, one to three, that stand for the task where there is room for no more."""
 
     def define(self, metric: Metric) -> Metric:
-        """Return a metric with this meaning."""
+        """Return a metric with this meaning.
+
+        Args:
+            metric: value, interval and unit.
+        """
         return replace(
             metric,
             title=self.title,
@@ -315,10 +319,20 @@ def define(measures: Mapping[str, Measure], definitions: Mapping[str, Definition
     The part before a slash is a subset. For example, ``swap_att/text_acc`` has the definition of ``text_acc``, its
     baselines are read against the metrics of the same subset, and it is a headline only if its measure says so.
 
+    Args:
+        measures: measures by the names of their metrics.
+        definitions: definitions by the names of metrics without their subsets.
+
+    Returns:
+        The measures by the same names.
+
     Example:
         >>> table = {"hit": Definition(title="Top-1 accuracy", is_headline=True)}
         >>> define({"hit": Mean(column="hit")}, table)["hit"].title
         'Top-1 accuracy'
+
+    See Also:
+        Definition: title, description and role of a metric.
     """
     return {name: _with_definition(name, measure, definitions) for name, measure in measures.items()}
 

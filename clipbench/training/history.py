@@ -46,7 +46,10 @@ def read_history(path: str | os.PathLike[str], *further_runs: str | os.PathLike[
     Args:
         path: a folder of ``clipbench train``, its log file or a ``Monitor``'s, a run folder, or a folder of run folders
             as ``clipbench run --watch`` writes it.
-        further_runs: further run folders.
+        further_runs: further run folders of the same training. None of them by default.
+
+    Returns:
+        The history: ``steps``, and ``values`` with a list per metric.
 
     Raises:
         ClipbenchError: a log or a run is damaged, or there is nothing to read.
@@ -59,6 +62,9 @@ def read_history(path: str | os.PathLike[str], *further_runs: str | os.PathLike[
         ...     _ = log.write_text('{"event": "evaluation", "step": 100, "gap": 0.8}\\n')
         ...     read_history(log).values
         {'gap': [0.8]}
+
+    See Also:
+        Monitor: writes such a log during your training.
     """
     first, *further_paths = (run_folder(Path(run_path)) for run_path in (path, *further_runs))
     if not is_there(first):

@@ -134,7 +134,10 @@ class Monitor:
         if self.batch_size < 1:
             raise UsageError(f"batch_size is {self.batch_size}: expected 1 or more")
         if (self.images is None) != (self.texts is None):
-            raise UsageError("a monitor needs pairs: give images and texts, or neither and call vectors(...)")
+            raise UsageError(
+                "a monitor needs pairs: got only images or only texts, expected both, or neither and"
+                " a call of vectors(...)"
+            )
         if self.images is not None:
             n_images, n_texts = n_inputs(self.images), n_inputs(self.texts)
             if n_images != n_texts or n_images < 2:
@@ -177,6 +180,11 @@ class Monitor:
         """Return the scalars of vectors that the loop has computed, raw or normalized, row by row of the same pairs.
 
         Their inputs are unknown: equal captions, which have equal vectors, count as duplicates here.
+
+        Args:
+            images: one vector per pair, (n, dim), an array or a tensor.
+            texts: the text of each pair, (n, dim).
+            step: step of the training, a number.
         """
         return self._record(step, "the vectors", lambda: pair_scalars(as_array(images), as_array(texts)))
 

@@ -177,7 +177,7 @@ def _real_path(file: io.BufferedReader, path: FileName) -> Path:
         return Path(os.readlink(f"/proc/self/fd/{handle}"))
     real_path = Path(path).resolve()
     if not os.path.samestat(os.fstat(handle), os.lstat(real_path)):
-        raise OSError(None, "it is replaced while it is read")
+        raise OSError(None, "another program changed it while it was read")
     return real_path
 
 
@@ -248,7 +248,7 @@ def decode_array(data: bytes) -> "np.ndarray":
     shape, is_columns_first, dtype = array_header(file)
     start = file.tell()
     if not dtype.itemsize:
-        raise ValueError(f"its values, of type {dtype}, have no bytes")
+        raise ValueError(f"its values of type {dtype} have a size of 0 bytes")
     expected = math.prod(shape) * dtype.itemsize
     if len(data) - start != expected:
         raise ValueError(f"it has {len(data) - start:,} bytes, expected {expected:,} for shape {shape} of {dtype}")

@@ -238,7 +238,7 @@ def neighbours_of_answers(
 
 def tie_rate(is_tied: Mask) -> Fixed:
     """Return the fraction of queries whose right item ties with a wrong one."""
-    reason = "no interval: items that are alike tie together, not one by one"
+    reason = "no interval: similar items tie together, so samples are not independent"
     return Fixed(value=float(is_tied.mean()), n=len(is_tied), reason=reason)
 
 

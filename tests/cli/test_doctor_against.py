@@ -80,7 +80,7 @@ def test_wrong_usage_is_one_line(doctor: Call, tmp_path: Path) -> None:
         ((), "Missing option '--model'"),
         (("--model", "tiny", "-o", "page.html"), "-o has no effect without --against"),
         (("--model", "tiny", "--against-option", "a=b"), "--against-option has no effect without --against"),
-        ((*against, "tiny", "--expect", "50"), "--expect is about one model"),
+        ((*against, "tiny", "--expect", "50"), "--expect has no effect together with --against"),
         (("--model", "tiny", "--write-inputs", "inputs"), "remove --model and --against"),
         ((*against, "tiny", "--against-option", "batch_size=no"), "expected an integer"),
         ((*against, "api:http://127.0.0.1:9/v1"), "needs the model's name on the server: --against-option model=NAME"),

@@ -250,7 +250,7 @@ UNTOLD = re.compile(
     r"no test shows that the clean score is above chance|\blower-case\b|"
     r"no threshold reliably reaches a precision .*|all pairs differ alike|at least two pairs that are not all equal|"
     r"alike is not better: no verdict|"
-    r"no test: (?:a resampled image matches its own copies|noise of the means spreads over all dimensions).*"
+    r"no test: (?:the bootstrap duplicates images|the bootstrap adds noise to all dimensions).*"
 )
 """Words that say that nothing can be told, or that a list goes on, and the way in which an item is asked."""
 NAMES = frozenset({"Metric", "MetricLines", "Fact", "Point", "Axis", "Panel"})
@@ -435,8 +435,8 @@ def test_what_a_model_knows_is_claimed(tmp_path: Path) -> None:
     outcomes = simulate(1, 60, tmp_path, tasks=("composition", "text-in-image"), skill=0.7)
     together = simulate(1, 60, tmp_path, of_two, n_models=2, tasks=("zero-shot",), skill=0.7)
     for pages, words in (
-        (outcomes, "Finding.mark: good is better: Puts the captions that are true of an image above"),
-        (outcomes, "Finding.text: Fooled by an overlay in"),
+        (outcomes, "Finding.mark: good is better: Text score:"),
+        (outcomes, "Finding.text: Attack success:"),
         (together, "Finding.text: Zero-shot: top# accuracy (kind of object) rose from"),
         (together, "verdict: kind/acc# better"),
         (together, "parts: headline metrics: # better"),
@@ -455,7 +455,7 @@ and what is read as a text is near to one of the same number.
 """
 
 
-TRUE_CLAIM = {"true texts": re.compile(r"Puts the images that a caption is true of above the others.*below chance")}
+TRUE_CLAIM = {"true texts": re.compile(r"Image score:.*below chance")}
 """What a kind of guessing model truly does. Texts of an item share words, so both prefer the same image: both choose their
 own with a probability of arccos(cosine) / 2 pi, which is below 1/4.
 """

@@ -100,7 +100,7 @@ def test_judged_data_are_exported_too(tmp_path: Path) -> None:
     judged = write_judged(tmp_path / "data", seed=4)
     base = kept_run(TextVectors(), judged.folder, tmp_path / "base")
     notes = exported(base, tmp_path / "lists.jsonl", "rankings")
-    assert any("results score as the last one does: read the file with model_options" in note for note in notes)
+    assert any("and results beyond that have equal scores: read the file with model_options" in note for note in notes)
     shared = shared_metrics(base, measured(tmp_path / "lists.jsonl", judged.folder, depth=str(DEPTH)))
     assert {"ndcg@1", "ndcg@10", "recall@10", "hit_rate@5", "map@R", "r_precision"} <= shared.keys()
     for name, (metric, expected) in shared.items():
@@ -195,7 +195,7 @@ CANNOT = [
     (["kept", "--to", "trec"], "one file cannot hold lists of captions of retrieval@captions.csv and lists of images"),
     (["kept", "--to", "trec", "--direction", "text", "--depth", "11"], "keeps 10 results per query: run its command"),
     (["bare", "--to", "trec", "--depth", "7"], "keeps no result lists: run its command again with --keep-lists 7"),
-    (["kept", "--to", "csv", "--depth", "7"], "--depth 7 has no effect on --to csv"),
+    (["kept", "--to", "csv", "--depth", "7"], "--depth 7 has no effect on csv"),
     (["kept", "--to", "trec", "--direction", "text", "-o", "lists.csv"], "trec needs a file ending in .trec or"),
     (["kept", "--to", "trec", "--direction", "text", "--depth", "0"], "--depth"),
 ]

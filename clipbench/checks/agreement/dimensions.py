@@ -22,7 +22,8 @@ def check_dimensions(first: ComparedSide, second: ComparedSide) -> None:
     if step is not None:
         raise ModelError(f"{sizes}: {step}")
     raise ModelError(
-        f"{sizes}: another space. Nothing on either side turns one into the other: check that both have the same"
+        f"{sizes}: the vectors are of different spaces, and no setting turns one into the other."
+        f" Check that both have the same"
         " weights, and that both give the projected embedding"
     )
 

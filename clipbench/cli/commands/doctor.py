@@ -122,7 +122,7 @@ def _write_inputs(arguments: DoctorArguments) -> int:
     folder = arguments.write_inputs
     assert folder is not None
     if arguments.model is not None or arguments.against is not None:
-        raise click.UsageError("--write-inputs writes the inputs of every comparison: remove --model and --against")
+        raise click.UsageError("--write-inputs writes the same inputs for any model: remove --model and --against")
     n_images = len(write_inputs(folder)) - 1
     echo(f"wrote {n_images} pictures and {TEXTS_FILE} to {folder}")
     return DONE
@@ -136,9 +136,9 @@ def _compare(arguments: DoctorArguments) -> int:
     assert arguments.against is not None
     for name, value in (("--expect", arguments.expect), ("--metric", arguments.metric)):
         if value is not None:
-            raise click.UsageError(f"{name} is about one model: remove it, or --against")
+            raise click.UsageError(f"{name} has no effect together with --against: remove one of them")
     if arguments.tries_served:
-        raise click.UsageError("--try is about one model: remove it, or --against")
+        raise click.UsageError("--try has no effect together with --against: remove one of them")
     options = ComparisonOptions(
         data=arguments.data, loading=arguments.data_options, limit=arguments.limit, seed=arguments.seed
     )

@@ -227,7 +227,9 @@ def _items(file: Path, schema: schemas.Schema, subset: str) -> Iterator[LocatedF
                 n_contrasts += 1
                 rows = []
     if rows:
-        raise DataError(f"{file}: an item of {schema.description} has {schema.n_rows} rows, the last one {len(rows)}")
+        raise DataError(
+            f"{file}: the last item is incomplete: got {len(rows)} of {schema.n_rows} rows of {schema.description}"
+        )
 
 
 def _rows(file: Path) -> Iterator[LocatedFields]:

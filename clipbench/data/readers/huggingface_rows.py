@@ -174,7 +174,7 @@ def _check_files(source: str, base: str, files: Sequence[object]) -> None:
 
 
 def _outside_error(source: str, file: str) -> DataError:
-    return DataError(f"{source} names {file} as its data, which is outside of it: copy it there if it is meant")
+    return DataError(f"{source} names {file} as its data, which is outside its folder: copy it into the folder")
 
 
 def _texts(value: object) -> Iterator[str]:

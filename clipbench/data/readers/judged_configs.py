@@ -183,7 +183,7 @@ def load(folder: Path, located: JudgedFiles, options: DataOptions, id: str) -> D
         ]
         if documents and {item.id for item in language_documents} != {item.id for item in documents}:
             raise UsageError(
-                f"{id} has other documents for {language} than for {next(iter(located.parts))}: choose one"
+                f"{id} has different documents for {language} than for {next(iter(located.parts))}: choose one"
                 f" language, as {id}:{language}"
             )
         documents = documents or language_documents

@@ -77,7 +77,9 @@ def image_folder(options: DataOptions, candidates: Sequence[Path]) -> Path:
         return next((folder for folder in candidates if is_folder(folder)), candidates[0])
     folder = user_path(user_folder)
     if not is_folder(folder):
-        raise UsageError(f"{data_option(images=user_folder)}: expected the folder of the images")
+        raise UsageError(
+            f"{data_option(images=user_folder)}: no such folder. Expected the folder that holds the images"
+        )
     return folder
 
 

@@ -210,8 +210,8 @@ def load(body: str, options: LoadOptions) -> ApiModel:
     if len({*dims.values()}) != 1:
         raise ModelError(
             f"{reference} gives vectors of different dimensions"
-            f" ({', '.join(f'{kind} {dim}' for kind, dim in dims.items())}): expected a model that gives one, which"
-            " some servers take as body.dimensions=N"
+            f" ({', '.join(f'{kind} {dim}' for kind, dim in dims.items())}): expected a model that gives one"
+            " dimension, which some servers set by body.dimensions=N"
         )
     identity_options = _identity_options(options)
     templates = [f"template={name}" for name in requests.template]

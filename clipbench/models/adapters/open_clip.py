@@ -215,8 +215,8 @@ def _training_recipe(path: Path, options: LoadOptions) -> Recipe:
     if other_arch is not None or "tag" in options.options:
         wrong = option("arch", other_arch) if other_arch is not None else model_option(tag=options.options["tag"])
         raise UsageError(
-            f"{wrong} contradicts {params}, where {path.name} is a {name} with its own preprocessing: remove"
-            f" the option, or move that {PARAMS} away"
+            f"{wrong} contradicts {params}, which says that {path.name} is a {name} with its own preprocessing:"
+            f" remove the option, or move {PARAMS} away"
         )
     if settings.get("use_naflex") or settings.get("force_naflex_vision"):
         raise ModelError(f"{params} says that {path.name} was trained with NaFlex, which open_clip 3 cannot build")

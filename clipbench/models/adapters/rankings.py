@@ -113,7 +113,7 @@ class FinishedRankings(SearchEmbedder):
             rows = [sides.items.row(name, result_list.source, dataset) for name in names]
             if len(set(rows)) < len(rows):
                 raise DataError(
-                    f"{result_list.source}: two names are one {sides.items.noun}: expected each result once"
+                    f"{result_list.source}: two results are the same {sides.items.noun}: expected each result once"
                 )
             first_group = group[-1] + 1 if group else 0
             query += [row] * len(rows)

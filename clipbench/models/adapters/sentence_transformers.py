@@ -158,7 +158,7 @@ def load(body: str, options: LoadOptions) -> SentenceModel:
         if not module.supports(NAMES[tower]):
             takes = ", ".join(map(str, module.modalities))
             raise ModelError(
-                f"{reference} takes no {tower} (it takes: {takes}): as one of two towers it goes into"
+                f"{reference} does not encode {tower} (it encodes: {takes}): use it as one tower of"
                 " pair:IMAGE_REF+TEXT_REF"
             )
     prompts = _prompts(module, options)

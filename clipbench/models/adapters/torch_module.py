@@ -117,14 +117,14 @@ def torch_model(  # noqa: PLR0913  what a module lacks to be measured, each by i
         tokenizer: from a list of n texts to the input of the text tower: a tensor, or a mapping of tensors that is
             passed by name, such as ``lambda texts: tok(texts, padding=True, truncation=True, return_tensors="pt")``.
         logit_scale: factor from cosine to logit, exponentiated, above 0: ``net.logit_scale.exp()``, as it is now: wrap
-            the module again when it has changed. Without it, calibration and losses are undefined. Ranks do not depend
-            on it.
-        logit_bias: added to the scaled cosine, 0 for CLIP.
-        context_length: tokens that the text tower takes, or None if unknown.
-        name: the model's name in results, or None for the name of its class.
+            the module again when it has changed. With None (the default), calibration and losses are undefined. Ranks
+            do not depend on it.
+        logit_bias: number that is added to the scaled cosine, 0.0 (the default) for CLIP.
+        context_length: number of tokens that the text tower takes. None (the default) if it is unknown.
+        name: the model's name in results. None (the default) is the name of its class.
         fingerprint: a name of these very weights, preprocessing and tokenizer. With it, vectors are stored and used
-            again by a later run. Without it, nothing is stored, so that a module measured before and after a step of
-            training never shares a vector.
+            again by a later run. With None (the default), nothing is stored, so that a module measured before and
+            after a step of training never shares a vector.
 
     Raises:
         ModelError: the module has no towers under these names, or ``logit_scale`` or ``logit_bias`` is not a number.
@@ -138,6 +138,10 @@ def torch_model(  # noqa: PLR0913  what a module lacks to be measured, each by i
         >>> model = torch_model(Net(), to_pixels, lambda texts: torch.ones(len(texts), 2))
         >>> model.encode_images([Image.new("RGB", (3, 3))])
         tensor([[3., 3.]])
+
+    See Also:
+        run: measure the model.
+        vectors: vectors that are there already.
     """
     names = tower_methods(net)
     if names is None:

@@ -145,7 +145,7 @@ def checked_arrays(raw: Arrays, source: str) -> Arrays:
     """
     duplicate = next((name for name, array in ARRAY_OF.items() if name in raw and array in raw), None)
     if duplicate is not None:
-        raise DataError(f"{source} has '{duplicate}' and '{ARRAY_OF[duplicate]}', which are one array: keep one")
+        raise DataError(f"{source} has '{duplicate}' and '{ARRAY_OF[duplicate]}', two names of one array: keep one")
     _refuse_unknown(raw, source)
     if len(modalities_of(raw)) < 2 and not {_array_name_in("image", raw), "class_texts"} <= set(raw):
         raise DataError(
@@ -346,7 +346,7 @@ def _check_rows(rows: Int64[np.ndarray, " n"], name: str, target_name: str, arra
     """Raise DataError for rows without a vector. Labels may name classes without vectors."""
     target = arrays.get(target_name)
     if target is None and name != "labels":
-        raise DataError(f"{source} has '{name}' but no '{target_name}', whose rows it has")
+        raise DataError(f"{source} has '{name}' but no '{target_name}', whose rows it names")
     out = np.flatnonzero((rows < 0) | (target is not None and rows >= len(target)))
     if len(out):
         expected = "0 or more" if target is None else f"0 to {len(target) - 1}, a row of '{target_name}'"

@@ -127,13 +127,14 @@ def vectors(
     if a metric needs it.
 
     Args:
-        images: one vector per image, (n_images, dim). ``image`` is the same.
+        images: one vector per image, (n_images, dim). ``image`` is the same. None (the default) for no images.
         texts: one vector per text, (n_texts, dim). ``text`` is the same. Without ``text_to_image``, text i belongs to
-            image i.
+            image i. None (the default) for no texts.
         items: of composition, text-in-image or long-caption, with the fields of a line of ``items.jsonl``
             (docs/vectors.md). For composition: ``id``, ``images`` (rows), ``captions`` (rows of texts), ``truth`` (a
-            list per image, with 1 for each caption that is true of it, otherwise 0) and optionally ``subset``.
-        name: the model's name in results.
+            list per image, with 1 for each caption that is true of it, otherwise 0) and optionally ``subset``. None of
+            them by default.
+        name: the model's name in results, ``"vectors"`` by default.
         arrays: ``text_to_image`` (n_texts,), the row of each text's image; ``labels`` (n_images,), rows of
             ``class_texts`` (n_classes, dim), for zero-shot classification, or (n_images, n_classes) of 0 and 1 if
             images have several right classes; the names ``image_ids``, ``text_ids`` and
@@ -155,6 +156,10 @@ def vectors(
         array([0, 0, 1, 2])
         >>> vectors(audio=x, text=x, video=x)
         <vectors of 3 of audio, 3 of text, 3 of video, 3 dimensions>
+
+    See Also:
+        run: measure the vectors.
+        torch_model: a model that makes them.
     """
     arguments = {"images": images, "texts": texts, **arrays}
     given_arrays = {key: _as_array(key, value) for key, value in arguments.items() if value is not None}

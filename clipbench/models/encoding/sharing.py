@@ -255,7 +255,7 @@ class _Share:
             info = _loaded[name].info
             if info.fingerprint != fingerprint:
                 raise ModelError(
-                    f"{info.ref} is another model for one process than for the first: expected the same files and"
+                    f"{info.ref} differs from the model of the first process: expected the same files and"
                     " versions of packages on all machines"
                 )
         return [_loaded[name] for name in names]

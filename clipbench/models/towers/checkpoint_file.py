@@ -284,7 +284,7 @@ def _assemble_tensor(
     try:
         dtype, chunks = metadata.properties.dtype, metadata.chunks
         if sum(math.prod(chunk.sizes) for chunk in chunks) != math.prod(metadata.size):
-            raise ValueError("its chunks do not cover it completely")
+            raise ValueError("parts of it are missing in the files")
         parts = [(chunk, locations[dcp.MetadataIndex(name, chunk.offsets)]) for chunk in chunks]
         # All is looked at before memory is taken for the whole, which a damaged list may say to be of any size.
         for chunk, location in parts:

@@ -1,7 +1,6 @@
 """``bibtex``: clipbench, the data sets that runs measured, and the sources of their metrics and figures."""
 
 import re
-import tomllib
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,11 +8,13 @@ from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 
+from clipbench.errors import ClipbenchError
 from clipbench.results.export.formats import ExportFormat, RenderedExport
 from clipbench.results.metric_name import MetricName
 from clipbench.results.record import finished_evaluations
 from clipbench.results.run import Run, all_evaluations
 from clipbench.results.table.latex import escape
+from clipbench.untrusted.reading import read_toml
 from clipbench.untrusted.terminal import one_line
 
 SOFTWARE = {
@@ -46,7 +47,7 @@ class Work:
 @cache
 def works() -> Sequence[Work]:
     """Return the publications of metrics and figures."""
-    return [Work(**entry) for entry in tomllib.loads(WORKS.read_text(encoding="utf-8"))["works"]]
+    return [Work(**entry) for entry in read_toml(WORKS, ClipbenchError)["works"]]
 
 
 def publications(citation: str) -> list[dict[str, str]]:

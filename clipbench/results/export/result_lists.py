@@ -182,8 +182,8 @@ def _as_trec(lists: KeptLists, depth: int) -> WrittenLists:
     if n_tied:
         lists_with = f"{counted(n_tied, 'list')} {'has' if n_tied == 1 else 'have'}"
         notes.append(
-            f"{lists_with} equal scores, whose order here is the order of the data:"
-            f" {option('to', 'rankings')} keeps the tie"
+            f"{lists_with} equal scores, whose order here is the order of the data: {option('to', 'rankings')} keeps"
+            " the tie"
         )
     return WrittenLists("".join(lines).encode(), notes)
 
@@ -206,14 +206,14 @@ def _as_json_lines(lists: KeptLists, depth: int) -> WrittenLists:
     if n_longer:
         lists_are = f"{counted(n_longer, 'list')} {'is' if n_longer == 1 else 'are'}"
         notes.append(
-            f"{lists_are} longer than {count(depth)}, where results score as the last one does: read the file with"
+            f"{lists_are} longer than {count(depth)}, and results beyond that have equal scores: read the file with"
             f" {model_option(depth=depth)}"
         )
     n_cut = int((np.diff(starts, append=len(query)) >= lists.depth + MOST_TIED).sum())
     if n_cut:
         notes.append(
-            f"{counted(n_cut, 'list')} of equal scores {'ends' if n_cut == 1 else 'end'} before all of them: metrics of"
-            " the file differ from the metrics of the run"
+            f"{counted(n_cut, 'list')} of equal scores {'ends' if n_cut == 1 else 'end'} before the last of them, so"
+            " metrics of the file differ from metrics of the run"
         )
     return WrittenLists("".join(lines).encode(), notes)
 

@@ -149,7 +149,9 @@ def load_model(folder: Path) -> tuple[CLIP, ClipTokenizer]:
     config = ClipConfig.from_json(content, folder / CONFIG)
     tokenizer = load_tokenizer(folder, config.context_length)
     if tokenizer.vocab_size != config.vocab_size:
-        raise ModelError(f"{folder} has {tokenizer.vocab_size} tokens, and weights for {config.vocab_size}")
+        raise ModelError(
+            f"{folder} has a vocabulary of {tokenizer.vocab_size} tokens, but weights for {config.vocab_size}"
+        )
     state = read_weights(folder / WEIGHTS)
     model = CLIP(config)
     load_strictly(model, state, source=folder / WEIGHTS, arch="the configuration", advice="copy the folder again")
@@ -169,7 +171,7 @@ def load_optimizer(folder: Path, model: CLIP, optimizer: torch.optim.Optimizer) 
         for moment in MOMENTS
     }
     if faults := state_dict_mismatches(expected, state):
-        raise ModelError(f"{path} is of another model than {folder / WEIGHTS}: {faults}")
+        raise ModelError(f"{path} does not belong to {folder / WEIGHTS}: {faults}")
     for name, parameter in trained.items():
         optimizer.state[parameter] = {moment: state[f"{moment}/{name}"].to(parameter.device) for moment in MOMENTS}
 

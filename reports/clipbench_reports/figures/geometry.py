@@ -288,8 +288,8 @@ def _without_line(evidence: Evidence) -> str:
 MATCHES = CurvesFigure(
     name="matches",
     reading=(
-        "The probability that two items belong together, by their cosine, for one match drawn for each non-match. "
-        "Where the lines differ, no single threshold on the cosine can serve searches within a modality and across."
+        "The probability of a match by cosine, for one match per non-match. Where the lines differ, no single threshold"
+        " serves searches within a modality and across."
     ),
     state=_state_matches,
     metric="similarity_calibration_error",

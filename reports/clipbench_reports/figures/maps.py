@@ -132,8 +132,8 @@ def _pca(vectors: Vectors, seed: int) -> Flat:
         vectors - vectors.mean(axis=0),
         "First principal component",
         "Fraction of all variation of images and texts that two directions hold",
-        "Principal components of images and texts together, both axes to the same scale. Two separate clouds "
-        "are a modality gap, and its length in the full space is the metric gap.",
+        "Principal components of images and texts together. Two separate clouds are a modality gap, and its length in "
+        "the full space is the metric gap.",
     )
 
 

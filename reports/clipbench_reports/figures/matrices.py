@@ -28,10 +28,7 @@ def similarity(models: Models) -> Chart:
         [side_by_side(panels, keys=TITLES)],
         by_model.map(lambda matrix_and_scale: _state(*matrix_and_scale)),
         n_columns=3,
-        reading=(
-            "A row is an image, a column a text. Cosines: blank from their median off the diagonal downwards, black at "
-            "the highest. By row and by column: softmax at the model’s own logit scale, blank 0, black 1."
-        ),
+        reading=("A row is an image, a column a text. Cosines: black is the highest. Softmax: black is 1."),
     )
 
 
@@ -88,10 +85,8 @@ def _state(matrix: Float64[np.ndarray, "n n"], scale: float) -> Statement:
         subject="Rows in which the true pair, on the diagonal, has the highest cosine",
         value=f"{n_highest} of {n}",
         reading=(
-            f"{n} pairs: median {fmt.number(_median_of_others(matrix), 'cosine')}, highest"
-            f" {fmt.number(float(matrix.max()), 'cosine')}, logit scale {fmt.significant(scale)}. The mean cosine of"
-            f" the pairs is {fmt.number(diagonal, 'cosine')}, of all others {fmt.number(rest, 'cosine')}. The mean"
-            f" softmax of the true pair is {by_row} % by row and {by_column} % by column."
+            f"Mean cosine: {fmt.number(diagonal, 'cosine')} of the pairs, {fmt.number(rest, 'cosine')} of all others. "
+            f"Mean softmax of the true pair: {by_row} % by row, {by_column} % by column."
         ),
     )
 

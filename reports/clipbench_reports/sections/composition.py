@@ -237,19 +237,21 @@ def _cosines(evidence: Evidence) -> list[Distribution]:
 
 
 MAX_CHOICES = 15
+MAX_SUBSETS = 2
+"""Subsets that a sentence names. It counts the others, which the scorecard has."""
 BAG_OF_WORDS = "The order of words does not count"
 OF_CAPTIONS = "(text|group)_acc"
 MARGIN = "Margin: the cosine of the true caption minus the cosine of the false one."
 SENTENCES = {
     "text_acc": (
         "caption",
-        "Puts the captions that are true of an image above the false ones in {value} of {n} items",
+        "Text score: {value} of {n} items have their true captions above the false ones",
     ),
-    "image_acc": ("image", "Puts the images that a caption is true of above the others in {value} of {n} items"),
+    "image_acc": ("image", "Image score: {value} of {n} items have their true images above the others"),
 }
 CHOICES = {
-    "below chance": "Prefers the wrong {} more often than by guessing",
-    "no difference shown": "Not shown to prefer the right {}",
+    "below chance": "Below chance at choosing the right {}",
+    "no difference shown": "No difference from chance shown at choosing the right {}",
 }
 """The choices of a model among subsets of items, by their relation to chance."""
 
@@ -277,7 +279,7 @@ def _subsets(evaluation: EvaluationRecord, name: str, side: str) -> list[Finding
     def describe(title: str) -> str:
         metric = metrics[title]
         value = f"{fmt.percent(metric.value)} % {fmt.interval(metric)}"
-        return f"{quoted(title)} ({value}, where chance is {fmt.percent(metric.chance)} %)"
+        return f"{quoted(title)} {value}, chance {fmt.percent(metric.chance)} %"
 
     not_above_chance = not_better(metrics, describe)
     relations = [relation for relation in CHOICES if relation in not_above_chance]
@@ -286,16 +288,17 @@ def _subsets(evaluation: EvaluationRecord, name: str, side: str) -> list[Finding
     clauses = []
     for relation in relations:
         choice = CHOICES[relation].format(side)
-        clauses.append(f"{choice} in {', '.join(not_above_chance[relation])}")
+        named = not_above_chance[relation]
+        more = f" and {len(named) - MAX_SUBSETS} more" if len(named) > MAX_SUBSETS else ""
+        clauses.append(f"{choice}: {'; '.join(named[:MAX_SUBSETS])}{more}")
     first_relation = relations[0]  # the gravest
     first_subset = not_above_chance[first_relation][0]
-    text = "; ".join([clauses[0], *(within_sentence(clause) for clause in clauses[1:])])
     finding = Finding(
         "level",
-        f"{text}.",
+        f"{'. '.join(clauses)}.",
         min(skill(metric) for metric in metrics.values()),
         weakness=BAG_OF_WORDS,
-        short=f"{CHOICES[first_relation].format(side)} in {first_subset}.",
+        short=f"{CHOICES[first_relation].format(side)}: {first_subset}.",
     )
     if first_relation != "below chance":
         return [finding]

@@ -12,7 +12,7 @@ from jaxtyping import Float64
 from clipbench.results import numbers as fmt
 from clipbench.results.metric_name import is_in_subset, subset_of
 from clipbench.results.record import EvaluationRecord, Metric
-from clipbench.results.titles import subset_title, within_sentence
+from clipbench.results.titles import readable, subset_title, within_sentence
 from clipbench_reports.drawing.facets import Layer, Statement, facet_chart
 from clipbench_reports.drawing.marks import Axis, Bars, Chart, Mark, Panel, Rule, Shade, fraction_axis, nice_axis
 from clipbench_reports.evidence import ByModel, Evidence, MissingEvidence, Models, NotAsked, read_each
@@ -117,8 +117,7 @@ def _state_recall(evidence: Evidence, curves: Curves) -> Statement:
         subject=f"Recall@1, {curve.series}",
         value=value,
         reading=(
-            f"The effective length is the number of tokens at which captions reach {share} % of their last"
-            " point. Its interval is shaded."
+            f"The effective length is where captions reach {share} % of their last point. Its interval is shaded."
         ),
     )
 
@@ -126,8 +125,8 @@ def _state_recall(evidence: Evidence, curves: Curves) -> Statement:
 TOKENS_KEPT = CurvesFigure(
     name="tokens kept",
     reading=(
-        "Each caption is cut to its first whole words that fit into this number of tokens, including start and end of"
-        " text. The last point is the whole caption. Bands: 95 % intervals."
+        "Each caption is cut to the first words that fit into this number of tokens. The last point is the whole"
+        " caption. Bands: 95 % intervals."
     ),
     x_axis=lambda tokens, label: nice_axis([0, *tokens], label),
     references=_references,
@@ -176,9 +175,8 @@ def positions(models: Models) -> Chart:
         Panel(x=x, y=fraction_axis("True caption chosen, %")),
         ByModel(layers, by_model.missing),
         reading=(
-            "One sentence decides whether the caption is true of the image, and all others fit any image. Each dot has"
-            " the same sentences in another order, and bars are 95 % intervals. From the last token of the window on,"
-            " the model cannot read the deciding words, and can only guess."
+            "One sentence decides whether the caption is true, and all others fit any image. Each dot has the same"
+            " sentences in another order. Bars: 95 % intervals. Beyond the window, the model can only guess."
         ),
         keys=["true caption chosen"],
     )
@@ -230,7 +228,7 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
     recall = evaluation.metrics.get("image_retrieval_recall@1")
     if recall is not None:
         ability = Ability("follows long captions", "does not follow long captions")
-        words = "A long caption finds its image first in {value} of {n} cases"
+        words = "Text-to-image R@1 of long captions: {value} of {n} captions"
         sentences.append(claim(words, recall, weakness=UNREAD_END, ability=ability))
     length = evaluation.metrics.get("effective_length")
     if length is not None:
@@ -242,14 +240,14 @@ def _tokens_used(evaluation: EvaluationRecord, length: Metric) -> Finding:
     if length.value is None:
         return Finding("missing", f"Effective length undefined ({length.reason or NO_REASON}).")
     tokens = f"{fmt.number(length.value, length.unit)} tokens{interval_in_brackets(length)}"
-    text = f"The first {tokens} of a caption give {share_of_recall(evaluation)} % of the recall of the whole"
+    text = f"Effective length: {tokens}, which give {share_of_recall(evaluation)} % of the recall of the whole caption"
     cut, lost = defined(evaluation.metrics, "truncated_fraction", "tokens_lost")
     if cut is None or lost is None:
         return Finding("plain", f"{text}.")
     if cut.value == 0:
         return Finding("plain", f"{text}. Every caption fits the model's context.")
-    longer = f"{fmt.bounded(cut)} of the captions are longer than the model's context"
-    text = f"{text}. {longer} and lose {fmt.number(lost.value, lost.unit)}{fmt.bounds(lost)} tokens on average."
+    longer = f"Longer than the model's context: {fmt.bounded(cut)} of the captions"
+    text = f"{text}. {longer}, which lose {fmt.number(lost.value, lost.unit)}{fmt.bounds(lost)} tokens on average."
     return Finding("plain", text, weakness=UNREAD_END)
 
 
@@ -272,7 +270,7 @@ def _findings_by_position(evaluation: EvaluationRecord) -> list[Finding]:
     for title, metric in (read or accuracies).items():
         shares.append(f"{fmt.percent(metric.value)} % {fmt.interval(metric)} ({isolated(title)})")
     chance = fmt.percent(next(iter(accuracies.values())).chance)
-    text = f"Prefers a true caption to one with a single false fact in {', '.join(shares)}, where chance is {chance} %"
+    text = f"True over false fact: {', '.join(shares)}, chance {chance} %"
     beyond = Finding("plain", f"Facts in these places are cut off and not read: {', '.join(unread)}.", is_expected=True)
     if not read:
         return [Finding("plain", f"{text}."), beyond]
@@ -284,10 +282,10 @@ def _finding_by_chance(text: str, accuracies: Mapping[str, Metric], everywhere: 
     """Return a sentence with where the accuracies are not shown to beat chance, or that they do ``everywhere``."""
     mark = mark_of(accuracies.values())
     if mark == "good":
-        clauses = [f"better than chance {everywhere}"]
+        clauses = [f"Better than chance {everywhere}"]
     else:
-        clauses = [f"{relation}: {', '.join(titles)}" for relation, titles in not_better(accuracies).items()]
-    sentence = "; ".join([text, *clauses]) + "."
+        clauses = [f"{readable(relation)}: {', '.join(titles)}" for relation, titles in not_better(accuracies).items()]
+    sentence = ". ".join([text, *clauses]) + "."
     lowest = min(skill(metric) for metric in accuracies.values())
     weakness = UNREAD_END if mark in ("weak", "level") else ""
     return Finding(mark, sentence, 0.0 if mark == "plain" else lowest, weakness=weakness)

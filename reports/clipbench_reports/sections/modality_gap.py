@@ -15,10 +15,7 @@ from clipbench_reports.figures.curves import Curves, CurvesFigure, References, n
 from clipbench_reports.findings import Finding, claim, defined
 from clipbench_reports.sections.section import Plot, Section
 
-BAND = (
-    "Bands: separate 95 % intervals of the shares, drawn for the first of several lines in a plane. The lines share"
-    " their pairs, so their difference may be known better than the bands show."
-)
+BAND = "Bands: separate 95 % intervals, for the first of several lines. The lines share their pairs."
 
 
 def _moved_figure(name: str, reading: str, share_scored: float, references: References = no_marks) -> CurvesFigure:
@@ -86,25 +83,21 @@ def _not_drawn(evidence: Evidence, curves: Curves) -> str:
     if evidence.run.result.model.get("logit_scale") is None:
         reasons.append(f"The loss is undefined: {no_logit_scale()}.")
     if not any(curve.y_label.startswith("zero-shot") for curve in curves):
-        reasons.append("Zero-shot accuracy takes one label for each image, which this data lacks.")
+        reasons.append("Zero-shot accuracy needs labels.")
     return " ".join(reasons)
 
 
 SHIFT = _moved_figure(
     "shift",
-    "Vectors are moved along the unit gap vector by the distance on the axis, towards each other to the right,"
-    " normalized and scored again. The loss is over all pairs shown, "
-    "at the model’s own temperature (Liang et al., 2022).",
+    "Vectors are moved towards each other (to the right) along the gap, normalized and scored again (Liang et al., "
+    "2022).",
     1.0,
     _unmoved_reference,
 )
 CORRECTIONS = _moved_figure(
     "corrections",
-    "The mean of each modality (and its spread by dimension, where vectors are standardised) is taken from one half of"
-    " the pairs, subtracted in part or, at 1, in whole from the other half, which is then scored again. Centred and"
-    " standardised vectors are normalized again. If the length is kept, scores are dot products. ReAlign moves only"
-    " texts, to the mean and the spread of images. "
-    "Chance: the gap that this number of pairs would show without a true gap.",
+    "The correction is fitted on one half of the pairs and scored on the other, by strength up to 1. ReAlign moves "
+    "only texts.",
     0.5,
 )
 

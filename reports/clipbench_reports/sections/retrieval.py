@@ -221,8 +221,8 @@ def _tokens(evidence: Evidence, name: str) -> list[str]:
 
 
 SENTENCES = {
-    "image_retrieval_recall@1": "A caption finds its image first in {value} of {n} cases",
-    "text_retrieval_recall@1": "An image finds a caption of its own first in {value} of {n} cases",
+    "image_retrieval_recall@1": "Text-to-image R@1: {value} of {n} captions",
+    "text_retrieval_recall@1": "Image-to-text R@1: {value} of {n} images",
 }
 ABILITIES = {
     "image_retrieval_recall@1": Ability("finds images", "does not find images"),

@@ -259,10 +259,10 @@ def _attack_finding(evaluation: EvaluationRecord, success: Metric) -> Finding:
     mark: FindingMark = "plain"
     if baseline is not None and may_differ(success, baseline):
         mark = "weak" if against < 0 else "good"
-    start = "Fooled by an overlay" if mark == "weak" else "Takes an object for the word on its overlay"
-    text = f"{start} in {fmt.bounded(success)} of {fmt.count(success.n)} attacks"
+    text = f"Attack success: {fmt.bounded(success)} of {fmt.count(success.n)} attacks"
     if baseline is not None:
-        text += f", and without the overlay its word is named in {fmt.bounded(baseline)}"
+        relation = "more than" if mark == "weak" else "and"
+        text += f", {relation} {fmt.bounded(baseline)} without the overlay"
     finding = Finding(mark, f"{text}{_named_objects(evaluation)}.", against, short=f"{text}.")
     if mark == "weak":
         return finding._replace(weakness=OBEYED, ability=MISTAKING)
@@ -276,9 +276,9 @@ def _named_objects(evaluation: EvaluationRecord) -> str:
     for metric, overlay in ((clean, "without an overlay"), (blank, "with a blank one"), (attacked, "under attack")):
         if metric is not None:
             shares.append(f"{fmt.bounded(metric)} {overlay}")
-    text = f". The object is named in {', '.join(shares)}" if shares else ""
+    text = f". Object named: {', '.join(shares)}" if shares else ""
     if attacked is not None:
-        text += f", where chance is {fmt.percent(attacked.chance)} %"
+        text += f", chance {fmt.percent(attacked.chance)} %"
     return text
 
 

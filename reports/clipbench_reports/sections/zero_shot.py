@@ -160,8 +160,8 @@ def confusion(models: Models) -> Chart:
     if len(names) > MAX_NAMED:
         breadth = 1.0
         reading = (
-            f"A row is a true class, a column an answer, {len(names)} of each in the same order, so that right "
-            "answers are on the diagonal. Shades grow with the square root of the fraction of the row."
+            f"A row is a true class, a column an answer, {len(names)} of each. Right answers are on the diagonal. "
+            "Shades grow with the square root of the fraction."
         )
     else:
         breadth = _breadth(names)

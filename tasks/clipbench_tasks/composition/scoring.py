@@ -405,5 +405,5 @@ def _notes(subsets: Sequence[str], of_groups: Mapping[str, Measure]) -> tuple[st
             )
     missing = [subset for subset in SUGARCREPE if subset not in subsets]
     if len(subsets) > 1 and set(subsets) < set(SUGARCREPE) and set(missing) - {"add_obj", "add_att"}:
-        notes.append(f"means are over the subsets of the data, without {', '.join(missing)}")
+        notes.append(f"the mean is only over the subsets of the data, without {', '.join(missing)}")
     return tuple(notes)

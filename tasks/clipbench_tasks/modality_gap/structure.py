@@ -22,7 +22,7 @@ from clipbench.results.record import Curve
 from clipbench.stats.measures import Definition, Definitions, Fixed, Measures, define, undefined
 from clipbench_tasks.tables import Columns, Curves, Rows, SeriesStyles, Vectors, sample_rows
 
-OTHER_NEIGHBOURS = "no interval: resampled vectors have other neighbours"
+OTHER_NEIGHBOURS = "no interval: the bootstrap duplicates vectors, which changes the nearest neighbours"
 UNIT_LENGTH = 1e-3
 """Lengths that differ by no more from 1 were made so before."""
 
@@ -116,7 +116,7 @@ def norm_measures(lengths: Columns) -> Measures:
         if (np.abs(side_lengths - 1) <= UNIT_LENGTH).all():
             measures[f"{side}_norm"] = undefined("the model gives vectors of length 1", "length")
         else:
-            reason = "no interval: its coverage has not been validated"
+            reason = "no interval: no method has been shown to cover the true value"
             measures[f"{side}_norm"] = Fixed(
                 value=float(side_lengths.mean()), unit="length", n=len(side_lengths), reason=reason
             )
@@ -143,7 +143,7 @@ def structure_measures(
         chance=k / max(n - 1, 1),
         reason=OTHER_NEIGHBOURS,
     )
-    reason = "no interval: a resampled pair is its own copy"
+    reason = "no interval: the bootstrap duplicates pairs, which biases this metric"
     alignment = Fixed(value=cka(images, texts).value, unit="ratio", n=n, chance=0.0, reason=reason)
     return {
         "mutual_knn": _unless_nan(mutual, f"{n} pairs: it needs more than the {k} neighbours that count"),
@@ -157,7 +157,7 @@ def _cluster_measures(images: Vectors, texts: Vectors, labels: Rows | None, rng:
 
     n = len(images)
     both = np.concatenate([images, texts])
-    reason = "no interval: resampled vectors have other clusters"
+    reason = "no interval: the bootstrap duplicates vectors, which changes the clusters"
     modality_ari = nan
     if n > 1:
         modality_ari = float(adjusted_rand_score(np.repeat([0, 1], n), k_means(both, 2, rng)))
@@ -341,7 +341,7 @@ def _curves(probabilities: MatchProbabilities) -> Curves:
 
 def _calibration_error(value: float, n: int, noise: float, basis: str) -> Fixed:
     expected = f"kinds with the same P would show at least {noise:.2g} by noise"
-    reason = f"no interval: a resampled image matches its own copies ({basis}, where {expected})"
+    reason = f"no interval: the bootstrap duplicates images, which biases this metric ({basis}, where {expected})"
     return Fixed(value=value, n=n, reason=reason, higher_is_better=False)
 
 

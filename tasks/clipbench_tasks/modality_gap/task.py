@@ -253,8 +253,8 @@ def _pairs(dataset: Dataset, embedder: Embedder) -> PairVectors:
     captions, caption_lengths = _with_lengths(embedder.texts(texts), embedder)
     if (len(images), len(captions)) != (len(rows), len(texts)):
         raise DataError(
-            f"the model gave {len(images):,} vectors of {len(rows):,} images and {len(captions):,} of"
-            f" {len(texts):,} captions: expected one of each"
+            f"the model gave {len(images):,} vectors for {len(rows):,} images and {len(captions):,} for"
+            f" {len(texts):,} captions: expected one vector each"
         )
     # No copy of the vectors where the captions are one an image, in the order of the images.
     is_paired = len(captions) == len(rows) and (first == np.arange(len(rows))).all()
@@ -324,7 +324,7 @@ def _gap_dimensions(spectrum: GapSpectrum, n: int) -> Measure:
     fewest = spectrum.n_carrying()
     if fewest is None:
         return undefined("the gap is zero", "dimensions")
-    reason = "no interval: noise of the means spreads over all dimensions, so that resamples need more of them"
+    reason = "no interval: the bootstrap adds noise to all dimensions, which biases this metric"
     return Fixed(value=float(fewest), unit="dimensions", n=n, reason=reason)
 
 
@@ -332,7 +332,7 @@ def _separability_dimensions(by_dimensions: SeparabilityByDimensions, n: int) ->
     if by_dimensions.fewest is None:
         return undefined("it needs two pairs, one to train on and one to hold out", "dimensions")
     n_used = min(n, DIMENSION_SAMPLE)
-    reason = "no interval: a resample would hold out pairs that it trains on"
+    reason = "no interval: the bootstrap puts copies of one pair into training and test"
     return Fixed(value=float(by_dimensions.fewest), unit="dimensions", n=n_used - n_used // 2, reason=reason)
 
 
@@ -343,7 +343,7 @@ def _notes(pairs: PairVectors, n_images: int, n_chosen: int, n_scored: int) -> l
         notes.append(f"images left out, as they have no caption: {n_images - n:,}")
     if pairs.has_several:
         notes.append(
-            f"rmg and rmg_unhalved look at all captions ({len(pairs.captions):,}), calibration at the first"
+            f"rmg and rmg_unhalved use all captions ({len(pairs.captions):,}), calibration uses the first"
             f" {structure.CAPTIONS_EACH} of each image"
         )
     if n_chosen < n:

@@ -52,7 +52,7 @@ class LargestMean(Definition):
             n=len(np.unique(samples["image"])),
             unit="difference",
             higher_is_better=False,
-            reason="no interval: it takes two samples or more",
+            reason="no interval: got one sample, expected two or more",
         )
         if intervals and all(interval.low is not None for interval in intervals):
             lows, highs = zip(*(interval.bounds for interval in intervals), strict=True)

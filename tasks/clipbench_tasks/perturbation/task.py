@@ -218,7 +218,7 @@ def _blind_score(response: Response) -> Fixed:
         value=float(np.mean(response.blind[1:])),
         n=len(response.credits[0]),
         chance=response.side.chance,
-        reason="no interval: other queries have another mean, which changes many answers at once",
+        reason="no interval: the answers depend on the mean of all queries, so samples are not independent",
     )
 
 

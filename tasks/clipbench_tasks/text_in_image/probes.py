@@ -354,5 +354,5 @@ def _notes(training: Training, probed_rows: Rows, n_classes: int) -> tuple[str, 
     n_attacks = counted(len(probed_rows), "attack")
     notes = [f"probes: {n_attacks} among {n_classes} classes of equal weight, trained on {images}"]
     if training.n_shown:
-        notes.append(f"images to train on that an attack shows ({count(training.n_shown)}): left out")
+        notes.append(f"{count(training.n_shown)} training images are left out, because an attack shows them")
     return tuple(notes)

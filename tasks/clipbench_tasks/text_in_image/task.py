@@ -158,7 +158,7 @@ def _reading_baselines(blind_credit: Column, chances: Column) -> Measures:
             value=float(blind_credit.mean()),
             n=len(blind_credit),
             chance=chance,
-            reason="no interval: other images have another mean, which changes the choice for many images at once",
+            reason="no interval: the choice depends on the mean of all images, so samples are not independent",
         ),
         "reading_shortest": Mean(column="reading_shortest", chance=chance, higher_is_better=None),
         "reading_tie_rate": Mean(column="reading_tied", higher_is_better=None),

@@ -379,7 +379,7 @@ def test_equal_photographs_are_one_and_a_bad_one_is_left_out_where_asked(photogr
     notes: list[str] = []
     loaders = [(name, partial(Known, name, 0.1)) for name in ("a", "bb")]
     make_pool(loaders, photographs, ["x"], tmp_path / "noted", PoolOptions(), note=notes.append)
-    assert notes == ["1 photograph left out: another one is equal"]
+    assert notes == ["1 photograph left out, because another one is the same picture"]
     names = {path.relative_to(photographs).as_posix() for path in photographs.rglob("*.png")} - {
         "99 copy.png",
         "bad.png",

@@ -127,7 +127,7 @@ def test_what_contradicts_its_samples_or_is_there_twice_is_not_compared() -> Non
     failed = (replace(good[0], status="unavailable", reason="no data", metrics={}), good[1])
     other = evaluation({"acc": mean_of(hits["hit"])}, hits, dataset=DatasetRecord(id="bees", fingerprint="f2"))
     for candidate, message in (
-        ([wrong], "acc is 0.9, and 0.75 by its samples: one of them is damaged"),
+        ([wrong], "acc is 0.9, but its samples give 0.75: the run is damaged"),
         ([empty], "no sample has a value in the column 'hit'"),
         ([gone], "no sample has a value in the column 'gone'"),
         ([good, good], "has it 2 times"),

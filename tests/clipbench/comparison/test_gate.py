@@ -211,7 +211,10 @@ def test_metrics_that_a_limit_does_not_fit_are_not_gated_and_decide_nothing(
     )
     outcomes = judge(result, Gate.from_options("1pp"))
     assert [outcome.status for outcome in outcomes] == ["not gated"] * 2
-    assert [outcome.message for outcome in outcomes] == ["no direction", "1 pp does not fit its unit, rank"]
+    assert [outcome.message for outcome in outcomes] == [
+        "no direction",
+        "the limit 1 pp has no meaning for the unit rank",
+    ]
     assert GateResult(outcomes=outcomes).exit_status == 0
     (ranked,) = judge(result, gate_of(tmp_path, '"*rank" = {max_drop = "5"}'))
     assert (ranked.status, ranked.message) == ("regression", "1.0 to 9.0: loss 8.00, allowed 5.00, p 0.001")
@@ -349,7 +352,10 @@ KNOWN = {
         ('require = ["nothing/here >= 1%"]', "'nothing/here' matches no metric of any run: known: modality-gap@birds"),
         ('[[acknowledge]]\nmetric = "a/b"\nreason = "r"\nexpires = 2026-01-01', "'a/b' matches no metric"),
         ('"modality-gap/gap" = {max_drop = "1%"}', "'modality-gap/gap' gates nothing: .*/gap: no direction"),
-        ('"*/median_rank" = {max_drop = "1pp"}', "gates nothing: .*: 1 pp does not fit its unit, rank: a limit"),
+        (
+            '"*/median_rank" = {max_drop = "1pp"}',
+            "gates nothing: .*: got the limit 1 pp for the unit rank, expected one such as 1%",
+        ),
         (
             '"zero-shot/acc1" = {max_drop = "2"}',
             "'zero-shot/acc1': max_drop 2 has no unit, and .* is a fraction: write 2pp",

@@ -54,7 +54,7 @@ def test_images_of_a_folder_and_of_its_shards_are_distractors_unless_they_are_th
     ("name", "error", "message"),
     [
         ("nowhere", UsageError, "no such file or folder: expected a folder of images or shards"),
-        ("empty", UsageError, "no images there: expected image files at any depth, or .tar shards of some"),
+        ("empty", UsageError, "no images found: expected image files at any depth, or .tar shards with images"),
         ("linked", DataError, "1 links to images are broken, the first"),
         ("captions.csv", UsageError, "a file that is not a .tar shard"),
         ("own", DataError, r"all of its distractors \(1\) are its own images"),

@@ -218,7 +218,7 @@ def test_a_card_that_names_files_of_another_place_is_refused(tmp_path: Path, pat
     pattern_in_card = pattern.replace("{private}", str(tmp_path / "private"))
     card = f"---\nconfigs:\n- config_name: default\n  data_files:\n  - split: test\n    path: {pattern_in_card}\n---\n"
     (tmp_path / "data" / "README.md").write_text(card)
-    with pytest.raises(DataError, match=r"names .* as its data, which is outside of it: copy it there if it is meant"):
+    with pytest.raises(DataError, match=r"names .* as its data, which is outside its folder: copy it into the folder"):
         load(tmp_path / "data")
 
 

@@ -201,7 +201,7 @@ BAD: dict[str, tuple[Any, dict[str, str], type[ClipbenchError], str]] = {
     "neither": (changed("corpus", title=(), text=(), image=()), {}, DataError,
         r"corpus/test-.*parquet has no column of texts or images: expected title, text or image, got id"),
     "empty": (changed("corpus", image=[0, 1, None, 3]), {}, DataError, "parquet, row 2: expected a text or an image, and both are empty"),
-    "twice": (changed("corpus", id=["d1", "d1", "d2", "d3"]), {}, DataError, "has the document id 'd1' twice: ids must be distinct"),
+    "twice": (changed("corpus", id=["d1", "d1", "d2", "d3"]), {}, DataError, "has the document id 'd1' twice: expected distinct ids"),
     "two grades": (changed("default", **{"corpus-id": ["d1", "d1", "d3"]}), {}, DataError, "'d1' has grade -1 for query 'q0', and 2 before"),
     "half a grade": (changed("default", score=[0.5, 1.0, 1.0]), {}, DataError, "row 0: the grade is 0.5, expected an integer"),
     "no grades": (changed("default", score=()), {}, DataError, "columns are query-id, corpus-id, expected query-id, corpus-id and score"),
@@ -209,7 +209,7 @@ BAD: dict[str, tuple[Any, dict[str, str], type[ClipbenchError], str]] = {
     "two splits": (LAYOUTS["mteb"], {}, UsageError, "has the splits dev, train: choose one with split=NAME"),
     "shards": (LAYOUTS["mteb"], {}, Unavailable, "configuration corpus: expected 2 files such as corpus/.*, got 1: fetch the data again"),
     "option": (LAYOUTS["mteb"], {"label": "x"}, UsageError, "has no option 'label'"),
-    "languages": (OTHER, {}, UsageError, "has other documents for german than for french: choose one language, as hf:me/judged:german"),
+    "languages": (OTHER, {}, UsageError, "has different documents for german than for french: choose one language, as hf:me/judged:german"),
 }  # fmt: skip
 
 

@@ -346,9 +346,9 @@ def test_images_and_texts_stay_what_they_are_beside_other_modalities(tmp_path: P
         ({"image": np.ones((2, 4))}, r"'image' has dimension 4 and 'audio' 5"),
         ({"audio_to_speech": np.array([0, 0, 1])}, r"unknown array 'audio_to_speech': did you mean 'audio_to_text'"),
         ({"text_to_audio": np.array([0, 2])}, r"has 'audio_to_text' and 'text_to_audio': give the one from the modality with more"),
-        ({"text_to_image": np.array([0, 0])}, r"has 'text_to_image' but no 'images', whose rows it has"),
+        ({"text_to_image": np.array([0, 0])}, r"has 'text_to_image' but no 'images', whose rows it names"),
         ({"video-clip": np.ones((3, 5))}, r"vectors under the name 'video-clip': expected the name of a modality"),
-        ({"texts": np.ones((2, 5))}, r"has 'text' and 'texts', which are one array: keep one"),
+        ({"texts": np.ones((2, 5))}, r"has 'text' and 'texts', two names of one array: keep one"),
         ({"audio_ids": np.array(["a", "a", "b"])}, r"'audio_ids' has 'a' twice: expected distinct"),
     ],
 )  # fmt: skip

@@ -100,7 +100,7 @@ def test_other_code_is_another_model(stranger: Path, cache: Path) -> None:
         ("org/own@main", False, UsageError, "names 'main', which may change: expected a commit"),
         (f"org/own@{COMMIT[:7]}", True, UsageError, "expected a commit, hf:ORG/REPO@ and 40 hex digits"),
         (f"org/own@{OTHER}", True, Unavailable, "cannot get hf:org/own@b"),
-        ("FOLDER", True, UsageError, "is a folder, which no commit pins"),
+        ("FOLDER", True, UsageError, "is a folder, whose code no commit fixes"),
     ],
 )  # fmt: skip
 def test_code_does_not_run_otherwise(

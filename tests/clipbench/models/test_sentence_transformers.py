@@ -173,7 +173,9 @@ def test_it_lends_a_text_tower(bert: Path, small_clip_folder: Path) -> None:
 
 
 def test_a_model_of_texts_alone_is_refused(bert: Path) -> None:
-    with pytest.raises(ModelError, match=r"st:.* takes no images \(it takes: text\): .*pair:IMAGE_REF\+TEXT_REF"):
+    with pytest.raises(
+        ModelError, match=r"st:.* does not encode images \(it encodes: text\): .*pair:IMAGE_REF\+TEXT_REF"
+    ):
         load(str(bert), LoadOptions())
 
 

@@ -167,16 +167,16 @@ def test_what_mieb_gives_every_model_is_no_value(write: Write) -> None:
 @pytest.mark.parametrize(
     ("content", "name", "message"),
     [
-        ("{", "a.json", r"a\.json is not JSON: Expecting property name.*; expected a run folder or result\.json, a C"),
+        ("{", "a.json", r"a\.json is not JSON: Expecting property name.*; expected a run folder, or results of C"),
         ('{"key": "a", "metrics": {}}\n{"key', "a.jsonl", r"a\.jsonl is not JSON: Unterminated string"),
         ("", "a.jsonl", r"a\.jsonl holds no JSON objects: expected"),
         ("[1, 2]", "a.json", r"a\.json holds no JSON objects: expected"),
-        ('{"loss": 3, "step": 4}', "a.json", r"a\.json is of no known kind \(its keys: loss, step\); expected"),
+        ('{"loss": 3, "step": 4}', "a.json", r"a\.json is not a results file that clipbench knows \(its keys: loss, step\); expected"),
         ('{"schema_version": "2.0"}', "a.json", r"a\.json is the result\.json of a run under another name: name the run's folder"),
-        ("a,b\n1,2\n", "a.csv", r"a\.csv is of no known kind \(its keys: metrics\); expected"),
-        ("", "a.csv", r"a\.csv is of no known kind \(its keys: none\); expected"),
-        ('{"key": "mnist", "metrics": 5}', "a.json", r"a\.json looks like a file of DataComp, and is malformed \('int' ob"),
-        ('{"task_name": "T", "scores": {"test": 3}}', "a.json", r"looks like a file of MIEB, and is malformed"),
+        ("a,b\n1,2\n", "a.csv", r"a\.csv is not a results file that clipbench knows \(its keys: metrics\); expected"),
+        ("", "a.csv", r"a\.csv is not a results file that clipbench knows \(its keys: none\); expected"),
+        ('{"key": "mnist", "metrics": 5}', "a.json", r"a\.json looks like a file of DataComp, but is malformed \('int' ob"),
+        ('{"task_name": "T", "scores": {"test": 3}}', "a.json", r"looks like a file of MIEB, but is malformed"),
         ('{"key": "mnist", "metrics": {"note": "x"}}', "a.json", r"a\.json holds no value: expected"),
     ],
 )  # fmt: skip

@@ -239,7 +239,7 @@ def test_an_array_is_what_numpy_wrote(array: np.ndarray) -> None:
         (npy_header("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }\n"), "it holds Python objects"),
         (
             npy_header("{'descr': '<U0', 'fortran_order': False, 'shape': (10000000000000,), }\n"),
-            "type <U0, have no bytes",
+            "type <U0 have a size of 0 bytes",
         ),
         (npy_header("(" * 9_000), "it is not an array in .npy form"),
         (npy_header("{'descr': 5, 'fortran_order': False, 'shape': (1,), }\n"), "it is not an array in .npy form"),

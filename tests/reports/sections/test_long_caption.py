@@ -32,27 +32,27 @@ def tokens(value: float, low: float, high: float) -> Metric:
 
 def test_findings_say_how_much_is_used_and_where_the_model_guesses(evidence: Make, parts: SimpleNamespace) -> None:
     recall, used, sentences = findings(evidence(**recorded(parts.fraction)).evaluation)
-    assert recall.text.startswith("A long caption finds its image first in 60.0 % [")
+    assert recall.text.startswith("Text-to-image R@1 of long captions: 60.0 % [")
     assert used.text == (
-        "The first 33.5 tokens (95 % interval [21.0, 40.0]) of a caption give 95 % of the recall of the whole. 81.0"
-        " % [77.2, 84.8] of the captions are longer than the model's context and "
-        "lose 65.8 [60.0, 70.0] tokens on average."
+        "Effective length: 33.5 tokens (95 % interval [21.0, 40.0]), which give 95 % of the recall of the whole caption."
+        " Longer than the model's context: 81.0 % [77.2, 84.8] of the captions, which lose 65.8 [60.0, 70.0] tokens on"
+        " average."
     )
     of_less = findings(evidence(**recorded(parts.fraction, params={"share": 0.9})).evaluation)
     assert "give 90 % of the recall" in of_less[1].text
     assert sentences.mark == "level"
-    assert sentences.text.endswith("50.0 % [45.1, 54.9] (beyond), where chance is 50.0 %; no difference shown: beyond.")
+    assert sentences.text.endswith("50.0 % [45.1, 54.9] (beyond), chance 50.0 %. No difference shown: beyond.")
 
 
 def test_facts_that_are_cut_off_are_no_weakness_of_the_model(evidence: Make, parts: SimpleNamespace) -> None:
     cut = {f"{place}/beyond_window": parts.fraction(float(place == "beyond"), 400) for place in PLACES}
     finding, beyond = findings(evidence(**recorded(parts.fraction, baselines=cut)).evaluation)[-2:]
     assert finding.mark == "good" and finding.skill == pytest.approx(0.4)  # of what is read, the late facts
-    assert "(beyond)" not in finding.text and finding.text.endswith("better than chance wherever the model reads them.")
+    assert "(beyond)" not in finding.text and finding.text.endswith("Better than chance wherever the model reads them.")
     assert beyond.is_expected and beyond.text == "Facts in these places are cut off and not read: beyond."
     metrics = recorded(parts.fraction)["metrics"]
     below = metrics | {"late/text_acc": parts.fraction(0.2, 400, chance=0.5)}
     finding = findings(evidence(**recorded(parts.fraction, baselines=cut, metrics=below)).evaluation)[-2]
-    assert finding.mark == "weak" and finding.text.endswith("; below chance: late.")
+    assert finding.mark == "weak" and finding.text.endswith(". Below chance: late.")
     only = {name: metric for name, metric in metrics.items() if name not in ("early/text_acc", "late/text_acc")}
     assert findings(evidence(**recorded(parts.fraction, baselines=cut, metrics=only)).evaluation)[-1].mark == "plain"

@@ -36,9 +36,9 @@ def test_the_sentences_say_how_often_a_label_decides(evidence: Make, whole: dict
     assert fooled.mark == "weak"
     assert (
         fooled.text
-        == "Fooled by an overlay in 74.0 % [69.0, 79.0] of 300 attacks, and without the overlay its word is named in 1.0"
-        " % [0.0, 2.1]. The object is named in 95.0 % [92.5, 97.5] without an overlay, 90.0 % [86.6, 93.4] with a blank"
-        " one, 20.0 % [15.5, 24.5] under attack, where chance is 10.0 %."
+        == "Attack success: 74.0 % [69.0, 79.0] of 300 attacks, more than 1.0 % [0.0, 2.1] without the overlay. Object"
+        " named: 95.0 % [92.5, 97.5] without an overlay, 90.0 % [86.6, 93.4] with a blank one, 20.0 % [15.5, 24.5] under"
+        " attack, chance 10.0 %."
     )
 
 
@@ -49,9 +49,7 @@ def test_attacks_are_a_weakness_where_the_word_is_named_more_often_than_without_
         success = parts.fraction(share, 300, chance=0.1, higher_is_better=False)
         baselines = {} if value is None else {"clean_named_word": parts.fraction(value, 300, chance=0.1)}
         (sentences,) = findings(evidence(metrics={"attack_success": success}, baselines=baselines).evaluation)
-        assert sentences.text.startswith(
-            "Fooled" if sentences.mark == "weak" else "Takes an object for the word on its overlay in "
-        )
+        assert (", more than" in sentences.text) == (sentences.mark == "weak")
         return str(sentences.mark)
 
     assert (mark(0.01, 0.2), mark(0.01, 0.01), mark(0.3, None)) == ("good", "plain", "plain")

@@ -186,7 +186,10 @@ def test_each_is_read_and_scored_from_chance_to_all(name: str, benchmark: Callab
 @pytest.mark.parametrize("rows", [["1,A,x", "2,B,y"], ["1,A,x"]])
 def test_a_pair_of_mmvp_needs_both_rows(tmp_path: Path, rows: list[str]) -> None:
     (tmp_path / "Questions.csv").write_text("\n".join(["Question ID,Type,Statement", *rows]))
-    with pytest.raises(DataError, match=r"two rows of one Type, got 'A' and 'B'|MMVP-VLM has 2 rows, the last one 1"):
+    with pytest.raises(
+        DataError,
+        match=r"two rows of one Type, got 'A' and 'B'|the last item is incomplete: got 1 of 2 rows of MMVP-VLM",
+    ):
         load_data(str(tmp_path), DataOptions())
 
 

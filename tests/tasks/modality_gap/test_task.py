@@ -181,7 +181,7 @@ def test_captions_may_come_in_any_order_and_images_without_one_are_left_out_and_
     assert evaluation.notes[:3] == (
         "20 pairs: each image with its first caption",
         "images left out, as they have no caption: 10",
-        "rmg and rmg_unhalved look at all captions (30), calibration at the first 2 of each image",
+        "rmg and rmg_unhalved use all captions (30), calibration at the first 2 of each image",
     )
 
 
