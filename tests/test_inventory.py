@@ -121,13 +121,16 @@ def metrics() -> Iterator[str]:
         yield from (f"metric {task}/{key}" for key in result)
 
 
+PAGES_ON_MODELS = ("models", "families", "exports-and-servers", "model-object", "vectors")
+
+
 def documented_options() -> Iterator[str]:
     """Yield the options of models and data that pages name: ``--model-option name`` or `name=VALUE`."""
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         for kind, name in re.findall(r"--(model|data)-option[ =]'?([a-z_.]+)", text):
             yield f"{kind} option {name}"
-        of_page = {"models": "model", "families": "model", "data": "data"}.get(page.stem)
+        of_page = {**dict.fromkeys(PAGES_ON_MODELS, "model"), "data": "data"}.get(page.stem)
         if of_page is not None:
             for name in re.findall(r"`([a-z_]+)=[^`]*`", text):
                 yield f"{of_page} option {name}"
