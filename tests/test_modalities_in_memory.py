@@ -151,7 +151,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "rows that are none": (
         lambda: cb.run(Clap(), data={"audio": SOUNDS[:1], "text": WORDS[:2], "audio_to_text": ["x"]}),
-        "'audio_to_text' holds <U1 of shape",
+        "'audio_to_text' is an array of <U1 with shape",
     ),
     "a wrong link": (
         lambda: cb.run(Clap(), data={"audio": SOUNDS, "text": WORDS, "audio_to_txt": [0]}),

@@ -224,7 +224,7 @@ def test_an_error_of_another_process_is_that_of_a_single_one() -> None:
             "several devices have no effect on embeddings:v.npz, which holds vectors",
         ),
         (["--model", "api:http://a/v1", *BOTH], "which is computed by a server: give one --device"),
-        (["--model", "tiny", "--device", "cpu,two"], "--device cpu,two names 'two', and there are 0 CUDA devices here"),
+        (["--model", "tiny", "--device", "cpu,two"], "--device cpu,two names 'two', but there are 0 CUDA devices here"),
     ],
 )
 def test_a_mistake_is_one_line_before_anything_is_started(

@@ -271,7 +271,7 @@ def test_short_lists_are_taken_and_lack_what_they_do_not_have(photographs: Path,
     choice = choose_model(read_log(pool), scope="list")
     assert choice.is_decided and "good" in choice.sentence
     alone = PoolOptions(k=K, rankings=[("few", few), ("same", few)], n_random=0)
-    with pytest.raises(DataError, match="no ranking has a result of query 'query 1': got nothing to judge"):
+    with pytest.raises(DataError, match="no ranking has a result of query 'query 1': there is nothing to judge"):
         make_pool([], photographs, QUERIES, tmp_path / "nothing", alone)
 
 

@@ -49,12 +49,12 @@ def test_devices_are_one_or_all_or_those_named(gpus: Any) -> None:
         ("cpu,cuda:0,cpu", "names a device twice"),
         (
             "cuda:0,cuda:3",
-            "names 'cuda:3', and there are 3 CUDA devices here: expected only devices of this machine, or",
+            "names 'cuda:3', but there are 3 CUDA devices here: expected only devices of this machine, or",
         ),
-        ("cuda,cuda", "names 'cuda', and there are 3 CUDA devices here"),
-        ("all,cpu", "names 'all', and"),
-        ("cuda:0,", "names '', and"),
-        ("tpu,tpu", "names 'tpu', and"),
+        ("cuda,cuda", "names 'cuda', but there are 3 CUDA devices here"),
+        ("all,cpu", "names 'all', but"),
+        ("cuda:0,", "names '', but"),
+        ("tpu,tpu", "names 'tpu', but"),
     ],
 )
 def test_devices_that_are_not_there_are_refused(gpus: Any, device: str, message: str) -> None:
@@ -62,7 +62,7 @@ def test_devices_that_are_not_there_are_refused(gpus: Any, device: str, message:
     with pytest.raises(UsageError, match=message):
         parse_devices(device)
     gpus(1)
-    with pytest.raises(UsageError, match="names 'cuda:1', and there is 1 CUDA device here"):
+    with pytest.raises(UsageError, match="names 'cuda:1', but there is 1 CUDA device here"):
         parse_devices("cuda:0,cuda:1")
 
 

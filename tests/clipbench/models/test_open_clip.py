@@ -365,7 +365,7 @@ SHARDED_PATH = Path("checkpoints") / SHARDED
             r"1 of another shape .* belongs to this training",
         ),
         (lambda run: change_params(run, "siglip", "use_naflex"), FILE, {}, "NaFlex, which open_clip 3 cannot"),
-        (None, FILE, {"arch": "RN50"}, r"arch='RN50' contradicts .*params.txt, where epoch_5.pt is a small"),
+        (None, FILE, {"arch": "RN50"}, r"arch='RN50' contradicts .*params.txt, which says that epoch_5.pt is a small"),
         (None, FILE, {"options": {"tag": "openai"}}, "{'tag': 'openai'} contradicts .*params.txt"),
         (None, FILE, {"options": {"weights": "emma"}}, "weights=emma: did you mean 'ema'"),
         (None, SHARDED, {"options": {"weights": "ema"}}, "epoch_6 has no EMA weights"),

@@ -148,7 +148,7 @@ class Forgetful(FixedEmbedder):
 
 
 def test_unequal_counts_of_vectors_are_refused() -> None:
-    with pytest.raises(DataError, match="2 vectors of 2 images and 2 of 3 captions: expected one of each"):
+    with pytest.raises(DataError, match="2 vectors for 2 images and 2 for 3 captions: expected one vector each"):
         evaluate(ModalityGap(), dataset(), Forgetful(IMAGES, TEXTS))
 
 
@@ -181,7 +181,7 @@ def test_captions_may_come_in_any_order_and_images_without_one_are_left_out_and_
     assert evaluation.notes[:3] == (
         "20 pairs: each image with its first caption",
         "images left out, as they have no caption: 10",
-        "rmg and rmg_unhalved use all captions (30), calibration at the first 2 of each image",
+        "rmg and rmg_unhalved use all captions (30), calibration uses the first 2 of each image",
     )
 
 

@@ -168,7 +168,7 @@ def test_an_image_that_an_attack_shows_trains_no_probe(tmp_path: Path) -> None:
     options = {"train": folder, "n": "2"}
     run = cb.run(ToyModel(), "text-in-image", data=folder, data_options=options)
     (record,) = run.result.evaluations
-    assert "images to train on that an attack shows (2): left out" in record.notes
+    assert "2 training images are left out, because an attack shows them" in record.notes
     assert any("images of their own (2 without a word, 1 a class)" in note for note in record.notes)
     run = cb.run(ToyModel(), "text-in-image", data=folder, data_options={"train": folder})
     reason = run.result.evaluations[0].metrics["linear_probe_attack_success"].reason or ""

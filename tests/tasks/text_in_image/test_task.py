@@ -179,7 +179,9 @@ def test_the_nearest_caption_is_what_is_read() -> None:
     # The mean image is (1.1, 1.0, 0.8): nearest to the first caption.
     blind = values["reading_blind"]
     assert blind.value == 0.5 and blind.n == 2 and blind.chance == values["reading_acc"].chance
-    assert blind.low is None and (blind.reason or "").startswith("no interval: other images have another mean")
+    assert blind.low is None and (blind.reason or "").startswith(
+        "no interval: the choice depends on the mean of all images"
+    )
 
 
 def test_reading_takes_one_image() -> None:

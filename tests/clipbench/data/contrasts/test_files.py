@@ -223,7 +223,7 @@ def test_rows_of_another_kind_are_refused(tmp_path: Path) -> None:
     ("row", "message"),
     [
         ({"image": "a.png", "true": ["a"], "false": []}, "nothing to choose"),
-        ({"image": "a.png", "captions": ["a", "b"], "truth": [[1]]}, "does not say of each image and caption"),
+        ({"image": "a.png", "captions": ["a", "b"], "truth": [[1]]}, "lacks the truth of a pair"),
         ({"sentence": "s", "images": [{"path": "a.png"}]}, "the field 'label' is missing"),
         (
             {"image": "a.png", "true_caption": "a", "false_caption": "b", "bbox": dict.fromkeys("xywh", 1e999)},

@@ -109,8 +109,8 @@ def test_an_optimizer_s_state_that_is_damaged_or_another_s_is_refused(micro: Cli
     state = load_file(path)
     first = next(iter(state))
     for tensors, message in (
-        ({name: value for name, value in state.items() if name != first}, r"is of another model .*: 1 of \d+ weights missing"),
-        ({**state, "step/extra": torch.tensor(1.0)}, r"is of another model .*: 1 left over \(step/extra\)"),
+        ({name: value for name, value in state.items() if name != first}, r"does not belong to .*: 1 of \d+ weights missing"),
+        ({**state, "step/extra": torch.tensor(1.0)}, r"does not belong to .*: 1 left over \(step/extra\)"),
         ({name: value.reshape(-1)[:1].clone() for name, value in state.items()}, r"of another shape \("),
         ({}, "holds an object of type dict"),
     ):  # fmt: skip
