@@ -178,23 +178,25 @@ class Workshop:
             Path(name).parent.mkdir(parents=True, exist_ok=True)
             Path(name).write_text(content, encoding="utf-8")
         names = given_names() if any(block.kind in ("python", "pycon") for block in to_run) else {}
-        results, trainings = [], []
+        results: list[RunBlock] = []
+        trainings: list[str] = []
         for block in to_run:
             if block.kind == "pycon":
                 results.append(_run_python_session(block, names))
             elif block.kind == "python":
                 results.append(_run_python(block, names))
             else:
-                trainings += [line for line, _ in block.commands if line.startswith("clipbench train ")]
-                results.append(self._run_commands(block, [*trainings, *shown_files.items()]))
+                results.append(self._run_commands(block, trainings, shown_files))
         return results
 
-    def _run_commands(self, block: Block, circumstances: Sequence[str | tuple[str, str]]) -> RunBlock:
-        """Run the commands of a block; indented ones show no output."""
+    def _run_commands(self, block: Block, trainings: list[str], shown_files: dict[str, str]) -> RunBlock:
+        """Run the commands of a block, and add its trainings to the earlier ones. Indented commands show no output."""
         lines, faults = [], []
         for line, before in block.commands:
-            depends_on = [fact for fact in circumstances if isinstance(fact, str) or fact[0] in line]
-            outcome = self._invoke(line, depends_on)
+            named_files = [file for file in shown_files.items() if file[0] in line]
+            outcome = self._invoke(line, [*trainings, *named_files])
+            if line.startswith("clipbench train "):
+                trainings.append(line)
             lines.append(f"$ {line}")
             if outcome is None:
                 lines += before
