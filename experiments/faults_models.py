@@ -9,7 +9,7 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -118,16 +118,16 @@ def pictures(folder: str = "runs/pictures") -> PicturesEncoder:
 def train_pictures(data: str, out: Path, epochs: int) -> None:
     """Train the model of pictures on images with captions."""
     dataset = load_data(data)
-    encoder = PicturesEncoder(Pictures().train())
+    encoder = PicturesEncoder(Pictures())
     towers = encoder.towers.train()
     pixels = torch.from_numpy(np.stack([encoder.preprocess(ref.open()) for ref in dataset.images]))
     assert dataset.captions is not None and dataset.caption_image is not None
     ids = torch.from_numpy(encoder.tokenize(list(dataset.captions))["text"])
-    pairs = pixels[dataset.caption_image], ids
+    pixels = pixels[dataset.caption_image]  # a row per caption
     log_scale = nn.Parameter(torch.tensor(2.5))
 
     def loss(rows: Tensor) -> Tensor:
-        images, texts = towers.encode_image(moved(pairs[0][rows])), towers.encode_text(pairs[1][rows])
+        images, texts = towers.encode_image(moved(pixels[rows])), towers.encode_text(ids[rows])
         return contrastive_loss(images, texts, log_scale)
 
     optimize([*towers.parameters(), log_scale], loss, len(ids), epochs, rate=1e-3)
@@ -156,7 +156,7 @@ def train_clothes(data: str, out: Path, epochs: int) -> None:
 def moved(pixels: Tensor) -> Tensor:
     """Return images moved by some pixels, each in a direction of its own, and half of them mirrored."""
     padded = functional.pad(pixels, (SHIFT,) * 4, mode="replicate")
-    offsets = np.random.default_rng().integers(2 * SHIFT + 1, size=(len(pixels), 2)).tolist()
+    offsets = torch.randint(2 * SHIFT + 1, (len(pixels), 2)).tolist()
     height, width = pixels.shape[2:]
     crops = [image[:, y : y + height, x : x + width] for image, (y, x) in zip(padded, offsets, strict=True)]
     return torch.stack([crop.flip(-1) if row % 2 else crop for row, crop in enumerate(crops)])
@@ -177,7 +177,7 @@ def optimize(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
     for epoch in range(epochs):
         losses = []
-        for rows in batches(n_samples):
+        for rows in torch.randperm(n_samples).split(BATCH):
             optimizer.zero_grad()
             value = loss(rows)
             value.backward()
@@ -186,11 +186,6 @@ def optimize(
         schedule.step()
         if epoch % 10 == 9:
             print(f"epoch {epoch + 1}: loss {np.mean(losses):.3f}", file=sys.stderr, flush=True)
-
-
-def batches(n_samples: int) -> Iterator[Tensor]:
-    """Yield the rows of each batch of an epoch, the last one shorter."""
-    yield from torch.randperm(n_samples).split(BATCH)
 
 
 def main() -> None:
