@@ -144,7 +144,7 @@ def test_a_package_from_a_dirty_tree_is_refused(tmp_path: Path) -> None:
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c"]
     for command in (["init", "--quiet"], ["commit", "--quiet", "--allow-empty", "--message", "A"]):
         subprocess.run([*git, *command], cwd=tmp_path, check=True)
-    command = ["make", "--file", str(ROOT / "Makefile"), "committed"]
+    command = ["make", "--no-print-directory", "--file", str(ROOT / "Makefile"), "committed"]
     clean = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (clean.returncode, clean.stdout, clean.stderr) == (0, "", "")
     (tmp_path / "new.py").touch()
