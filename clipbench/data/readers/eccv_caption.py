@@ -1,10 +1,12 @@
 """ECCV Caption (Chun et al., ECCV 2022): which captions are right for an image of COCO's test split, and which images
 for a caption.
 
-    eccv_image_to_caption.json        {"373119": [560256, ...]}   images as queries, and captions that people found
-    right, by COCO's ids eccv_caption_to_image.json        {"552666": [445512, ...]}   captions as queries, and images
-    original_image_to_caption.json    the 5,000 images and 25,000 captions that are searched captions_val2014.json
-    COCO's own captions and names of files, here or in annotations/ val2014/                          COCO's images
+    eccv_image_to_caption.json        {"373119": [560256, ...]}, an image and captions that people found right, as
+                                      ids of COCO
+    eccv_caption_to_image.json        {"552666": [445512, ...]}, a caption and such images
+    original_image_to_caption.json    the 5,000 images and 25,000 captions that are searched
+    captions_val2014.json             COCO's own captions and names of files, here or in annotations/
+    val2014/                          COCO's images
 
 The first three come with the authors' repository, which may be in the folder as it is. Its other judgements, cxc_...
 (CxC, Parekh et al. 2021) and original_... (COCO's own captions), have the same form. A file of these is needed only if
@@ -13,13 +15,14 @@ the options request it.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.images import FileImage
-from clipbench.data.readers.judged import Judgement, RetrievalItem, dataset_of_files
+from clipbench.data.readers.judged import ItemColumns, Judgement, dataset_of_files
 from clipbench.errors import DataError, Unavailable, UsageError, data_option, did_you_mean, option
 from clipbench.untrusted.reading import is_file, is_folder, is_int64, read_json, user_path
 
@@ -67,14 +70,13 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
     searched = split_pairs if direction == "t2i" else chain.from_iterable(split_pairs.values())
     in_split = list(dict.fromkeys(searched))
     documents = dict.fromkeys([*in_split, *chain.from_iterable(judged_pairs.values())])
-    coco_items = {
-        "image": {id: RetrievalItem(str(id), "", FileImage(images / name)) for id, name in file_names.items()},
-        "caption": {id: RetrievalItem(str(id), text, None) for id, text in captions.items()},
-    }
-    queries, query_notes = _match_coco(judged_pairs, query_kind, coco_items[query_kind], coco, options, searches=True)
-    gallery, gallery_notes = _match_coco(
-        documents, kind_searched, coco_items[kind_searched], coco, options, searches=False
+    known = {"image": file_names, "caption": captions}
+    query_ids, query_notes = _match_coco(judged_pairs, query_kind, known[query_kind], coco, options, searches=True)
+    gallery_ids, gallery_notes = _match_coco(
+        documents, kind_searched, known[kind_searched], coco, options, searches=False
     )
+    items_of = {"image": partial(_image_items, images, file_names), "caption": partial(_caption_items, captions)}
+    queries, gallery = items_of[query_kind](query_ids), items_of[kind_searched](gallery_ids)
     advice = f"fetch {WEB}/zips/val2014.zip into {root}, or name the folder of COCO with {data_option(coco='FOLDER')}"
     pairs = []
     for query_id, relevant in judged_pairs.items():
@@ -165,21 +167,32 @@ def _file_name(image: Any, file: Path) -> str:
     return name
 
 
+def _image_items(folder: Path, file_names: Mapping[int, str], ids: Sequence[int]) -> ItemColumns:
+    blanks = [""] * len(ids)
+    images = [FileImage(folder / file_names[id]) for id in ids]
+    return ItemColumns(ids=list(map(str, ids)), texts=blanks, images=images, languages=blanks)
+
+
+def _caption_items(captions: Mapping[int, str], ids: Sequence[int]) -> ItemColumns:
+    texts = [captions[id] for id in ids]
+    return ItemColumns(list(map(str, ids)), texts, images=[None] * len(ids), languages=[""] * len(ids))
+
+
 def _match_coco(
     ids: Collection[int],
     kind: str,
-    coco_items: Mapping[int, RetrievalItem],
+    known: Collection[int],
     file: Path,
     options: DataOptions,
     *,
     searches: bool,
-) -> tuple[list[RetrievalItem], list[str]]:
-    """Return the images or captions that COCO has, and with ``allow_partial`` a note of those that it lacks.
+) -> tuple[list[int], list[str]]:
+    """Return the ids of the images or captions that COCO has, and with ``allow_partial`` a note of those that it lacks.
 
     ``searches`` is True for queries, of which one must be left.
     """
-    present = [coco_items[id] for id in ids if id in coco_items]
-    absent = [id for id in ids if id not in coco_items]
+    present = [id for id in ids if id in known]
+    absent = [id for id in ids if id not in known]
     if not absent:
         return present, []
     if not options.allow_partial:

@@ -10,10 +10,9 @@ BEIR. The tables may be .csv, .tsv or .json too, and a single file of judgements
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
-from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -54,19 +53,22 @@ QRELS_COLUMNS = {3: (0, 1, 2), 4: (0, 2, 3)}
 """Indices of query, document and grade in a line, by its number of fields."""
 
 
-class RetrievalItem(NamedTuple):
-    """A query or a document."""
+class ItemColumns(NamedTuple):
+    """Queries or documents, by column: a million objects take longer to make than their file takes to read."""
 
-    id: str
-    text: str
-    image: ImageRef | None
-    language: str = ""
-    """Language of a query, where the data says it."""
+    ids: Sequence[str]
+    texts: Sequence[str]
+    """Empty where an item has none."""
+    images: Sequence[ImageRef | None]
+    languages: Sequence[str]
+    """Language of each, empty where the data does not say it."""
+
+    def take(self, rows: Sequence[int]) -> "ItemColumns":
+        """Return some items, in the order of ``rows``."""
+        return ItemColumns._make([column[row] for row in rows] for column in self)
 
 
-_id_of: Callable[[RetrievalItem], str] = itemgetter(0)
-_image_of: Callable[[RetrievalItem], ImageRef | None] = itemgetter(2)
-Sides = tuple[Sequence[RetrievalItem], Sequence[RetrievalItem]]
+Sides = tuple[ItemColumns, ItemColumns]
 """Queries and documents."""
 
 
@@ -118,7 +120,7 @@ def select_judged(
     all_judgements: Sequence[Judgement],
     qrels: str,
     options: DataOptions,
-) -> tuple[list[RetrievalItem], list[Judgement], list[str]]:
+) -> tuple[ItemColumns, list[Judgement], list[str]]:
     """Return the judged queries, the judgements of existing items, and notes on everything left out.
 
     Args:
@@ -129,7 +131,7 @@ def select_judged(
     Raises:
         DataError: judgements refer to missing items, without ``allow_partial``, or all of them do.
     """
-    queries, documents = ({*map(_id_of, items)} for items in sides)
+    queries, documents = (set(items.ids) for items in sides)
     valid_judgements, unknown = list[Judgement](), list[str]()
     for judgement in all_judgements:
         if judgement.query not in queries:
@@ -148,7 +150,8 @@ def select_judged(
         notes.append(f"{n_left:,} {'query is' if n_left == 1 else 'queries are'} not judged in {qrels}: left out")
     if unknown:
         notes.append(f"{problem}: left out")
-    return [query for query in sides[0] if query.id in judged_ids], valid_judgements, notes
+    judged_rows = [row for row, id in enumerate(sides[0].ids) if id in judged_ids]
+    return sides[0].take(judged_rows), valid_judgements, notes
 
 
 def dataset_of_files(
@@ -164,10 +167,14 @@ def dataset_of_files(
     existing, notes = existing_files(files.values(), folder, id, advice, allow_partial=options.allow_partial)
     queries, documents = sides
     if len(existing) < len(set(files.values())):
-        queries = [query for query in queries if query.image is None or files[query.image] in existing]
-        documents = [document for document in documents if document.image is None or files[document.image] in existing]
+        kept: set[ImageRef | None] = {image for image, file in files.items() if file in existing} | {None}
+        queries, documents = _with_images(queries, kept), _with_images(documents, kept)
     image_ids = {image: manifest.id_below(folder, file) for image, file in files.items()}
     return replace(judged_dataset((queries, documents), judgements, id, image_ids=image_ids), notes=notes)
+
+
+def _with_images(items: ItemColumns, kept: Collection[ImageRef | None]) -> ItemColumns:
+    return items.take([row for row, image in enumerate(items.images) if image in kept])
 
 
 def judged_dataset(
@@ -183,10 +190,10 @@ def judged_dataset(
     judged_ids = {judgement.query for judgement in judgements}, {judgement.document for judgement in judgements}
     judged_items, rows = [], []
     for items, judged in zip(sides, judged_ids, strict=True):
-        ids, texts, languages = (tuple(map(itemgetter(part), items)) for part in (0, 1, 3))
-        of_image = np.fromiter(map(image_rows.__getitem__, map(_image_of, items)), np.int64, len(items))
-        judged_items.append(JudgedItems(ids, texts, of_image, languages if any(languages) else ()))
-        rows.append({id: row for row, id in enumerate(ids) if id in judged})
+        of_image = np.fromiter(map(image_rows.__getitem__, items.images), np.int64, len(items.ids))
+        languages = tuple(items.languages) if any(items.languages) else ()
+        judged_items.append(JudgedItems(tuple(items.ids), tuple(items.texts), of_image, languages))
+        rows.append({id: row for row, id in enumerate(items.ids) if id in judged})
     resolved = [judgement for judgement in judgements if judgement.query in rows[0] and judgement.document in rows[1]]
     pairs = [(rows[0][judgement.query], rows[1][judgement.document], judgement.grade) for judgement in resolved]
     query, document, grade = np.array(pairs, np.int64).reshape(-1, 3).T
@@ -203,7 +210,7 @@ def judged_dataset(
 def _images(sides: Sides) -> list[ImageRef]:
     """Return the images of the documents and then of the queries, each once."""
     queries, documents = sides
-    return [image for image in dict.fromkeys(map(_image_of, chain(documents, queries))) if image is not None]
+    return [image for image in dict.fromkeys(chain(documents.images, queries.images)) if image is not None]
 
 
 def _table(folder: Path, names: Sequence[str]) -> Path | None:
@@ -211,7 +218,7 @@ def _table(folder: Path, names: Sequence[str]) -> Path | None:
     return next((file for file in files if is_file(file)), None)
 
 
-def _items(file: Path) -> list[RetrievalItem]:
+def _items(file: Path) -> ItemColumns:
     table = text_tables.read_table(file)
     column = usual_column("image", table.columns)
 
@@ -226,7 +233,7 @@ def _items(file: Path) -> list[RetrievalItem]:
     return items_of(table, str(file), None if column is None else image_of)
 
 
-def items_of(table: ColumnTable, source: str, image_of: Callable[[int], ImageRef | None] | None) -> list[RetrievalItem]:
+def items_of(table: ColumnTable, source: str, image_of: Callable[[int], ImageRef | None] | None) -> ItemColumns:
     """Return the queries or documents of a table.
 
     Args:
@@ -256,7 +263,7 @@ def items_of(table: ColumnTable, source: str, image_of: Callable[[int], ImageRef
             if not text and image is None:
                 raise DataError(f"{table.row_name(row)}: expected a text or an image, and both are empty")
     languages = _texts(table, "language") if "language" in table.columns else [""] * len(ids)
-    return list(map(RetrievalItem, ids, texts, images, languages))
+    return ItemColumns(ids, texts, images, languages)
 
 
 def _refuse_ids(table: ColumnTable, column: str) -> None:

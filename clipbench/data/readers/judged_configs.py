@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,7 +20,7 @@ from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.images import EncodedImage, ImageRef
 from clipbench.data.readers import judged, manifest
 from clipbench.data.readers.huggingface_rows import card_configs, choose_split
-from clipbench.data.readers.judged import Judgement, RetrievalItem
+from clipbench.data.readers.judged import ItemColumns, Judgement
 from clipbench.errors import (
     FOREIGN,
     BadImage,
@@ -168,30 +169,37 @@ def _files(configs: Configs, config: str, split: str, names: Sequence[str], id: 
 def load(folder: Path, located: JudgedFiles, options: DataOptions, id: str) -> Dataset:
     """Return all documents and the judged queries, if all languages search the same documents."""
     options.refuse_unknown(("split",), id)
-    documents: list[RetrievalItem] = []
-    queries: list[RetrievalItem] = []
+    documents: ItemColumns | None = None
+    queries_by_language: list[ItemColumns] = []
     all_judgements: list[Judgement] = []
     for language, names in located.parts.items():
         corpus, query_files, qrels = ([folder / name for name in part] for part in names)
-        language_documents = list(_items(corpus, folder))
+        language_documents = _items(corpus, folder)
         prefix = f"{language}/" if language else ""
-        for query in _items(query_files, folder):
-            queries.append(query._replace(id=f"{prefix}{query.id}", language=language or query.language))
+        queries = _items(query_files, folder)
+        languages = [language] * len(queries.ids) if language else queries.languages
+        queries_by_language.append(queries._replace(ids=[f"{prefix}{id}" for id in queries.ids], languages=languages))
         all_judgements += [
             judgement._replace(query=f"{prefix}{judgement.query}")
             for judgement in judged.one_per_pair(_judgements(qrels, folder))
         ]
-        if documents and {item.id for item in language_documents} != {item.id for item in documents}:
+        if documents is not None and set(language_documents.ids) != set(documents.ids):
             raise UsageError(
                 f"{id} has different documents for {language} than for {next(iter(located.parts))}: choose one"
                 f" language, as {id}:{language}"
             )
         documents = documents or language_documents
+    assert documents is not None, located
+    all_queries = _joined(queries_by_language)
     judged_queries, judgements, notes = judged.select_judged(
-        (queries, documents), all_judgements, f"the split {located.split}", options
+        (all_queries, documents), all_judgements, f"the split {located.split}", options
     )
     sides = (("document", documents), ("query", judged_queries))
-    ids = {item.image: f"{kind}:{item.id}" for kind, items in sides for item in items if item.image is not None}
+    ids: dict[ImageRef, str] = {}
+    for kind, items in sides:
+        for item_id, image in zip(items.ids, items.images, strict=True):
+            if image is not None:
+                ids[image] = f"{kind}:{item_id}"
     dataset = judged.judged_dataset((judged_queries, documents), judgements, id, image_ids=ids)
     return replace(dataset, split=located.split, notes=tuple(notes))
 
@@ -233,11 +241,17 @@ def _cells(file: Path, column: str, group: int) -> Any:
     return pyarrow.compute.struct_field(cells, "bytes")
 
 
-def _items(files: Sequence[Path], folder: Path) -> Iterator[RetrievalItem]:
+def _items(files: Sequence[Path], folder: Path) -> ItemColumns:
+    parts = []
     for file in files:
         table, images = _read(file, folder)
         image_of = None if images is None else images.__getitem__
-        yield from judged.items_of(table, file.relative_to(folder).as_posix(), image_of)
+        parts.append(judged.items_of(table, file.relative_to(folder).as_posix(), image_of))
+    return _joined(parts)
+
+
+def _joined(parts: Sequence[ItemColumns]) -> ItemColumns:
+    return ItemColumns._make(list(chain.from_iterable(columns)) for columns in zip(*parts, strict=True))
 
 
 TableWithImages = tuple[ColumnTable, Sequence[ImageRef | None] | None]
