@@ -131,7 +131,8 @@ def select_judged(
     Raises:
         DataError: judgements refer to missing items, without ``allow_partial``, or all of them do.
     """
-    queries, documents = (set(items.ids) for items in sides)
+    queries = set(sides[0].ids)
+    documents = {judgement.document for judgement in all_judgements}.intersection(sides[1].ids)
     valid_judgements, unknown = list[Judgement](), list[str]()
     for judgement in all_judgements:
         if judgement.query not in queries:
