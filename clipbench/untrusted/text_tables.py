@@ -55,9 +55,10 @@ def read_table(path: Path) -> ColumnTable:
     numbers: list[int] = []
     with reading(path, DataError, is_table=True):
         for block_numbers, rows in _blocks(path):
-            for name in dict.fromkeys(chain.from_iterable(rows)):
-                if name not in columns:
-                    columns[name] = [None] * len(numbers)
+            if not columns.keys() >= set().union(*rows):
+                for name in dict.fromkeys(chain.from_iterable(rows)):
+                    if name not in columns:
+                        columns[name] = [None] * len(numbers)
             for name, column in columns.items():
                 column += [row.get(name) for row in rows]
             numbers += block_numbers
