@@ -152,12 +152,7 @@ def _short_lines(comparison: Comparison, width: int) -> Iterator[str]:
         return  # the verdict has the reason
     yield ""
     gated = _outcomes_in_table(comparison.gate)
-    explored = [
-        difference
-        for difference in comparison.differences
-        if not difference.is_headline and (difference.verdict == "worse" or _key(difference) in gated)
-    ]
-    explored.sort(key=lambda difference: _key(difference) not in gated)  # what fails the gate is never left out first
+    explored = _explored_differences(comparison, gated)
     shown = {_key(difference) for difference in explored[:N_EXPLORED]}
     differences = [
         difference for difference in comparison.differences if difference.is_headline or _key(difference) in shown
@@ -166,14 +161,7 @@ def _short_lines(comparison: Comparison, width: int) -> Iterator[str]:
     if not is_tested:
         differences = comparison.differences[:N_UNTESTED]
     if differences:
-        table = _with_gate_words(tables.difference_table("", differences), differences, gated)
-        rows = iter(table.rows)
-        headed: list[Row | str] = []
-        for name, group in tables.by_evaluation(differences).items():
-            headed += [name, *islice(rows, len(group))]
-        indices = [index for index, column in enumerate(tables.COLUMNS) if column.header in SHORT]
-        text = as_text(replace(table, rows=headed).select(indices), indent="", width=width)
-        yield from map(_TableLine, text.splitlines())
+        yield from _short_table_lines(differences, gated, width)
     left_out = explored[N_EXPLORED:]
     n_failed = sum(_key(difference) in gated for difference in left_out)
     if left_out:
@@ -201,6 +189,31 @@ def _short_lines(comparison: Comparison, width: int) -> Iterator[str]:
     if comparison.notes:
         yield f"{counted(len(comparison.notes), 'note')}: -v"
     yield from _gate_lines(comparison.gate)
+
+
+def _explored_differences(comparison: Comparison, gated: Mapping[tuple[str, str], Outcome]) -> list[Difference]:
+    """Return the differences apart from headlines that got worse or that the gate reports, the gate's first."""
+    explored = []
+    for difference in comparison.differences:
+        needs_attention = difference.verdict == "worse" or _key(difference) in gated
+        if needs_attention and not difference.is_headline:
+            explored.append(difference)
+    # What fails the gate is never left out first.
+    return sorted(explored, key=lambda difference: _key(difference) not in gated)
+
+
+def _short_table_lines(
+    differences: Sequence[Difference], gated: Mapping[tuple[str, str], Outcome], width: int
+) -> Iterator[_TableLine]:
+    """Yield the lines of a table with few columns, with the name of each evaluation above its differences."""
+    table = _with_gate_words(tables.difference_table("", differences), differences, gated)
+    rows = iter(table.rows)
+    headed: list[Row | str] = []
+    for name, group in tables.by_evaluation(differences).items():
+        headed += [name, *islice(rows, len(group))]
+    indices = [index for index, column in enumerate(tables.COLUMNS) if column.header in SHORT]
+    text = as_text(replace(table, rows=headed).select(indices), indent="", width=width)
+    yield from map(_TableLine, text.splitlines())
 
 
 def _relabelled_lines(comparison: Comparison, width: int | None) -> Iterator[str]:
@@ -243,8 +256,10 @@ def _with_gate_words(
             rows.append(row)
             continue
         facts = [outcome.rule] if has_several_limits else []
-        facts += [outcome.reason] if outcome.reason else []
-        facts += [outcome.message] if difference.verdict != "worse" else []
+        if outcome.reason:
+            facts.append(outcome.reason)
+        if difference.verdict != "worse":
+            facts.append(outcome.message)
         cells = list(row)
         cells[column] = Cell(MARKS[outcome.status], note=note_number(": ".join(facts), notes))
         rows.append(cells)
@@ -255,7 +270,8 @@ def _refusal_lines(refused: Sequence[Refusal]) -> Iterator[str]:
     """Yield a line for each reason why evaluations were not compared."""
     for reason, names in group_values((refusal.reason, refusal.evaluation) for refusal in refused).items():
         suffix = f" and {len(names) - 2} more" if len(names) > 2 else ""
-        yield f"{', '.join(names[:2])}{suffix} {'is' if len(names) == 1 else 'are'} not comparable: {reason}"
+        verb = "is" if len(names) == 1 else "are"
+        yield f"{', '.join(names[:2])}{suffix} {verb} not comparable: {reason}"
 
 
 def _lines(comparison: Comparison, width: int | None) -> Iterator[str]:

@@ -178,7 +178,17 @@ def _chance_text(metric: Metric) -> str:
 def _row(difference: Difference, notes: list[str]) -> Row:
     unit = difference.base.unit
     faint = difference.verdict.replace(" ", "-")
-    p = Cell("no test", note=note_number(difference.test, notes), sort_key="") if difference.p_value is None else None
+    if difference.p_value is None:
+        adjusted_p = Cell("no test", note=note_number(difference.test, notes), sort_key="")
+    else:
+        adjusted_p = Cell(p_value(difference.p_adjusted), sort_key=_sort_key(difference.p_adjusted))
+    verdict = Cell(
+        difference.verdict,
+        mark=VERDICTS[difference.verdict],
+        is_strong=difference.verdict in ("better", "worse"),
+        sort_key=list(VERDICTS).index(difference.verdict),
+        css=f"verdict {faint}",
+    )
     return [
         metric_cell(difference),
         Cell(quantity(difference.base.value, unit), sort_key=difference.base.value),
@@ -186,15 +196,9 @@ def _row(difference: Difference, notes: list[str]) -> Row:
         Cell(difference_text(difference), sort_key=difference.value, css=f"value {faint}"),
         Cell(change_interval(difference.low, difference.high, unit), sort_key=_sort_key(difference.low)),
         Cell(p_value(difference.p_value), sort_key=_sort_key(difference.p_value)),
-        p or Cell(p_value(difference.p_adjusted), sort_key=_sort_key(difference.p_adjusted)),
+        adjusted_p,
         Cell(change(difference.detectable, unit, is_signed=False), sort_key=_sort_key(difference.detectable)),
-        Cell(
-            difference.verdict,
-            mark=VERDICTS[difference.verdict],
-            is_strong=difference.verdict in ("better", "worse"),
-            sort_key=list(VERDICTS).index(difference.verdict),
-            css=f"verdict {faint}",
-        ),
+        verdict,
         _flips_cell(difference.flips),
     ]
 
@@ -281,19 +285,23 @@ def _gate_row(outcome: Outcome, notes: list[str]) -> Row:
             bounds = change_interval(difference.low, difference.high, unit)
     title = outcome.title if outcome.title != outcome.metric else ""
     arrow = " ↓" if metric is not None and metric.higher_is_better is False else ""
+    limit = outcome.limit
+    if outcome.allowed is not None:
+        limit = change(outcome.allowed, unit, is_signed=False)
     mark, word = STATUSES[outcome.status]
+    status = Cell(
+        word,
+        mark=mark,
+        note=note_number(outcome.reason, notes),
+        is_strong=outcome.status in ("regression", "unmet"),
+        css=f"verdict {outcome.status}",
+    )
     return [
         Cell(f"{outcome.metric}{arrow}", title=title, sort_key=title or outcome.metric),
         *values,
         Cell(shift, aside=bounds),
-        Cell(outcome.limit if outcome.allowed is None else change(outcome.allowed, unit, is_signed=False)),
-        Cell(
-            word,
-            mark=mark,
-            note=note_number(outcome.reason, notes),
-            is_strong=outcome.status in ("regression", "unmet"),
-            css=f"verdict {outcome.status}",
-        ),
+        Cell(limit),
+        status,
     ]
 
 

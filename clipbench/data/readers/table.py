@@ -130,7 +130,7 @@ def find_roles(
         id=choices.named_column("id") or choices.guess("id"),
         id_is_named="id" in options,
         split=choices.guess("split"),
-        groups=choices.named_columns("group", by_caption) or tuple(filter(None, [choices.guess("group")])),
+        groups=choices.named_columns("group", by_caption) or choices.guess_columns("group"),
     )
 
 
@@ -169,11 +169,16 @@ class _Columns(NamedTuple):
                 return candidates[0]
         return None
 
+    def guess_columns(self, role: str) -> tuple[str, ...]:
+        """Return the guessed column of a role that may have several, which is none or one."""
+        column = self.guess(role)
+        return () if column is None else (column,)
+
     def guess_captions(self) -> tuple[str, ...]:
         numbered = {column: match for column in self.columns if (match := _NUMBERED.fullmatch(column.lower()))}
         if numbered and not any(column.lower() in USUAL_NAMES["caption"][0] for column in self.columns):
             return tuple(sorted(numbered, key=lambda column: int(numbered[column][1])))
-        return tuple(filter(None, [self.guess("caption")]))
+        return self.guess_columns("caption")
 
 
 def rows_of_split(column: Iterable[object], split: str | None, *, source: str) -> list[int]:
@@ -216,27 +221,26 @@ def table_dataset(
     Args:
         images: of the rows that are kept, by their numbers, in order.
     """
-    first_row: dict[Hashable, int] = {}
+    first_rows: dict[Hashable, int] = {}
     for row, image in images.items():
-        first_row.setdefault(image.key, row)
-    image_of = {key: image for image, key in enumerate(first_row)}
-    owner = {row: image_of[image.key] for row, image in images.items()}
+        first_rows.setdefault(image.key, row)
+    image_numbers = {key: number for number, key in enumerate(first_rows)}
+    owner = {row: image_numbers[image.key] for row, image in images.items()}
     image_ids, notes = _image_ids(table, roles, owner, {row: image.id for row, image in images.items()})
-    may_lack = len(roles.captions) > 1  # as a translation may
-    cells = []
-    for row, image_number in owner.items():
-        for column in roles.captions:
-            is_lacking = may_lack and table.columns[column][row] in (None, "")
-            if not is_lacking:
-                cells += [_Caption(text, image_number, row, column) for text in _texts(table, column, row)]
+    row_numbers = [str(row) for row in first_rows.values()]
+    captions = _captions(table, roles, owner)
+    texts, caption_image = None, None
+    if roles.captions:
+        texts = [caption.text for caption in captions]
+        caption_image = np.array([caption.image for caption in captions], np.int64)
     return Dataset(
         id=id,
-        images=[images[row].image for row in first_row.values()],
+        images=[images[row].image for row in first_rows.values()],
         image_ids=image_ids,
-        has_ids=image_ids != [str(row) for row in first_row.values()],
-        captions=[cell.text for cell in cells] if roles.captions else None,
-        caption_image=np.array([cell.image for cell in cells], np.int64) if roles.captions else None,
-        groups={name: _groups(table, name, owner, cells) for name in roles.groups},
+        has_ids=image_ids != row_numbers,
+        captions=texts,
+        caption_image=caption_image,
+        groups={name: _groups(table, name, owner, captions) for name in roles.groups},
         notes=notes,
         **_label_fields(table, roles, owner, class_names),
     )
@@ -280,6 +284,18 @@ class _Caption(NamedTuple):
     image: int
     row: int
     column: str
+
+
+def _captions(table: ColumnTable, roles: Roles, owner: Owners) -> list[_Caption]:
+    """Return the captions of all rows, row by row. With several caption columns, a cell may be empty."""
+    may_lack = len(roles.captions) > 1  # as a translation may
+    captions = []
+    for row, image_number in owner.items():
+        for column in roles.captions:
+            is_lacking = may_lack and table.columns[column][row] in (None, "")
+            if not is_lacking:
+                captions += [_Caption(text, image_number, row, column) for text in _texts(table, column, row)]
+    return captions
 
 
 def _groups(table: ColumnTable, name: str, owner: Owners, captions: Sequence[_Caption]) -> Groups:

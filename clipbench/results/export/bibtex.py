@@ -125,7 +125,10 @@ def _entry(key: str, fields: Mapping[str, str]) -> str:
     """Return an entry; a second pair of braces keeps the capitals of a title."""
     escaped = {name: text if name == "author" else escape(text) for name, text in fields.items()}
     escaped["title"] = f"{{{escaped['title']}}}"
-    return ",\n".join([f"@misc{{{key}", *(f"  {name} = {{{text}}}" for name, text in escaped.items())]) + "\n}"
+    lines = [f"@misc{{{key}"]
+    for name, text in escaped.items():
+        lines.append(f"  {name} = {{{text}}}")
+    return ",\n".join(lines) + "\n}"
 
 
 FORMAT = ExportFormat(suffixes=(".bib",), render=bibtex)

@@ -95,8 +95,9 @@ def _entries(run: Run, record: EvaluationRecord) -> Iterator[Object]:
         values = {"acc" if name == "group_acc" else name: metric.value for name, metric in metrics.items()}
         if "text_acc" in values and not {"image_acc", "group_acc"} & metrics.keys():
             values["acc"] = values["text_acc"]  # of a single image nothing can be wrong but the choice of its caption
+        dataset = dataset_name(record.dataset.id)
         yield {
-            "dataset": "/".join(filter(None, (dataset_name(record.dataset.id), subset))),
+            "dataset": f"{dataset}/{subset}" if subset else dataset,
             "model": model,
             "pretrained": pretrained,
             "task": TASKS[record.task],
@@ -121,9 +122,9 @@ def _left_out(record: EvaluationRecord) -> Iterator[str]:
     elif record.task not in TASKS:
         yield f"{record.name} is left out: CLIP_benchmark has no such task"
     else:
-        exported = {
-            in_subset(subset, metric_name) for subset, metrics in _by_subset(record).items() for metric_name in metrics
-        }
+        exported = set[str]()
+        for subset, metrics in _by_subset(record).items():
+            exported.update(in_subset(subset, metric_name) for metric_name in metrics)
         if unsupported := [name for name in record.metrics if name not in exported]:
             yield f"{record.name}: {', '.join(unsupported)} left out: CLIP_benchmark has no such metric"
         for name, metric in record.metrics.items():

@@ -58,15 +58,17 @@ def render_folder(runs: Sequence[Run]) -> RenderedExport:
     """
     log, notes = _log(runs)
     model_id = str(_model(runs[0])["id"])
-    developer, _, name = (re.sub(r"[^\w.-]+", "_", part).strip("._") for part in model_id.partition("/"))
+    developer, _, name = model_id.partition("/")
+    developer, name = _path_part(developer), _path_part(name)
     identity = {field: log[field] for field in ("schema_version", "evaluation_id")} | {"model_id": model_id}
-    samples = [
-        sample_lines(run, record, metrics, identity)
-        for run in runs
-        for record in run.result.evaluations
-        if (metrics := _exported_metrics(record))
-    ]
-    lines = [line for part in samples for line in part.lines]
+    lines: list[bytes] = []
+    for run in runs:
+        for record in run.result.evaluations:
+            metrics = _exported_metrics(record)
+            if metrics:
+                samples = sample_lines(run, record, metrics, identity)
+                lines += samples.lines
+                notes += [one_line(note) for note in samples.notes]
     content = b"".join(lines)
     file_id = uuid.UUID(bytes=hashlib.sha256(_as_bytes(log)).digest()[:16], version=4)
     path = f"data/clipbench/{developer or UNKNOWN}/{name or developer or UNKNOWN}/{file_id}"
@@ -80,8 +82,12 @@ def render_folder(runs: Sequence[Run]) -> RenderedExport:
             "total_rows": len(lines),
         }
         parts[f"{path}_samples.jsonl"] = content
-    notes += [one_line(note) for part in samples for note in part.notes]
     return RenderedExport(content=_as_bytes(log), parts={f"{path}.json": _as_bytes(log), **parts}, notes=notes)
+
+
+def _path_part(name: str) -> str:
+    """Return a name as a part of a path: letters, digits, dots, hyphens and underscores."""
+    return re.sub(r"[^\w.-]+", "_", name).strip("._")
 
 
 def _log(runs: Sequence[Run]) -> tuple[Object, list[str]]:
@@ -140,12 +146,14 @@ def _model(run: Run) -> Object:
     model = run.result.model
     name = str(model.get("id") or model.get("ref") or UNKNOWN)
     hub = HUB_MODELS.fullmatch(name)
-    is_served, is_public = name.startswith("api:"), hub is not None or name.startswith("open_clip:")
+    is_served = name.startswith("api:")
+    is_public = hub is not None or name.startswith("open_clip:")
+    details = {key: value for key, value in model.items() if key not in ("id", "notes")}
     return {
         "name": name,
         "id": hub[1] if hub else re.sub(r"[^\w./-]+", "/", name, count=1),
         "additional_details": {
-            **_texts({key: value for key, value in model.items() if key not in ("id", "notes")}),
+            **_texts(details),
             "deployment_type": "externally_managed" if is_served else "self_deployed",
             "model_availability": "open_weights" if is_public else UNKNOWN,
         },
@@ -162,21 +170,31 @@ def _exported_metrics(record: EvaluationRecord) -> Metrics:
 
 def _results(record: EvaluationRecord) -> Iterator[Object]:
     for name, metric in _exported_metrics(record).items():
-        interval = {"lower": metric.low, "upper": metric.high, "confidence_level": metric.confidence}
-        method = {} if metric.method is None else {"method": metric.method}
-        uncertainty = {"confidence_interval": {**interval, **method}, "num_samples": metric.n}
-        details = {"n": metric.n, "chance": metric.chance, "reason": metric.reason, "task_version": record.task_version}
+        details = {
+            "n": metric.n,
+            "chance": metric.chance,
+            "reason": metric.reason,
+            "task_version": record.task_version,
+            "params": as_json(dict(record.params)),
+        }
+        score: Object = {"score": metric.value, "details": _texts(details)}
+        if metric.low is not None:
+            score["uncertainty"] = _uncertainty(metric)
         yield {
             "evaluation_result_id": f"{record.name}/{name}",
             "evaluation_name": record.name,
             "source_data": _data(record),
             "metric_config": _metric(name, metric),
-            "score_details": {
-                "score": metric.value,
-                "details": _texts({**details, "params": as_json(dict(record.params))}),
-                **({} if metric.low is None else {"uncertainty": uncertainty}),
-            },
+            "score_details": score,
         }
+
+
+def _uncertainty(metric: Metric) -> Object:
+    """Return the confidence interval of a metric that has one."""
+    interval: Object = {"lower": metric.low, "upper": metric.high, "confidence_level": metric.confidence}
+    if metric.method is not None:
+        interval["method"] = metric.method
+    return {"confidence_interval": interval, "num_samples": metric.n}
 
 
 def _metric(name: str, metric: Metric) -> Object:
@@ -216,9 +234,11 @@ def _data(record: EvaluationRecord) -> Object:
 
 def _texts(facts: Mapping[str, object]) -> dict[str, str]:
     """Return facts as texts, as the schema has all that is not its own. Unknown facts are left out."""
-    return {
-        name: fact if isinstance(fact, str) else as_json(fact) for name, fact in facts.items() if fact not in (None, "")
-    }
+    texts = {}
+    for name, fact in facts.items():
+        if fact not in (None, ""):
+            texts[name] = fact if isinstance(fact, str) else as_json(fact)
+    return texts
 
 
 FORMAT = ExportFormat(suffixes=(".json",), render=render, render_folder=render_folder, takes_folder=True)

@@ -65,20 +65,20 @@ def sample_lines(run: Run, record: EvaluationRecord, results: Metrics, identity:
         if metric.column in table and metric.unit == "fraction" and metric.statistic is None
     }
     other_names = [name for name in results if name not in credits]
-    notes = (
-        [f"{record.name}: no samples of {listed(other_names)}, which are not means of credits"] if other_names else []
-    )
+    notes = []
+    if other_names:
+        notes.append(f"{record.name}: no samples of {listed(other_names)}, which are not means of credits")
     licence = record.dataset.licence or "it is not recorded"
     is_open = OPEN_LICENCE.match(licence) is not None
     if not is_open:
         notes.append(
             f"{record.name}: hashes replace the texts of the data, whose licence does not allow it ({licence})"
         )
-    lines = [
-        json.dumps({**identity, **fields}, ensure_ascii=False, allow_nan=False).encode(errors="replace") + b"\n"
-        for name, metric in credits.items()
-        for fields in _metric_records(record, name, metric, table, is_open=is_open)
-    ]
+    lines = []
+    for name, metric in credits.items():
+        for fields in _metric_records(record, name, metric, table, is_open=is_open):
+            line = json.dumps({**identity, **fields}, ensure_ascii=False, allow_nan=False) + "\n"
+            lines.append(line.encode(errors="replace"))
     return SampleLines(lines, notes)
 
 
@@ -99,6 +99,7 @@ def _metric_records(
         inputs = {"raw": query[0] if query else f"sample {sample}", "reference": reference}
         canonical = json.dumps(inputs, sort_keys=True, separators=(",", ":"))
         attribution = {"turn_idx": 0, "source": "output.raw", "extraction_method": "nearest embedding"}
+        credit = score if metric.higher_is_better else 1 - score
         yield {
             "evaluation_name": record.name,
             "evaluation_result_id": f"{record.name}/{name}",
@@ -110,7 +111,7 @@ def _metric_records(
             "answer_attribution": [
                 {**attribution, "extracted_value": answer, "is_terminal": True} for answer in answers
             ],
-            "evaluation": {"score": score, "is_correct": (score if metric.higher_is_better else 1 - score) > 1 - 1e-9},
+            "evaluation": {"score": score, "is_correct": credit > 1 - 1e-9},
         }
 
 

@@ -136,18 +136,18 @@ def export(
         elif form.render_lists is not None:
             rendered = form.render_lists(runs, replace(choice, is_folder=is_folder))
         else:
-            render = form.render_folder or form.render if is_folder else form.render
+            render = form.render_folder if is_folder and form.render_folder else form.render
             rendered = render(runs)
     except ClipbenchError:
         raise
     except FOREIGN as error:  # a plug-in may raise anything
         raise ClipbenchError(f"the export {to} failed ({error_summary(error)})") from error
-    sliced = {record.name: record.slices for record in all_evaluations(runs) if record.slices}
     notes = list(rendered.notes)
     if not form.has_slices and make_table is None:
+        slices_by_name = {record.name: record.slices for record in all_evaluations(runs) if record.slices}
         notes += [
             f"{name}: slices by {', '.join(slices)} are left out: {to} has no place for them, csv and parquet have"
-            for name, slices in sliced.items()
+            for name, slices in slices_by_name.items()
         ]
     if out is None:
         return Exported(text=rendered.content.decode(), written=[], notes=notes)

@@ -156,22 +156,16 @@ def eval_results(runs: Sequence[Run]) -> RenderedExport:
                 notes.append(f"{record.name} is left out: it has no headline metric with a value")
             else:
                 metric = first_headline(record.metrics)
-                value = record.metrics[metric]
-                notes += [
-                    f"{record.name} {other} is left out: a task of a benchmark has one value"
-                    for other in headline_values
-                    if other != metric
-                ]
+                for other in headline_values:
+                    if other != metric:
+                        notes.append(f"{record.name} {other} is left out: a task of a benchmark has one value")
                 revision = record.dataset.revision or ""
-                facts = [f"{record.task} {metric} {metric_value(value)}"]
-                facts += [] if value.low is None else [f"{interval_name([value])} {interval(value)}"]
-                facts += [] if value.chance is None else [f"chance {quantity(value.chance, value.unit)}"]
-                facts += [f"n {count(value.n)}", f"clipbench {run.result.clipbench_version}"]
+                facts = [*_value_facts(record, metric), f"clipbench {run.result.clipbench_version}"]
                 entries.append(
                     EvalResultEntry(
                         dataset_id=hub_dataset[0],
                         task_id=hub_dataset[1] or DEFAULT,
-                        value=value.value,
+                        value=record.metrics[metric].value,
                         dataset_revision=revision if COMMIT.fullmatch(revision) else None,
                         date=run.result.created or None,
                         notes=one_line("; ".join(facts)),
@@ -182,6 +176,17 @@ def eval_results(runs: Sequence[Run]) -> RenderedExport:
         raise UsageError(f"no value of {name} on a data set of the Hub: {'; '.join(notes[:3]) or 'no evaluation'}")
     purpose = "`clipbench export --to eval-results`, for .eval_results/ in the model's repository."
     return as_yaml(eval_result_entries_to_yaml(entries), purpose, runs, notes)
+
+
+def _value_facts(record: EvaluationRecord, name: str) -> list[str]:
+    """Return a metric with its value, interval and chance as far as they are known, and its n."""
+    metric = record.metrics[name]
+    facts = [f"{record.task} {name} {metric_value(metric)}"]
+    if metric.low is not None:
+        facts.append(f"{interval_name([metric])} {interval(metric)}")
+    if metric.chance is not None:
+        facts.append(f"chance {quantity(metric.chance, metric.unit)}")
+    return [*facts, f"n {count(metric.n)}"]
 
 
 MODEL_INDEX, EVAL_RESULTS = (

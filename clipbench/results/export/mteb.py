@@ -13,7 +13,7 @@ from clipbench.results.export.formats import ExportFormat, Object, RenderedExpor
 from clipbench.results.export.model_card import defined_metrics, missing_value_notes, one_model
 from clipbench.results.metric_name import cutoff_of, split_evaluation
 from clipbench.results.other_tool_names import MIEB, mieb_metric
-from clipbench.results.record import EvaluationRecord, Metrics
+from clipbench.results.record import EvaluationRecord, Metric, Metrics
 from clipbench.results.run import Run
 from clipbench.untrusted.terminal import one_line
 
@@ -36,11 +36,8 @@ def render(runs: Sequence[Run]) -> RenderedExport:
                 notes += missing_value_notes(record)
                 continue
             defined = defined_metrics(record.metrics)
-            by_task = {
-                task: {theirs: metric for name, metric in defined.items() if (theirs := _name(task, name)) is not None}
-                for task, evaluation in MIEB.items()
-                if evaluation == record.name
-            }
+            tasks = [task for task, evaluation in MIEB.items() if evaluation == record.name]
+            by_task = {task: _renamed(task, defined) for task in tasks}
             notes += _left_out(record, by_task)
             for task, metrics in by_task.items():
                 if f"{task}.json" in results:
@@ -59,6 +56,16 @@ def render(runs: Sequence[Run]) -> RenderedExport:
     )
 
 
+def _renamed(task: str, metrics: Metrics) -> dict[str, Metric]:
+    """Return the metrics that one of mteb's tasks has, by mteb's names."""
+    renamed = {}
+    for name, metric in metrics.items():
+        mteb_name = _name(task, name)
+        if mteb_name is not None:
+            renamed[mteb_name] = metric
+    return renamed
+
+
 def main_metric(task: str) -> str:
     """Return the metric that mteb ranks models by on one of its tasks."""
     kind = split_evaluation(MIEB[task]).task
@@ -72,10 +79,10 @@ def _result(task: str, metrics: Metrics, record: EvaluationRecord, run: Run) -> 
     scores: Object = {name: metric.value for name, metric in metrics.items()}
     scores["main_score"] = main.value if main else None
     scores |= {"hf_subset": "default", "languages": ["eng-Latn"]}
-    scores["clipbench"] = {
-        name: {key: getattr(metric, key) for key in ("low", "high", "confidence", "method", "n", "chance")}
-        for name, metric in metrics.items()
-    }
+    details = {}
+    for name, metric in metrics.items():
+        details[name] = {key: getattr(metric, key) for key in ("low", "high", "confidence", "method", "n", "chance")}
+    scores["clipbench"] = details
     created = None
     with suppress(ValueError):
         created = datetime.fromisoformat(run.result.created).isoformat()

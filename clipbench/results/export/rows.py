@@ -44,10 +44,14 @@ def as_csv(runs: Sequence[Run]) -> RenderedExport:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for row in rows(runs):
-        writer.writerow(
-            str(value).lower() if isinstance(value, bool) else harmless_cell(value) for value in row.values()
-        )
+        writer.writerow([_csv_cell(value) for value in row.values()])
     return RenderedExport(content=text.getvalue().encode())
+
+
+def _csv_cell(value: Value) -> object:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return harmless_cell(value)
 
 
 def as_parquet(runs: Sequence[Run]) -> RenderedExport:
@@ -68,11 +72,11 @@ def rows(runs: Sequence[Run]) -> list[dict[str, Value]]:
     An evaluation without numbers has one row, with its status and its reason instead of a metric. What a run does not
     say is None.
     """
-    return [
-        {name: _typed(fields.get(name), kind) for name, kind in COLUMNS.items()}
-        for label, run in zip(labels(runs), runs, strict=True)
-        for fields in _run_rows(label, run)
-    ]
+    table_rows = []
+    for label, run in zip(labels(runs), runs, strict=True):
+        for fields in _run_rows(label, run):
+            table_rows.append({name: _typed(fields.get(name), kind) for name, kind in COLUMNS.items()})
+    return table_rows
 
 
 def _run_rows(label: str, run: Run) -> Iterator[Mapping[str, object]]:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
 from clipbench.results.export.formats import ExportFormat, RenderedExport
 from clipbench.results.matching import match
@@ -72,8 +73,10 @@ def _table(records: dict[int, EvaluationRecord], names: list[str]) -> Table:
             by_name.setdefault(name, {})[model] = metric
     values = "not measured"
     if by_name:
-        values = f"{interval_name(metric for metrics in by_name.values() for metric in metrics.values())}s in brackets"
+        all_metrics = chain.from_iterable(metrics.values() for metrics in by_name.values())
+        values = f"{interval_name(all_metrics)}s in brackets"
     notes: list[str] = []
+    rows = [_row(name, metrics, measured, len(names), notes) for name, metrics in by_name.items()]
     return Table(
         title=first.name,
         facts=f"{data_facts(first.dataset)}; {values}",
@@ -82,7 +85,7 @@ def _table(records: dict[int, EvaluationRecord], names: list[str]) -> Table:
             *(Column(name, model=model) for model, name in enumerate(names)),
             *columns(numbers=("chance", "n")),
         ],
-        rows=[_row(name, metrics, measured, len(names), notes) for name, metrics in by_name.items()],
+        rows=rows,
         notes=notes,
         warnings=[*_missing_models(records, names), *dict.fromkeys(_differences(first, measured))],
         comments=_comments(measured, names),
@@ -118,10 +121,11 @@ def _comments(measured: Mapping[int, EvaluationRecord], names: Sequence[str]) ->
     for model, record in measured.items():
         for note in dict.fromkeys(record.notes):
             models_by_note.setdefault(note, []).append(names[model])
-    return [
-        note if len(models) == len(measured) else f"{', '.join(models)}: {note}"
-        for note, models in models_by_note.items()
-    ]
+    comments = []
+    for note, models in models_by_note.items():
+        is_shared = len(models) == len(measured)
+        comments.append(note if is_shared else f"{', '.join(models)}: {note}")
+    return comments
 
 
 def _row(

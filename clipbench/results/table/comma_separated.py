@@ -35,7 +35,9 @@ def as_csv(table: Table) -> str:
         headers.append(column.full_header)
         if is_wide:
             headers += [f"{column.full_header} low", f"{column.full_header} high"]
-    writer.writerow([*map(harmless_cell, headers), *([BOLD] if has_strong else [])])
+    if has_strong:
+        headers.append(BOLD)
+    writer.writerow([harmless_cell(header) for header in headers])
     for row in rows:
         fields = list[str]()
         for cell, column, is_wide in zip(row, table.columns, has_interval, strict=True):

@@ -84,7 +84,9 @@ def _cell(cell: Cell, column: Column) -> str:
         content = mark(cell.mark) + content
     if cell.note:
         content += f" <sup>{cell.note}</sup>"
-    css = " ".join(part for part in ("number" if column.is_number else "", cell.css) if part)
+    css = cell.css
+    if column.is_number:
+        css = f"number {css}".strip()
     data = {"data-model": column.model, "data-label": column.header, "data-sort": cell.sort_key}
     return f"<td{_attributes({'class': css or None, **data})}>{content}</td>"
 

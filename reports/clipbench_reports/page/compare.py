@@ -126,23 +126,31 @@ def _context(comparisons: Sequence[Comparison], runs: Sequence[Run | None]) -> d
     for comparison, anchors_by_name, candidate in zip(comparisons, ids, candidates, strict=True):
         parts.append(_part(comparison, anchors_by_name, base, candidate, budget))
     rows, reach = difference_rows(comparisons, ids)
-    measured = [(position, model.name, model.run) for position, model in enumerate(models) if model.run is not None]
-    clipbench_runs = [run for _, _, run in measured]
+    # Results of other tools have no run, and so no costs, citations or provenance.
+    clipbench_runs, run_names, origins = [], [], []
+    for position, model in enumerate(models):
+        if model.run is not None:
+            clipbench_runs.append(model.run)
+            run_names.append(model.name)
+            origins.append(origin(model.run, model.name, position))
+    created = ""
+    if clipbench_runs:
+        created = moment(max(run.result.created for run in clipbench_runs))
     return {
         **assets("compare", "explanation"),
         "prints_all": False,
         "training": [],
         "models": [{"label": model.name, "name": model.name, "facts": _facts(model.run)} for model in models],
         "contents": [SUMMARY, *_headings(parts), PROVENANCE],
-        "created": moment(max(run.result.created for run in clipbench_runs)) if clipbench_runs else "",
+        "created": created,
         "glyphs": tables.VERDICTS,
         "rows": rows,
         "reach": reach,
         "overview": overview_html(comparisons, names, ids) if len(comparisons) > 1 else "",
         "parts": parts,
         "citations": citations(clipbench_runs),
-        "costs": cost_tables([run.result for run in clipbench_runs], [name for _, name, _ in measured]),
-        "origins": [origin(run, name, position) for position, name, run in measured],
+        "costs": cost_tables([run.result for run in clipbench_runs], run_names),
+        "origins": origins,
     }
 
 
@@ -344,11 +352,14 @@ def _candidate_line(difference: Difference, position: int, reach: float) -> dict
             return None
         return 0.5 + 0.5 * value / reach
 
+    interval = ""
+    if difference.low is not None:
+        interval = change_interval(difference.low, difference.high, unit)
     return {
         "position": position,
         "both": f"{quantity(base.value, unit)} → {quantity(candidate.value, candidate.unit)}",
         "difference": tables.difference_text(difference),
-        "interval": change_interval(difference.low, difference.high, unit) if difference.low is not None else "",
+        "interval": interval,
         "verdict": difference.verdict,
         "glyph": tables.VERDICTS[difference.verdict],
         "at": at(difference.value),

@@ -121,7 +121,8 @@ class PairedTables:
     def samples(self, names: Sequence[str], metric: str, n_shown: int, budget: PageBudget) -> list[Failure]:
         """Return the first samples with the facts that explain a metric, those whose images were kept before others."""
         images = {name: list(self.images_of(name, metric)) for name in names}
-        shown_names = sorted(images, key=lambda name: not all(image.address for image in images[name]))[:n_shown]
+        has_all_copies = {name: all(image.address for image in copies) for name, copies in images.items()}
+        shown_names = sorted(images, key=lambda name: not has_all_copies[name])[:n_shown]
         samples = [self._sample(name, metric, images[name], budget) for name in shown_names]
         has_images = any(image.address for sample in samples for image in sample.images)
         return samples if has_images else [replace(sample, images=[]) for sample in samples]

@@ -95,6 +95,11 @@ def _page_context(runs: Sequence[Run], groups: list[Group]) -> dict[str, object]
     has_ranks = len(runs) >= FEWEST_RANKED and not training
     headlines = headline_card(measured, averages, has_ranks=has_ranks)
     opening = _opening(groups, names, headlines.best, is_training=bool(training))
+    not_compared, comparison_lines = [], []
+    if len(runs) > 1:
+        not_compared = uncompared(groups, len(runs), headlines.unranked)
+        comparison_lines = comparison_notes(groups, headlines.unranked)
+    costs = cost_tables([run.result for run in runs[first_costed:]], names[first_costed:])
     return {
         **assets(),
         **_models(runs, names),
@@ -105,8 +110,8 @@ def _page_context(runs: Sequence[Run], groups: list[Group]) -> dict[str, object]
         "sentences": opening.sentences,
         "trends": opening.trends,
         "rule": opening.rule,
-        "uncompared": [] if len(runs) == 1 else uncompared(groups, len(runs), headlines.unranked),
-        "comparison_notes": [] if len(runs) == 1 else comparison_notes(groups, headlines.unranked),
+        "uncompared": not_compared,
+        "comparison_notes": comparison_lines,
         "headlines": headlines,
         "card": scorecard(groups, averages),
         "interval_name": bind_percent_signs(fmt.interval_name(_all_metrics(measured))),
@@ -114,7 +119,7 @@ def _page_context(runs: Sequence[Run], groups: list[Group]) -> dict[str, object]
         "sections": sections,
         "is_drawn": budget is not None,
         "citations": citations(runs),
-        "costs": cost_tables([run.result for run in runs[first_costed:]], names[first_costed:]),
+        "costs": costs,
     }
 
 
