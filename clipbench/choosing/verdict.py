@@ -402,8 +402,12 @@ def _difference(model: str, other: str, values: Differences, terms: _Terms) -> M
     _, high = _bounds(np.nan_to_num(values, nan=1.0), terms)
     if -terms.margin <= low and high <= terms.margin:
         verdict = "equal"
+    elif low > 0:
+        verdict = "better"
+    elif high < 0:
+        verdict = "worse"
     else:
-        verdict = "better" if low > 0 else "worse" if high < 0 else "open"
+        verdict = "open"
     return ModelDifference(
         model=model, other=other, value=float(np.nanmean(values)), low=low, high=high, verdict=verdict
     )

@@ -131,13 +131,14 @@ class Modalities:
     def take(self, is_kept: Bool[np.ndarray, " n_groups"]) -> "Modalities":
         """Return the items of some groups, in their order."""
         rows = {name: np.flatnonzero(is_kept[group]) for name, group in self.groups.items()}
+        pairs = {}
+        for (source, target), target_rows in self.pairs.items():
+            kept_targets = target_rows[rows[source]]
+            pairs[source, target] = np.searchsorted(rows[target], kept_targets)  # their rows among the kept ones
         return Modalities(
             items={name: pick(self.items[name], kept_rows) for name, kept_rows in rows.items()},
             ids={name: pick(self.ids[name], kept_rows) for name, kept_rows in rows.items()},
-            pairs={
-                (source, target): np.searchsorted(rows[target], target_rows[rows[source]])
-                for (source, target), target_rows in self.pairs.items()
-            },
+            pairs=pairs,
         )
 
     def parts(self) -> list[object]:
@@ -233,4 +234,6 @@ def _content(value: object) -> bytes | None:
 
 def _digest(item: object) -> str:
     """Return a text as it is, and the hash of an item that is neither text nor image."""
-    return item if isinstance(item, str) else item.digest() if isinstance(item, ItemRef) else ""
+    if isinstance(item, str):
+        return item
+    return item.digest() if isinstance(item, ItemRef) else ""

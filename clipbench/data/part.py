@@ -83,10 +83,12 @@ def pick(items: Sequence[T], rows: KeptRows) -> list[T]:
 
 def take_columns(data: object, names: Iterable[str], rows: KeptRows) -> dict[str, Any]:
     """Return some rows of the columns that are there."""
-    columns = {name: column for name in names if (column := getattr(data, name)) is not None}
-    return {
-        name: column[rows] if isinstance(column, np.ndarray) else pick(column, rows) for name, column in columns.items()
-    }
+    taken: dict[str, Any] = {}
+    for name in names:
+        column = getattr(data, name)
+        if column is not None:
+            taken[name] = column[rows] if isinstance(column, np.ndarray) else pick(column, rows)
+    return taken
 
 
 def sample(items: Sequence[T], n: int, rng: np.random.Generator) -> Sequence[T]:

@@ -69,7 +69,9 @@ def _lost_rank(statuses: Mapping[int, int]) -> int | None:
         return None
     ended = (INTERRUPTED, LOST, -signal.SIGTERM)
     lost = [rank for rank, status in statuses.items() if status not in ended]
-    return lost[0] if lost else (None if statuses.get(0) == INTERRUPTED else min(statuses))
+    if lost:
+        return lost[0]
+    return None if statuses.get(0) == INTERRUPTED else min(statuses)
 
 
 def _free_port() -> int:

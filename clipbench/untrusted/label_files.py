@@ -65,13 +65,16 @@ class LabelFile(NamedTuple):
             DataError: the file has none of the images, or a class for none.
         """
         by_image = [self.of(image_id) for image_id in image_ids]
-        if all(classes is None for classes in by_image):
+        has_none = all(classes is None for classes in by_image)
+        if has_none and self.is_by_position:
+            raise DataError(
+                f"{self.file} numbers the images of ImageNet-val: got the id '{image_ids[0]}' in {data}, expected"
+                " such as 'ILSVRC2012_val_00000001.JPEG'"
+            )
+        if has_none:
             raise DataError(
                 f"{self.file} names none of the {len(image_ids):,} images of {data}: got '{next(iter(self.classes))}',"
                 f" expected such as '{image_ids[0]}'"
-                if not self.is_by_position
-                else f"{self.file} numbers the images of ImageNet-val: got the id '{image_ids[0]}' in {data}, expected"
-                " such as 'ILSVRC2012_val_00000001.JPEG'"
             )
         if not any(by_image):
             raise DataError(f"{self.file} has a class for none of the {len(image_ids):,} images of {data}")

@@ -154,9 +154,12 @@ def _parse_generic(origin: Any, parts: tuple[Any, ...], value: object, location:
 
 def _parse_any(value: object, location: str) -> object:
     """Return a value of any type after checking all numbers in it."""
-    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, inner in inside:
-        _parse_any(inner, f"{location}[{key}]" if isinstance(value, list) else f"{location}.{key}")
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _parse_any(inner, f"{location}.{key}")
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            _parse_any(inner, f"{location}[{index}]")
     return _parse_plain(type(value), value, location) if isinstance(value, int | float) else value
 
 

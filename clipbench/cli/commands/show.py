@@ -115,7 +115,8 @@ def _detail_lines(record: "EvaluationRecord", width: int | None) -> Iterator[str
     yield f"  data: revision {data.revision}, split {data.split}, fingerprint {data.fingerprint}"
     if data.cite:
         yield f"  cite: {data.cite}"
-    yield f"  task: version {record.task_version}{''.join(f', {key} {value}' for key, value in record.params.items())}"
+    parameters = [f"{key} {value}" for key, value in record.params.items()]
+    yield f"  task: {', '.join([f'version {record.task_version}', *parameters])}"
     if record.baselines:
         yield "  baselines:"
         yield from ("  " + line for line in metric_lines(record.baselines, width and width - 2))

@@ -27,7 +27,8 @@ def code(text: str) -> str:
         >>> code("zero-shot@scenes/a|b"), code("a`b")
         ('`zero-shot@scenes/a\\\\|b`', "`a'b`")
     """
-    return f"`{one_line(text).replace('`', chr(39)).replace('|', chr(92) + '|')}`"
+    shown = one_line(text).replace("`", "'").replace("|", r"\|")
+    return f"`{shown}`"
 
 
 def bullets(texts: Iterable[str]) -> list[str]:

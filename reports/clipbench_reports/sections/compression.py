@@ -59,8 +59,11 @@ def _references(question: str, evidence: Evidence, y_label: str) -> list[Mark]:
     metrics, points = evidence.evaluation.metrics, evidence.evaluation.params["points"]
     full_precision, smallest = defined(metrics, question, f"{question}_smallest")
     marks: list[Mark] = []
-    if full_precision is not None and (level := (full_precision.value or 0.0) - points / 100) > 0:
-        marks.append(Rule(at=level, axis="y", role="ink", name=f"{_in_points(points)} below float32", is_dashed=True))
+    if full_precision is not None:
+        level = (full_precision.value or 0.0) - points / 100
+        name = f"{_in_points(points)} below float32"
+        if level > 0:
+            marks.append(Rule(at=level, axis="y", role="ink", name=name, is_dashed=True))
     if smallest is not None:
         name = f"smallest that loses less than {_in_points(points)}"
         marks.append(Rule(at=smallest.value or 0.0, axis="x", role="ink", name=name))

@@ -72,7 +72,8 @@ def _write_pages(folder: Path, out: Path, note: Callable[[str], None]) -> int:
     written: dict[str, Row] = {}
     for number, row in enumerate(rows, 1):
         note(f"{number} of {len(rows)}: {row.relative_path}")
-        name = f"{re.sub(r'[^A-Za-z0-9]+', '-', row.relative_path).strip('-')[:60] or 'run'}-{row.id[:6]}.html"
+        plain_path = re.sub(r"[^A-Za-z0-9]+", "-", row.relative_path).strip("-")[:60]
+        name = f"{plain_path or 'run'}-{row.id[:6]}.html"
         try:
             write_report([read_run(row.folder)], out / name)
         except MachineError:
