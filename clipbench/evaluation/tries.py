@@ -299,7 +299,8 @@ def tries_finding(tries: Tries | None, kind: str, reason: str = "") -> CheckFind
     changes = [change for change in tries.changes if change.kind == kind]
     tried = [change for change in changes if change.score is not None]
     if not tried:
-        return replace(finding, seen=changes[0].reason or "no change fits" if changes else "no change fits")
+        first_reason = changes[0].reason if changes else ""
+        return replace(finding, seen=first_reason or "no change fits")
     best = best_change(changes)
     n_failed = len(changes) - len(tried)
     failed = f" ({counted(n_failed, 'change')} not examined: {_first_reason(changes)})" if n_failed else ""
