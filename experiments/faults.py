@@ -250,7 +250,7 @@ def widened(data: Dataset, folder: Path) -> Dataset:
         image = ref.open().convert("RGB")
         wide = Image.new("RGB", (round(WIDENING * image.height), image.height), (127, 127, 127))
         wide.paste(image, ((wide.width - image.width) // 2, 0))
-        path = folder / f"{data.id}-{number:04}.png"
+        path = folder / f"{data.id.replace('/', '-')}-{number:04}.png"
         wide.save(path)
         images.append(FileImage(path))
     return replace(data, images=images)

@@ -239,8 +239,9 @@ class _CauseSearch:
                 yield from explain("tower", f"the other of GELU and QuickGELU instead of {names.pop()}", vectors)
             lengths = None if self.is_image else self._token_lengths(direction.side, ids)
             outputs = output_alternatives(direction.side, partial(direction.feed, ids), lengths)
+            own_outputs = [output for output in outputs if _is_nearly(output.vectors, own)]
             for output in outputs:
-                stage = _stage_of_output(output, own, outputs)
+                stage = _stage_of_output(output, own_outputs)
                 yield from explain(stage, f"{output.description} as the vector", output.vectors)
 
     def _token_lengths(self, side: ComparedSide, ids: Sequence[str]) -> "np.ndarray | None":
@@ -410,17 +411,21 @@ def _explanation(  # noqa: PLR0913  a change, and what it is held against
         yield _Explanation(stage, direction.side, direction.other, description, left, was, len(target))
 
 
-def _stage_of_output(output: OtherOutput, vectors: Rows, outputs: Sequence[OtherOutput]) -> Stage:
-    """Return the stage in which a last step differs from the side's own: the one of them that gives its vectors."""
-    same = [other for other in outputs if other.vectors.shape == vectors.shape and _is_nearly(other.vectors, vectors)]
-    if not same:
+def _stage_of_output(output: OtherOutput, own_outputs: Sequence[OtherOutput]) -> Stage:
+    """Return the stage in which a last step differs from the side's own.
+
+    Args:
+        own_outputs: the last steps that give the side's vectors. None may be known.
+    """
+    if not own_outputs:
         return "pooling" if output.is_projected else "projection"
-    return "projection" if any(other.pooling == output.pooling for other in same) else "pooling"
+    return "projection" if any(other.pooling == output.pooling for other in own_outputs) else "pooling"
 
 
 def _is_nearly(vectors: Rows, target: Rows) -> bool:
-    has_direction = bool(np.isfinite(vectors).all()) and bool(vectors.any(axis=1).all())
-    return has_direction and float(np.median(1 - cosines(vectors, target))) <= EXACT
+    if vectors.shape != target.shape or not np.isfinite(vectors).all() or not vectors.any(axis=1).all():
+        return False
+    return float(np.median(1 - cosines(vectors, target))) <= EXACT
 
 
 def _best(explanations: Iterable[_Explanation]) -> _Explanation | None:

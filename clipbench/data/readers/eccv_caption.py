@@ -70,10 +70,10 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
     searched = split_pairs if direction == "t2i" else chain.from_iterable(split_pairs.values())
     in_split = list(dict.fromkeys(searched))
     documents = dict.fromkeys([*in_split, *chain.from_iterable(judged_pairs.values())])
-    known = {"image": file_names, "caption": captions}
-    query_ids, query_notes = _match_coco(judged_pairs, query_kind, known[query_kind], coco, options, searches=True)
+    of_coco = {"image": file_names, "caption": captions}
+    query_ids, query_notes = _match_coco(judged_pairs, query_kind, of_coco[query_kind], coco, options, searches=True)
     gallery_ids, gallery_notes = _match_coco(
-        documents, kind_searched, known[kind_searched], coco, options, searches=False
+        documents, kind_searched, of_coco[kind_searched], coco, options, searches=False
     )
     items_of = {"image": partial(_image_items, images, file_names), "caption": partial(_caption_items, captions)}
     queries, gallery = items_of[query_kind](query_ids), items_of[kind_searched](gallery_ids)
@@ -181,7 +181,7 @@ def _caption_items(captions: Mapping[int, str], ids: Sequence[int]) -> ItemColum
 def _match_coco(
     ids: Collection[int],
     kind: str,
-    known: Collection[int],
+    coco_ids: Collection[int],
     file: Path,
     options: DataOptions,
     *,
@@ -191,8 +191,8 @@ def _match_coco(
 
     ``searches`` is True for queries, of which one must be left.
     """
-    present = [id for id in ids if id in known]
-    absent = [id for id in ids if id not in known]
+    present = [id for id in ids if id in coco_ids]
+    absent = [id for id in ids if id not in coco_ids]
     if not absent:
         return present, []
     if not options.allow_partial:

@@ -174,8 +174,8 @@ def dataset_of_files(
     return replace(judged_dataset((queries, documents), judgements, id, image_ids=image_ids), notes=notes)
 
 
-def _with_images(items: ItemColumns, kept: Collection[ImageRef | None]) -> ItemColumns:
-    return items.take([row for row, image in enumerate(items.images) if image in kept])
+def _with_images(items: ItemColumns, images: Collection[ImageRef | None]) -> ItemColumns:
+    return items.take([row for row, image in enumerate(items.images) if image in images])
 
 
 def judged_dataset(
