@@ -128,8 +128,15 @@ for _proxy in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "HF_HUB_OFFLINE", "TRAN
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Nothing is read from or written to the user's cache."""
+    """Nothing is read from or written to the user's cache, and ``run`` tries no changes, which take half its time."""
     os.environ["CLIPBENCH_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    os.environ["CLIPBENCH_NO_PREFLIGHT"] = "1"
+
+
+@pytest.fixture
+def with_preflight(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command ``run`` examines the model first, and tries changes, as it does by default."""
+    monkeypatch.delenv("CLIPBENCH_NO_PREFLIGHT")
 
 
 @pytest.fixture

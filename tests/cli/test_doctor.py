@@ -51,6 +51,7 @@ def test_malformed_data_are_a_fault_and_the_rest_is_examined(doctor: Call) -> No
     assert "ok padding" in words and "FAULT pairs" not in words
 
 
+@pytest.mark.usefixtures("with_preflight")
 def test_a_run_warns_in_terminal_result_and_report(doctor: Call, tmp_path: Path) -> None:
     done = doctor("--model", "embeddings:shifted.npz", "--tasks", "retrieval", "--out", "run", command="run")
     assert done.status == 0
@@ -60,6 +61,7 @@ def test_a_run_warns_in_terminal_result_and_report(doctor: Call, tmp_path: Path)
     assert "warning: pairs: true pairs" in doctor("run", command="show").out
 
 
+@pytest.mark.usefixtures("with_preflight")
 def test_a_run_without_preflight_or_with_nothing_found_is_silent(doctor: Call, tmp_path: Path) -> None:
     tasks = ["--tasks", "retrieval", "--no-report"]
     skipped = doctor("--model", "embeddings:shifted.npz", *tasks, "--no-preflight", "--out", "a", command="run")

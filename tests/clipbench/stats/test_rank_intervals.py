@@ -77,7 +77,7 @@ def test_a_model_that_was_first_on_six_tasks_need_not_be_on_others() -> None:
 
 
 @pytest.mark.simulation
-@pytest.mark.parametrize("n_models", [3, 12])
+@pytest.mark.parametrize("n_models", [3, pytest.param(12, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("step", [0.0, 0.03])
 def test_all_true_ranks_are_inside_at_once(n_models: int, step: float) -> None:
     rng, n_inside, n_simulations = np.random.default_rng(n_models), 0, 300
