@@ -6,7 +6,6 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -18,7 +17,7 @@ from clipbench.results.matching import check_same, trainings
 from clipbench.results.model_costs import MIN_TIMED_ITEMS, MODEL_QUANTITIES
 from clipbench.results.numbers import count
 from clipbench.results.record import EvaluationRecord, Metric, TowerRecord, as_json, finished_evaluations
-from clipbench.results.run import Run, all_evaluations, labels, read_one_run
+from clipbench.results.run import Run, all_evaluations, labels, runs_of
 from clipbench.results.titles import full_title
 from clipbench.seeding import generator
 from clipbench.stats.intervals import Interval
@@ -135,7 +134,7 @@ def across(*runs: Run | str | os.PathLike[str], x: str, y: str, data: str | None
     See Also:
         board: the ranks of several models.
     """
-    loaded_runs = [run if isinstance(run, Run) else read_one_run(Path(run)) for run in runs]
+    loaded_runs = runs_of(runs)
     names = labels(loaded_runs)
     plotted_runs, points, left_out, quantities = [], [], [], []
     for label, run, training in zip(names, loaded_runs, trainings(loaded_runs), strict=True):

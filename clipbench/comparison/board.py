@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipbench.comparison.best_models import best_lines, best_models, rank_runs
@@ -16,7 +15,7 @@ from clipbench.results.export.formats import ExportFormat, RenderedExport
 from clipbench.results.frames import typed_frame
 from clipbench.results.metric_name import evaluation_name
 from clipbench.results.numbers import counted, interval, metric_value, number
-from clipbench.results.run import Run, labels, read_one_run
+from clipbench.results.run import Run, labels, runs_of
 from clipbench.results.run_names import short_labels
 from clipbench.results.table import Row, Table, as_html, as_markdown, as_text, columns
 from clipbench.results.titles import full_title
@@ -157,7 +156,7 @@ def board(*runs: Run | str | os.PathLike[str]) -> Board:
         raise UsageError(
             f"a board ranks models: got {counted(len(runs), 'run')}, expected at least 2. Add the runs of other models."
         )
-    loaded_runs = [run if isinstance(run, Run) else read_one_run(Path(run)) for run in runs]
+    loaded_runs = runs_of(runs)
     repeated = repeated_run(loaded_runs)
     if repeated is not None:
         raise UsageError(f"{repeated.label} is given twice: a board ranks each run once. Remove one of them")

@@ -7,7 +7,6 @@ ImageNet, as Taori et al. define it, or of open_clip's CLIP models except the mo
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -17,7 +16,7 @@ from clipbench.results.frames import as_frame
 from clipbench.results.other_tool_names import DATA
 from clipbench.results.record import finished_evaluations
 from clipbench.results.reference_models import OPEN_CLIP, TESTBED, Results, open_clip_results, standard_results
-from clipbench.results.run import Run, labels, read_one_run
+from clipbench.results.run import Run, labels, runs_of
 from clipbench.stats.trend import Bounded, Trend
 
 if TYPE_CHECKING:
@@ -90,6 +89,7 @@ def effective_robustness(*runs: Run | str | os.PathLike[str], baseline: str = "s
         ClipbenchError: a run lacks ImageNet, or all shifts.
 
     Example:
+        >>> from pathlib import Path
         >>> from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result
         >>> def measured(data, acc):
         ...     metric = Metric(value=acc, low=acc - 0.005, high=acc + 0.005)
@@ -112,7 +112,7 @@ def effective_robustness(*runs: Run | str | os.PathLike[str], baseline: str = "s
     See Also:
         Run.plot: the figure ``robustness``.
     """
-    loaded_runs = [run if isinstance(run, Run) else read_one_run(Path(run)) for run in runs]
+    loaded_runs = runs_of(runs)
     rows = []
     for robustness_of_run in robustness_of(loaded_runs, baseline):
         rows += [asdict(robustness) for robustness in robustness_of_run]

@@ -546,6 +546,15 @@ def all_evaluations(runs: Iterable[Run]) -> list[EvaluationRecord]:
     return [record for run in runs for record in run.result.evaluations]
 
 
+def runs_of(sources: Iterable[Run | str | os.PathLike[str]]) -> list[Run]:
+    """Return runs, of which each is given itself or by its folder.
+
+    Raises:
+        ClipbenchError: as by ``read_one_run``.
+    """
+    return [source if isinstance(source, Run) else read_one_run(Path(source)) for source in sources]
+
+
 def read_one_run(path: Path) -> Run:
     """Return the run in a folder.
 

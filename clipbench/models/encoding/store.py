@@ -281,8 +281,9 @@ class _Index:
         """Return the numbers of the chunks that rows are in. Rows below 0 are in none."""
         is_used = np.zeros(self.starts[-1] + 1, bool)  # one more, which rows of -1 set
         is_used[rows] = True
-        n_used = np.concatenate([[0], np.cumsum(is_used[:-1])])
-        return np.flatnonzero(np.diff(n_used[self.starts]))
+        n_used_before = np.concatenate([[0], np.cumsum(is_used[:-1])])  # before each row, and before the end
+        n_used_in_chunk = np.diff(n_used_before[self.starts])
+        return np.flatnonzero(n_used_in_chunk)
 
 
 def _span(rows: Rows) -> Rows | slice:

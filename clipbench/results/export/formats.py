@@ -9,7 +9,7 @@ from pathlib import Path
 from clipbench import plugins
 from clipbench.errors import FOREIGN, ClipbenchError, UsageError, did_you_mean, error_summary, option
 from clipbench.files import write_atomic, write_errors
-from clipbench.results.run import Run, all_evaluations, read_one_run
+from clipbench.results.run import Run, all_evaluations, runs_of
 from clipbench.results.table import Table
 from clipbench.untrusted.reading import is_folder, is_there
 
@@ -129,7 +129,7 @@ def export(
         raise UsageError(
             f"{to} has no table with a row per model: got {option('rows', 'models')}, expected latex, markdown or csv"
         )
-    runs = [source if isinstance(source, Run) else read_one_run(source) for source in sources]
+    runs = runs_of(sources)
     try:
         if make_table is not None and form.render_table is not None:
             rendered = form.render_table(make_table(runs))

@@ -253,12 +253,10 @@ def metric_lines(
     for model in reversed(models):  # the first model's title of a subset counts
         subsets |= model.evaluation.subsets
     n_metrics = Counter(subset_of(name) for name in by_metric)
+    has_siblings = {name: n_metrics[subset_of(name)] > 1 for name in by_metric}
     # The sort is stable: a metric without a heading must not come under the heading of another.
-    ordered = sorted(by_metric, key=lambda name: n_metrics[subset_of(name)] > 1 and subset_of(name) != "")
-    metrics = []
-    for name in ordered:
-        has_siblings = n_metrics[subset_of(name)] > 1
-        metrics.append(_titled_metric(name, by_metric[name], subsets, is_listed=has_siblings))
+    ordered = sorted(by_metric, key=lambda name: has_siblings[name] and subset_of(name) != "")
+    metrics = [_titled_metric(name, by_metric[name], subsets, is_listed=has_siblings[name]) for name in ordered]
     if not anchor:
         return metrics
     ids = unique_ids(f"{anchor}/{metric.name}" for metric in metrics)
