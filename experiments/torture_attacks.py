@@ -241,7 +241,8 @@ def stopped_processes(bench: Bench, rng: random.Random, *, number: int, way: str
         model = "steady:a"  # a factory of one's own takes no --device
         devices = ["--device", "cpu,cpu" if way == "cpu,cpu" else "cpu"]
         arguments = world.run("out", model=model, more=devices)
-        program = ["--standalone", "--nproc-per-node", "2", "-m", "clipbench", *arguments]
+        logs = str(world.folder / "logs")  # without it torchrun makes a folder in TMPDIR, and keeps it
+        program = ["--standalone", "--nproc-per-node", "2", "--log-dir", logs, "-m", "clipbench", *arguments]
         prepare = partial(by_torchrun, program) if way == "torchrun" else None
         if way not in bench.seconds:
             wrong = bench.time(way, world, arguments, prepare=prepare)
