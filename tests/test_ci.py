@@ -405,9 +405,17 @@ ENDS = {
 """The status of the step that ends a job whose candidate is of a kind, None if noise decides it, and its comment."""
 
 
-@pytest.mark.parametrize("candidate", ENDS)
 @pytest.mark.parametrize(
-    "job", ["github", *(pytest.param(job, marks=pytest.mark.slow) for job in ("gitlab", "action"))]
+    ("job", "candidate"),
+    [
+        ("github", "absent"),
+        *(
+            pytest.param(job, candidate, marks=pytest.mark.slow)
+            for job in ("github", "gitlab", "action")
+            for candidate in ENDS
+            if (job, candidate) != ("github", "absent")
+        ),
+    ],
 )
 def test_a_candidate_that_cannot_be_trusted_has_a_comment_that_says_why(
     job: str, candidate: str, models: Path, tmp_path: Path

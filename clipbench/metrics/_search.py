@@ -108,10 +108,8 @@ class TiledSearch:
         self.row_index: OfQueries | None = None
         """Row of each query's vector, ascending, if queries share vectors, None if each has its own vector."""
         self.error = np.float32(error)
-        self.low, self.high = (
-            np.nextafter(best - self.error, np.float32(-np.inf)),
-            best + self.error,
-        )  # zeros have no error
+        self.low = np.nextafter(best - self.error, np.float32(-np.inf))  # pairs level with it are looked at, even without an error
+        self.high = best + self.error
         self.above, self.level, self.level_mates = np.zeros((3, len(best)), np.int64)
         self.first, self.first_score = right.copy(), best.copy()
         self._lock = Lock()
@@ -119,14 +117,15 @@ class TiledSearch:
     def products(self, tile: Tile, *, is_exact: bool = False) -> np.ndarray:
         """Return the products of a tile in float32, or its exact scores."""
         row_index = None if self.row_index is None else self.row_index[tile.rows]
-        left, right = (
-            self.queries[tile.rows if row_index is None else slice(row_index[0], row_index[-1] + 1)],
-            self.items[tile.columns],
-        )
+        queries = self.queries[tile.rows if row_index is None else slice(row_index[0], row_index[-1] + 1)]
+        items = self.items[tile.columns]
         if is_exact:
-            scores = (left.astype(np.float64) @ right.astype(np.float64).T).astype(np.float32)
+            scores = (queries.astype(np.float64) @ items.astype(np.float64).T).astype(np.float32)
         else:
-            scores = left @ right.T
+            # OpenBLAS raises the flag of invalid values at times for finite ones (numpy #24067): vectors are checked
+            # where they are read, so the flag tells nothing here.
+            with np.errstate(invalid="ignore"):
+                scores = queries @ items.T
         return scores if row_index is None or len(scores) == len(row_index) else scores[row_index - row_index[0]]
 
     def process_tile(self, query_slice: slice, products: TileScores) -> _OpenPairs:
