@@ -101,7 +101,7 @@ def sample_tables(
         if not table.index.equals(tables[0].index):
             raise NotComparable("the runs have different samples")
         if ("cluster" in table) != ("cluster" in tables[0]):
-            raise NotComparable("only one of the runs records clusters of samples")
+            raise NotComparable("only some of the runs say which samples belong together (their clusters)")
     return tables
 
 

@@ -85,7 +85,7 @@ def best_lines(best: Sequence[BestModels], names: Sequence[str]) -> list[str]:
     """Return a sentence for each, up to ``MOST_SENTENCES``, and how many more there are."""
     lines = [models.sentence(names) for models in best[:MOST_SENTENCES]]
     if len(best) > MOST_SENTENCES:
-        lines.append(f"... and by {len(best) - MOST_SENTENCES} more evaluations")
+        lines.append(f"{len(best) - MOST_SENTENCES} more evaluations: see the table")
     return lines
 
 

@@ -100,7 +100,9 @@ class Datasets:
                     dataset = replace(dataset, distractors=distractors, notes=(*dataset.notes, *distractors.notes))
             return drop_own_images(dataset, embedder.digests)
         if request.data is not None:
-            raise Unavailable(f"{embedder.info.id} holds its own samples only: run {request.task} without @DATA")
+            raise Unavailable(
+                f"{embedder.info.id} has vectors of its own samples only: run {request.task} without @DATA"
+            )
         task = task_class(request.task)
         if not can_use_vectors(task, embedder.dataset):
             items = ", or items of vectors for it (items.jsonl)" if task.held_parts else ", not vectors"

@@ -108,7 +108,9 @@ class TiledSearch:
         self.row_index: OfQueries | None = None
         """Row of each query's vector, ascending, if queries share vectors, None if each has its own vector."""
         self.error = np.float32(error)
-        self.low = np.nextafter(best - self.error, np.float32(-np.inf))  # pairs level with it are looked at, even without an error
+        self.low = np.nextafter(
+            best - self.error, np.float32(-np.inf)
+        )  # pairs level with it are looked at, even without an error
         self.high = best + self.error
         self.above, self.level, self.level_mates = np.zeros((3, len(best)), np.int64)
         self.first, self.first_score = right.copy(), best.copy()

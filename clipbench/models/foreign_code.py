@@ -148,7 +148,9 @@ def only_shown_code(code: TrustedCode) -> Iterator[None]:
         if code.other is not None and str(location) == code.other.name:
             settings["revision"] = code.other.commit  # sentence-transformers passes code_revision to one module only
         elif not is_inside(Path(location), code.folder):
-            raise ModelError(f"the model requests code of {location} ({file}), which was not shown: it is not run")
+            raise ModelError(
+                f"the model requests code of {location} ({file}), which is not the code that was shown: it was not run"
+            )
         return library(location, file, **settings)
 
     dynamic.get_cached_module_file = shown_file

@@ -485,7 +485,9 @@ def _read(path: Path) -> tuple[Path, object]:
             f"{runs_nearby(path)}"
         )
     if not is_inside(file, file.parent):
-        raise ClipbenchError(f"{file} is a link that leads out of its folder, and is not read: name the run itself")
+        raise ClipbenchError(
+            f"{file} is a link that leads out of its folder, and is not followed: give the folder of the run"
+        )
     text = reading.read_text(file, ClipbenchError, inside=file.parent)
     return file, reading.parse_json(
         text, str(file), ClipbenchError, advice="the run is damaged, make it again", is_text=False

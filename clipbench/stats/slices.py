@@ -186,5 +186,5 @@ def _chosen_interval(value: float, low: float, high: float, n_slices: int) -> In
 
 def _interval(low: float, high: float, method: str) -> Interval:
     if not (-inf < low and high < inf):
-        return Interval(None, None, "a slice has too few samples to bound its value")
+        return Interval(None, None, "a slice has too few samples for an interval")
     return Interval(low, high, method)

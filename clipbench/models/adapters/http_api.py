@@ -485,12 +485,12 @@ def read_template(source: str) -> dict[Role, Block]:
     by_role = isinstance(template, dict) and bool(template.keys() & {*ROLES})
     blocks: dict[Role, Any] = {role: template.get(role) for role in ROLES} if by_role else {None: template}
     if by_role and template.keys() != {*ROLES}:
-        raise UsageError(f"{option} has {', '.join(template)}: expected a block for each of {' and '.join(ROLES)}")
+        raise UsageError(f"{option} has {', '.join(template)}: expected the keys {' and '.join(ROLES)}, and no other")
     for role, block in blocks.items():
         name = option if role is None else f"{option}, block {role}"
         if not isinstance(block, dict) or not isinstance(block.get("messages"), list):
             raise UsageError(
-                f'{name} has no messages: expected an object with "messages", a list as the server takes it'
+                f'{name} has no list "messages": expected an object with "messages", the list sent to the server'
             )
         missing = [f"{{{kind}}}" for kind in ("text", "image") if kind not in _placeholders(block)]
         if missing:

@@ -135,5 +135,7 @@ def _side(part: str, tower: Tower, options: LoadOptions) -> Model:
     name, body, options = resolve(part, options)
     model = plugins.load(plugins.MODELS, name)(body, options)
     if not isinstance(model, Model):
-        raise UsageError(f"{part} holds its own samples: expected a model that encodes {tower}")
+        raise UsageError(
+            f"{part} has vectors of its own samples and encodes nothing else: expected a model that encodes {tower}"
+        )
     return model

@@ -67,7 +67,7 @@ def sample_lines(run: Run, record: EvaluationRecord, results: Metrics, identity:
     other_names = [name for name in results if name not in credits]
     notes = []
     if other_names:
-        notes.append(f"{record.name}: no samples of {listed(other_names)}, which are not means of credits")
+        notes.append(f"{record.name}: no samples of {listed(other_names)}, which are not means over samples")
     licence = record.dataset.licence or "it is not recorded"
     is_open = OPEN_LICENCE.match(licence) is not None
     if not is_open:

@@ -98,7 +98,7 @@ def table_by_share(evidence: Evidence) -> Table:
         rows.append(row)
     return Table(
         title="By the fraction of texts",
-        facts="In percent, as it is → with each modality centred. Documents that are not texts are images.",
+        facts="In percent: before → after each modality is centred. Documents that are not texts are images.",
         columns=columns("Texts, %", numbers=[curve.y_label or name for name, curve in drawn_curves.items()]),
         rows=rows,
     )

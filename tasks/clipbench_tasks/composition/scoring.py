@@ -393,15 +393,15 @@ def _enters_mean(subset: str, group: np.ndarray) -> Bool[np.ndarray, " n"]:
 
 def _notes(subsets: Sequence[str], of_groups: Mapping[str, Measure]) -> tuple[str, ...]:
     rules = {
-        "vg_relation": f"relations, without {len(symmetric_relations())} that hold both ways",
+        "vg_relation": f"relations, without the {len(symmetric_relations())} that are true both ways (parked near)",
         "vg_attribution": f"pairs of attributes with {FEWEST_CASES} cases or more",
     }
     notes = []
     for subset, rule in rules.items():
         if f"{subset}/macro_text_acc" in of_groups:
             notes.append(
-                f"{TITLES[subset]}: the macro accuracy is the mean over {rule}, as published, and the text score is"
-                " over all samples"
+                f"{TITLES[subset]}: the macro accuracy is, as in the paper, the mean over {rule}; the text score is the"
+                " mean over all samples"
             )
     missing = [subset for subset in SUGARCREPE if subset not in subsets]
     if len(subsets) > 1 and set(subsets) < set(SUGARCREPE) and set(missing) - {"add_obj", "add_att"}:

@@ -127,9 +127,9 @@ def words(text: str) -> dict[str, str]:
     [
         ('{"messages": [{"role": "user", "content": "{text}"}]}', r"has no placeholder for the content: expected \{image\} in one"),
         ('{"messages": ["a", {"b": null}]}', r"has no placeholder for the content: expected \{text\} and \{image\} in one of"),
-        ('["{text}", "{image}"]', 'has no messages: expected an object with "messages", a list'),
-        ('{"query": {"messages": ["{text} {image}"]}}', "has query: expected a block for each of query and document"),
-        ('{"query": {"messages": ["{text} {image}"]}, "document": 3}', "block document has no messages"),
+        ('["{text}", "{image}"]', 'has no list "messages": expected an object with "messages", the list'),
+        ('{"query": {"messages": ["{text} {image}"]}}', "has query: expected the keys query and document, and no other"),
+        ('{"query": {"messages": ["{text} {image}"]}, "document": 3}', "block document has no list \"messages\""),
         ("{", "template=.* is not JSON"),
         (None, r"neither a file nor the name of a template: did you mean 'qwen3-vl'\?"),
     ],

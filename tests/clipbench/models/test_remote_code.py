@@ -226,7 +226,7 @@ def test_code_named_deep_in_a_file_is_shown_and_no_other_runs(stranger: Path, ca
     code = TrustedCode("", "", home, Pinned("org/code", OTHER))
     with (
         only_shown_code(code),
-        pytest.raises(ModelError, match=r"requests code of org/third \(x\.py\), which was not shown"),
+        pytest.raises(ModelError, match=r"requests code of org/third \(x\.py\), which is not the code that was shown"),
     ):
         transformers.dynamic_module_utils.get_class_from_dynamic_module("org/third--x.X", str(home))
     assert not stranger.exists()

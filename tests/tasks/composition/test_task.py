@@ -180,7 +180,7 @@ def test_aro_relations_are_averaged_without_symmetric_ones_and_attributes_with_e
     assert metrics["vg_attribution/macro_text_acc"].value == pytest.approx((20 / 25 + 1) / 2)
     assert metrics["vg_attribution/text_acc"].value == pytest.approx(45 / 74)
     assert (metrics["vg_relation/macro_text_acc"].n, metrics["vg_attribution/macro_text_acc"].n) == (3, 50)
-    assert any("without 157 that hold both ways" in note for note in evaluation.notes)
+    assert any("without the 157 that are true both ways" in note for note in evaluation.notes)
 
 
 def test_an_order_set_has_one_true_caption_among_five() -> None:

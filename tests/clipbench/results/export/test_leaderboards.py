@@ -212,7 +212,7 @@ def test_a_folder_has_the_records_of_samples_where_the_archive_looks_for_them(ma
         assert (record["evaluation_id"], record["model_id"]) == (log["evaluation_id"], log["model_info"]["id"])
         scores.setdefault(record["evaluation_result_id"], []).append(record["evaluation"]["score"])
     assert {name: np.mean(values) for name, values in scores.items()} == {name: results[name] for name in scores}
-    assert "zero-shot@birds: no samples of median, which are not means of credits" in notes
+    assert "zero-shot@birds: no samples of median, which are not means over samples" in notes
     cat = records[0]
     canonical = '{"raw":"image blake2b-128:0a","reference":["cat"]}'
     assert cat["sample_hash"] == hashlib.sha256(canonical.encode()).hexdigest()
