@@ -147,9 +147,10 @@ def import_optional(package: str, *, extra: str, needed_by: str, kind: type[Clip
     except ImportError as error:
         is_missing = isinstance(error, ModuleNotFoundError) and error.name == package.partition(".")[0]
         problem = "is not installed" if is_missing else f"cannot be imported ({error})"
-        needed = (line.partition(";")[0] for line in requires(OURS) or () if re.search(rf"extra == .{extra}\b", line))
+        of_extra = [line for line in requires(OURS) or () if re.search(rf"extra == .{extra}\b", line)]
+        requirement = of_extra[0].partition(";")[0]
         raise kind(
-            f"{needed_by} needs the package {package.partition('.')[0]}, which {problem}: pip install '{next(needed)}'"
+            f"{needed_by} needs the package {package.partition('.')[0]}, which {problem}: pip install '{requirement}'"
         ) from error
 
 

@@ -141,10 +141,13 @@ def read_pool(folder: Path) -> Pool:
         )
     candidates, batches = dict[str, list[str]](), dict[str, int]()
     for source, line in lines(folder / CANDIDATES, _Candidates):
-        unknown = [name for name in line.images if name not in images] or [line.query] * (line.query not in texts)
-        if unknown or not line.images or line.query in candidates:
-            fault = f"{shown(unknown[0])}, which the pool lacks" if unknown else "a query without candidates, or twice"
-            raise DataError(f"{source}: got {fault}. {_ADVICE}")
+        unknown = [name for name in line.images if name not in images]
+        if line.query not in texts:
+            unknown.append(line.query)
+        if unknown:
+            raise DataError(f"{source}: got {shown(unknown[0])}, which the pool lacks. {_ADVICE}")
+        if not line.images or line.query in candidates:
+            raise DataError(f"{source}: got a query without candidates, or twice. {_ADVICE}")
         candidates[line.query], batches[line.query] = line.images, line.batch
     if missing := sorted(texts.keys() - candidates.keys()):
         raise DataError(f"{folder / CANDIDATES} has no candidates of query {missing[0]}. {_ADVICE}")

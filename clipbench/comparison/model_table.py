@@ -152,10 +152,10 @@ def model_table(runs: Sequence[Run], options: ModelTableOptions = ModelTableOpti
     groups = _group_titles(columns)
     tests = [_ranks(column, runs) for column in columns]
     n_tested = sum(isinstance(test, MetricRanks) for test in tests)
-    leaders = [
-        _leader(test, column, runs, ALPHA / n_tested) if isinstance(test, MetricRanks) else None
-        for column, test in zip(columns, tests, strict=True)
-    ]
+    leaders = list[int | None]()
+    for column, test in zip(columns, tests, strict=True):
+        leader = _leader(test, column, runs, ALPHA / n_tested) if isinstance(test, MetricRanks) else None
+        leaders.append(leader)
     notes = list[str]()
     rows = list[Row]()
     for position, name in enumerate(last_parts(labels(runs))):
@@ -193,12 +193,11 @@ def _chosen_columns(runs: Sequence[Run], names: Sequence[str]) -> list[MetricCol
         return [_headline_column(records) for records in evaluations]
     columns = list[MetricColumn]()
     for name in dict.fromkeys(names):
-        matches = [
-            MetricColumn(records=records, name=metric)
-            for records in evaluations
-            for metric in _metric_names(records)
-            if name in _accepted_names(records, metric)
-        ]
+        matches = list[MetricColumn]()
+        for records in evaluations:
+            for metric in _metric_names(records):
+                if name in _accepted_names(records, metric):
+                    matches.append(MetricColumn(records=records, name=metric))
         if not matches:
             raise _unknown_metric(name, evaluations)
         columns += [column for column in matches if column not in columns]

@@ -61,14 +61,11 @@ def _relabelled(base: Run, candidate: Run, pair: align.EvaluationPair, labels: L
     of_file = labels.of_images(ids, pair.name)
     is_known = np.array([names is not None for names in of_file], bool)
     classes = _named_classes(labels, [names or () for names in of_file], tables)
-    agrees = []
-    for names, new_names in zip(recorded, classes, strict=True):
-        if new_names:
-            agrees.append(any(name in new_names for name in names))
+    both_classes = list(zip(recorded, classes, strict=True))
+    agrees = [not set(names).isdisjoint(new_names) for names, new_names in both_classes if new_names]
     labels.check_order(agrees, pair.name)
     _check_classes(pair, tables, recorded, classes, labels.file)
     has_classes = np.array([bool(names) for names in classes], bool)
-    both_classes = zip(recorded, classes, strict=True)
     is_unlike = np.array([set(names) != set(new_names) for names, new_names in both_classes], bool)
     credits = [sample_values(table, METRIC) for table in tables]
     is_tied_in_one = np.any([(credit > 0) & (credit < 1) for credit in credits], axis=0)

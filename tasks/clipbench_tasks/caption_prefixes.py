@@ -116,12 +116,17 @@ class Prefixes:
         guessed = [int(np.searchsorted(guess, n_tokens, side="right")) for guess in self._guesses]
         n_kept = np.array(guessed, np.int64)
         fits = self.n_tokens <= n_tokens
-        over = rows = np.flatnonzero(~fits)
-        while len(over := over[(n_kept[over] > 0) & (self._prefix_tokens(over, n_kept[over]) > n_tokens)]):
-            n_kept[over] -= 1
-        while len(rows := rows[n_kept[rows] < self._n_words[rows]]):
-            rows = rows[self._prefix_tokens(rows, n_kept[rows] + 1) <= n_tokens]
-            n_kept[rows] += 1
+        cut = np.flatnonzero(~fits)
+        too_long = cut
+        while len(too_long):
+            too_long = too_long[n_kept[too_long] > 0]
+            too_long = too_long[self._prefix_tokens(too_long, n_kept[too_long]) > n_tokens]
+            n_kept[too_long] -= 1
+        too_short = cut
+        while len(too_short):
+            too_short = too_short[n_kept[too_short] < self._n_words[too_short]]
+            too_short = too_short[self._prefix_tokens(too_short, n_kept[too_short] + 1) <= n_tokens]
+            n_kept[too_short] += 1
         return [text if fits[row] else self._prefix(row, int(n_kept[row])) for row, text in enumerate(self.texts)]
 
     def _prefix_tokens(self, rows: Rows, n_words: Rows) -> Rows:

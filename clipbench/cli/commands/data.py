@@ -228,11 +228,11 @@ def _facts(entry: "CatalogueEntry", root: Path | None) -> list[tuple[str, str]]:
         ("items", entry.n_items),
         ("classes", entry.n_classes),
     ]
-    location = (
-        find_folder(entry, root) or f"not in {root or 'the current folder'} (looked for {', '.join(entry.places)})"
-    )
+    location = find_folder(entry, root)
+    absent = f"not in {root or 'the current folder'} (looked for {', '.join(entry.places)})"
+    chances = [f"{name} {100 * value:.3g} %" for name, value in entry.chance.items()]
     facts = [
-        ("present", str(location)),
+        ("present", absent if location is None else str(location)),
         ("for", entry.purpose),
         ("tasks", ", ".join(entry.tasks)),
         ("size", ", ".join(f"{n:,} {unit}" for unit, n in counts if n is not None)),
@@ -242,7 +242,7 @@ def _facts(entry: "CatalogueEntry", root: Path | None) -> list[tuple[str, str]]:
         ("access", entry.gate or "no condition known"),
         ("images", "" if entry.images is None else f"the images of {entry.images}, which are fetched with it"),
         ("protocol", entry.protocol),
-        ("chance", ", ".join(f"{name} {100 * value:.3g} %" for name, value in entry.chance.items())),
+        ("chance", ", ".join(chances)),
         ("prompts", _prompts(entry)),
     ]
     return [(label, text) for label, text in facts if text]

@@ -1,6 +1,6 @@
 """Precomputed vectors: model and data in one, so no model, no image and no torch is needed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import permutations
 from pathlib import Path
@@ -226,14 +226,6 @@ def _dataset(arrays: Arrays, holder: str, items: Sequence[ItemLine]) -> Dataset:
     of_classes: Fields = {"labels": labels}
     if labels is not None and labels.ndim == 2:
         of_classes = label_fields([np.flatnonzero(is_right).tolist() for is_right in labels])
-    missing_ids = [f"{name}{IDS}" for name in modalities_of(arrays) if name != TEXT and f"{name}{IDS}" not in arrays]
-    notes = []
-    if missing_ids:
-        notes.append(f"samples are identified by their row: {holder} has no {' and no '.join(missing_ids)}")
-    if class_names is not None and labels is not None:
-        used = labels if labels.ndim == 1 else np.flatnonzero(labels.any(axis=0))
-        empty = np.setdiff1d(np.arange(len(class_names)), used)
-        notes += [f"{len(empty)} of {len(class_names)} classes have no image"] if len(empty) else []
     groups = {}
     if "group" in arrays:  # of images or of texts by their number; of as many images as texts those of images
         values = [str(value) for value in arrays["group"]]
@@ -251,11 +243,24 @@ def _dataset(arrays: Arrays, holder: str, items: Sequence[ItemLine]) -> Dataset:
         contrasts=parts.contrasts,
         groups=groups,
         modalities=_modalities(arrays),
-        notes=tuple(notes),
+        notes=tuple(_notes(arrays, holder, class_names)),
         missing={part: f"{holder} lacks {array}" for part, array in _missing(arrays, parts).items()},
         **of_classes,
     )
     return check(_with_items(dataset, parts), allow_partial=True)
+
+
+def _notes(arrays: Arrays, holder: str, class_names: Sequence[str] | None) -> Iterator[str]:
+    """Yield that samples have no ids, and that classes have no image."""
+    missing_ids = [f"{name}{IDS}" for name in modalities_of(arrays) if name != TEXT and f"{name}{IDS}" not in arrays]
+    if missing_ids:
+        yield f"samples are identified by their row: {holder} has no {' and no '.join(missing_ids)}"
+    labels = arrays.get("labels")
+    if class_names is not None and labels is not None:
+        used = labels if labels.ndim == 1 else np.flatnonzero(labels.any(axis=0))
+        empty = np.setdiff1d(np.arange(len(class_names)), used)
+        if len(empty):
+            yield f"{len(empty)} of {len(class_names)} classes have no image"
 
 
 def _check_items(arrays: Arrays, parts: VectorItems, holder: str) -> None:

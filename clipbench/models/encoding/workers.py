@@ -43,9 +43,8 @@ def load_in_workers(dataset: Any, *, workers: int, **options: Any) -> Iterator[A
         with _deferred_signals():
             batches = iter(loader)
     finally:
-        if (
-            handler is not None
-        ):  # torch's raises in whatever runs, such as the user's model; without it batches are waited for
+        # torch's handler raises in whatever runs, such as the user's model; without it batches are waited for.
+        if handler is not None:
             signal.signal(signal.SIGCHLD, handler)
     try:
         yield from batches
@@ -88,11 +87,8 @@ def _deferred_signals() -> Iterator[None]:
         yield
         return
     received: list[int] = []
-    handlers = {
-        number: signal.signal(number, lambda number, _: received.append(number))
-        for number in STOP_SIGNALS
-        if callable(signal.getsignal(number))
-    }
+    handled = [number for number in STOP_SIGNALS if callable(signal.getsignal(number))]
+    handlers = {number: signal.signal(number, lambda number, _: received.append(number)) for number in handled}
     try:
         yield
     finally:

@@ -116,9 +116,8 @@ class PatchesPreprocess:
         arrays = self.processor(images=[rgb(image)], max_num_patches=budget, return_tensors="np")
         unpadded: Mapping[str, np.ndarray] = {name: np.asarray(values)[0] for name, values in arrays.items()}
         n_missing = self.processor.max_num_patches - budget
-        return {
-            name: values
-            if name == "spatial_shapes"
-            else np.pad(values, [(0, n_missing), *[(0, 0)] * (values.ndim - 1)])
-            for name, values in unpadded.items()
-        }
+        padded = {}
+        for name, values in unpadded.items():
+            behind_patches = [(0, n_missing), *[(0, 0)] * (values.ndim - 1)]
+            padded[name] = values if name == "spatial_shapes" else np.pad(values, behind_patches)
+        return padded
