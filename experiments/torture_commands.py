@@ -195,6 +195,7 @@ def use_as(handle: int, new: int) -> None:
 
 def open_terminal() -> None:
     """Give a command a terminal of few columns, and copy what it shows into the log."""
+    os.environ.pop("COLUMNS", None)  # it would be believed before the terminal
     reads, writes = os.openpty()
     fcntl.ioctl(writes, termios.TIOCSWINSZ, struct.pack("HHHH", 24, COLUMNS, 0, 0))
     if os.fork() == 0:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests.made import data_of
+from tests.peak_memory import peak_bytes
 
 DIM = 64
 CAPTIONS = 4
@@ -64,7 +65,7 @@ def random_vectors(n: int) -> np.ndarray:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="the unit of ru_maxrss")
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize(
     ("kind", "n", "most"),
     [
@@ -85,8 +86,6 @@ def test_twice_as_many_take_twice_the_memory(kind: str, n: int, most: int) -> No
 
 
 if __name__ == "__main__":
-    import resource
-
     with tempfile.TemporaryDirectory() as place:
         {"encoded": encoded, "given": given}[sys.argv[1]](int(sys.argv[2]), Path(place))
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+    print(peak_bytes())

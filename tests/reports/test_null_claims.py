@@ -250,7 +250,7 @@ UNTOLD = re.compile(
     r"no test shows that the clean score is above chance|\blower-case\b|"
     r"no threshold reliably reaches a precision .*|all pairs differ alike|at least two pairs that are not all equal|"
     r"alike is not better: no verdict|"
-    r"no test: (?:the bootstrap duplicates images|the bootstrap adds noise to all dimensions).*"
+    r"no (?:test|interval): (?:the bootstrap duplicates images|the bootstrap adds noise to all dimensions).*"
 )
 """Words that say that nothing can be told, or that a list goes on, and the way in which an item is asked."""
 NAMES = frozenset({"Metric", "MetricLines", "Fact", "Point", "Axis", "Panel"})

@@ -35,6 +35,13 @@ class World:
     is_graded: bool = False
     """Credits between 0 and 1 in the place of hits."""
 
+    @property
+    def is_wide(self) -> bool:
+        """Whether intervals allow for an unseen change of the far end, and so hold these small changes more often than
+        95 % (design/skewed-changes.md).
+        """
+        return self.is_graded and not self.is_smooth
+
     def trial(self, rng: np.random.Generator, advantage: float) -> PairedTest:
         """Return what is found of two models, of which the second is better by the advantage."""
         n_clusters = self.n // self.per_cluster
@@ -108,11 +115,13 @@ def trials() -> Trials:
 def test_models_that_are_as_good_raise_false_alarms_at_the_rate_of_the_test(name: str, n: int, trials: Trials) -> None:
     outcomes = trials(name, 0.0, n)
     n_alarms = int((p_values(outcomes) <= ALPHA).sum())
+    assert n_alarms <= scipy.stats.binom.isf((1 - SURE) / 2, n, ALPHA)
+    if WORLDS[name].is_wide:
+        return
     sizes = [size(outcome, WORLDS[name]) for outcome in outcomes]
     assert max(sizes) <= ALPHA + 1e-12
     spread = scipy.stats.norm.isf((1 - SURE) / 2) * np.sqrt(sum(outcome * (1 - outcome) for outcome in sizes))
     assert abs(n_alarms - sum(sizes)) <= spread + 1
-    assert n_alarms <= scipy.stats.binom.isf((1 - SURE) / 2, n, ALPHA)
 
 
 @pytest.mark.parametrize("n", N_TRIALS)
@@ -124,7 +133,7 @@ def test_intervals_hold_a_true_difference_nineteen_times_in_twenty(name: str, n:
         for trial in trials(name, advantage, n)
         if trial.interval.low is not None and trial.interval.high is not None
     )
-    assert is_between(n_holding, n, 0.93, 0.97)
+    assert is_between(n_holding, n, 0.93, 1.0 if WORLDS[name].is_wide else 0.97)
 
 
 @pytest.mark.parametrize("n", N_TRIALS)
@@ -164,9 +173,6 @@ def size(paired_test: PairedTest, world: World) -> float:
     """Return how often the test raises a false alarm, given what it is of; alpha for one that is not discrete."""
     if world.is_smooth:
         return ALPHA
-    if world.is_graded:
-        n_flips = 2 ** min(world.n // world.per_cluster, 40)
-        return 2 * int(ALPHA * n_flips / 2) / n_flips
     return size_of_mcnemar(int(paired_test.test))
 
 
