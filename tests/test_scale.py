@@ -71,8 +71,8 @@ def random_vectors(n: int) -> np.ndarray:
     [
         # Found: 20 kB an image with four captions. One byte a pair of an image and a caption would add 48 kB.
         ("encoded", 4_000, 30_000),
-        # Found: 5.1 kB a pair. One byte a pair of an image and a text would be 30 kB.
-        ("given", 10_000, 10_000),
+        # Found: 2.5 kB a pair, where blocks have their full size. One byte a pair of an image and a text would be 60 kB.
+        ("given", 20_000, 5_000),
     ],
 )
 def test_twice_as_many_take_twice_the_memory(kind: str, n: int, most: int) -> None:
