@@ -1,6 +1,6 @@
 # clipbench in a container:   docker build --tag clipbench .
 # with CUDA:                  docker build --tag clipbench --build-arg TORCH=https://download.pytorch.org/whl/cu128 .
-# run it:                     README.md
+# run it:                     docs/install.md
 FROM python:3.12-slim
 
 # The index of torch's wheels: the CPU's are a tenth of the size.

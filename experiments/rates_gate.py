@@ -1,4 +1,4 @@
-"""How often a gate fails, claims "within" and claims "equal": the table of docs/ci.md.
+"""How often a gate fails, claims "within" and claims "equal": a table of experiments/coverage.md.
 
     python experiments/rates_gate.py --draws 2000     # half an hour on two cores
 
@@ -28,7 +28,7 @@ from clipbench.results.record import Metric
 from clipbench.stats.differences import paired_difference
 from clipbench.stats.significance import ALPHA
 
-PAGE = Path(__file__).parents[1] / "docs/ci.md"
+PAGE = Path(__file__).parent / "coverage.md"
 START, END = "<!-- rates of the gate: python experiments/rates_gate.py -->", "<!-- end -->"
 LIMIT = 0.01
 TIMES = (0.0, 0.5, 1.0, 1.5, 2.0)

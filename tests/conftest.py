@@ -1,11 +1,13 @@
 """Conditions of every test: no network, and models with random weights for those that ask."""
 
+import functools
 import gc
 import importlib.util
 import json
 import os
 import re
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import is_dataclass
 from pathlib import Path
@@ -88,21 +90,40 @@ def has_arrays(defined: Any) -> bool:
     )
 
 
-INNER_LOOPS = {"clipbench.stats.mean_law": ("_Weighted._means", "_Weighted._distance", "_Weighted._ends", "_root")}
-"""Private functions that checked functions call some hundred thousand times: a check takes longer than the function."""
+CHECKED_CALLS = 10
+"""Calls of a function whose arrays are checked in one test: a simulation calls some a hundred thousand times."""
+calls_in_test = Counter[str]()
+
+
+def pytest_runtest_setup() -> None:
+    calls_in_test.clear()
 
 
 def check_arrays(*, typechecker: Any) -> Callable[[Any], Any]:
     """Return jaxtyping's decorator of all that an instrumented module defines: without arrays there is no shape to
     check.
     """
-    checked = _jaxtyped(typechecker=typechecker)
+    jaxtyped = _jaxtyped(typechecker=typechecker)
 
     def decorate(defined: Any) -> Any:
-        is_inner = defined.__qualname__ in INNER_LOOPS.get(defined.__module__, ())
-        return checked(defined) if has_arrays(defined) and not is_inner else defined
+        if not has_arrays(defined):
+            return defined
+        checked = jaxtyped(defined)
+        return checked if isinstance(defined, type) else with_checked_calls(defined, checked)
 
     return decorate
+
+
+def with_checked_calls(function: Callable[..., Any], checked: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the checked function, which is as it was defined from the ``CHECKED_CALLS``-th call of a test on."""
+    name = f"{function.__module__}.{function.__qualname__}"
+
+    @functools.wraps(function)
+    def call(*args: Any, **keywords: Any) -> Any:
+        calls_in_test[name] += 1
+        return (checked if calls_in_test[name] <= CHECKED_CALLS else function)(*args, **keywords)
+
+    return call
 
 
 _jaxtyped = jaxtyping.jaxtyped

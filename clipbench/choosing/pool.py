@@ -146,8 +146,10 @@ def read_pool(folder: Path) -> Pool:
             unknown.append(line.query)
         if unknown:
             raise DataError(f"{source}: got {shown(unknown[0])}, which the pool lacks. {_ADVICE}")
-        if not line.images or line.query in candidates:
-            raise DataError(f"{source}: got a query without candidates, or twice. {_ADVICE}")
+        if not line.images:
+            raise DataError(f"{source}: got no candidates of query {shown(line.query)}. {_ADVICE}")
+        if line.query in candidates:
+            raise DataError(f"{source}: got query {shown(line.query)} a second time. {_ADVICE}")
         candidates[line.query], batches[line.query] = line.images, line.batch
     if missing := sorted(texts.keys() - candidates.keys()):
         raise DataError(f"{folder / CANDIDATES} has no candidates of query {missing[0]}. {_ADVICE}")

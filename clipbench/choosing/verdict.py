@@ -137,7 +137,7 @@ class Choice:
                 changes.append(change((score.value or 0.0) - (other_score.value or 0.0), "fraction"))
             ndcg, *further = changes
             rows.append([f"{difference.model} − {difference.other}", ndcg, interval, difference.verdict, *further])
-        facts = f"{names[0]} decides; its interval holds at any time, and has skipped queries as anything possible"
+        facts = f"{names[0]} decides; its interval holds at any time, and allows for any result of skipped queries"
         tables = [of_models, Table(title="Differences", facts=facts, columns=columns, rows=rows)]
         prices = self._prices()
         return tables if prices is None else [*tables, prices]
@@ -191,8 +191,8 @@ class Choice:
             if self.n_skipped:
                 again = f" {on_command_line('clipbench ')}judge lists the skipped ones, to judge them after all."
             sentences.append(
-                f"{counted(self.n_open, 'query is', 'queries are')} open ({', '.join(parts)}): each counts as anything"
-                f" possible.{again}"
+                f"{counted(self.n_open, 'query is', 'queries are')} open ({', '.join(parts)}): the intervals allow for"
+                f" any result.{again}"
             )
         ndcg, precision, success = self._metrics
         if self.n_queries:

@@ -163,8 +163,8 @@ def _groups_of_samples(
     groups = input_groups(table, column, kinds, options.columns, image_inputs, options.embed)
     if not groups.groups:
         raise UsageError(
-            f"{evaluation.name} has no groups of {LEAST_IN_GROUP} samples or more to explain {name} by: add columns"
-            f" with {option('columns', 'FILE.csv')}"
+            f"{evaluation.name} has no groups of {LEAST_IN_GROUP} samples or more to explain {name} by: add columns to"
+            f" group by with {option('columns', 'FILE.csv')}"
         )
     return groups
 

@@ -12,21 +12,16 @@ from dataclasses import replace
 
 from clipbench.comparison.metric_difference import Difference, Verdict
 from clipbench.comparison.records import CompareOptions
-from clipbench.stats.claims import claimed
 from clipbench.stats.significance import holm, is_significant
 
 
 def with_verdicts(differences: Sequence[Difference], options: CompareOptions) -> list[Difference]:
-    """Return the differences with verdicts, and with p-values corrected over the headline metrics or over the others.
-
-    Only the differences that ``claimed`` allows on its page are claims.
-    """
+    """Return the differences with verdicts and with p-values corrected over the headline metrics or over the others."""
     judged = list(differences)
     for is_headline in (True, False):
         rows = [row for row, difference in enumerate(judged) if difference.is_headline is is_headline]
-        p_values = [judged[row].p_value for row in rows]
-        for row, adjusted, is_claimed in zip(rows, holm(p_values), claimed(p_values, options.alpha), strict=True):
-            verdict = _verdict(judged[row], options, is_claimed=is_claimed)
+        for row, adjusted in zip(rows, holm([judged[row].p_value for row in rows]), strict=True):
+            verdict = _verdict(judged[row], options, is_claimed=is_significant(adjusted, options.alpha))
             judged[row] = replace(judged[row], p_adjusted=adjusted, verdict=verdict)
     return judged
 

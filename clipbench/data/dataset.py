@@ -207,7 +207,7 @@ class DataOptions:
     """``--data-option key=value`` pairs, such as column names and the split. A loader refuses unknown ones.
     """
 
-    def whole_number(self, name: str, expected: str = "an integer", *, minimum: int = 0) -> int | None:
+    def whole_number(self, name: str, expected: str | None = None, *, minimum: int = 0) -> int | None:
         """Return an option as an integer, or None if unset.
 
         Raises:
@@ -217,7 +217,7 @@ class DataOptions:
         if text is None:
             return None
         if not text.isdecimal() or not is_int64(text) or int(text) < minimum:
-            raise UsageError(f"{data_option(**{name: text})}: expected {expected}")
+            raise UsageError(f"{data_option(**{name: text})}: expected {expected or f'an integer, {minimum} or more'}")
         return int(text)
 
     def refuse_unknown(self, allowed: Iterable[str], data: str) -> None:

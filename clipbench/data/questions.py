@@ -110,7 +110,10 @@ class ContrastPart(DataPart):
             name = _checked_name(self, contrast)
             widths = {len(row) for row in contrast.is_true}
             if len(contrast.is_true) != len(contrast.images) or widths != {len(contrast.captions)}:
-                raise DataError(f"{name} lacks the truth of a pair: expected one value for each image and caption")
+                raise DataError(
+                    f"{name} has a truth matrix of the wrong size: expected one value for each pair of an image and a"
+                    " caption"
+                )
             if not all(caption.strip() for caption in contrast.captions):
                 raise DataError(f"{name} has an empty caption")
             if contrast.truth.all() or not contrast.truth.any():

@@ -29,11 +29,14 @@ def launch(command: Sequence[str], n: int, advice: str) -> int:
 
     Raises:
         MachineError: another process was lost.
+        KeyboardInterrupt: a signal asked all processes to end, before process 0 could say so.
     """
     os.environ.setdefault("OMP_NUM_THREADS", str(threads_per_process(n)))
-    os.environ.update({LAUNCHED: "1", **QUIET})
+    os.environ.update(QUIET)
     logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)
-    with temporary_folder("processes") as logs:
+    with temporary_folder("processes") as folder:
+        logs, is_handling = folder / "logs", folder / "process-0-handles-signals"
+        os.environ[LAUNCHED] = str(is_handling)
         config = LaunchConfig(
             min_nodes=1,
             max_nodes=1,
@@ -48,8 +51,10 @@ def launch(command: Sequence[str], n: int, advice: str) -> int:
         )
         try:
             elastic_launch(config, sys.executable)("-P", "-m", "clipbench", *command)
-        except SignalException:  # all processes got the signal, and process 0 has said so
-            return INTERRUPTED
+        except SignalException:  # all processes got the signal
+            if is_handling.exists():  # process 0 has said so
+                return INTERRUPTED
+            raise KeyboardInterrupt from None
         except ChildFailedError as error:
             statuses = {rank: failure.exitcode for rank, failure in error.failures.items()}
             if (lost := _lost_rank(statuses)) is None:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 from clipbench.errors import UsageError
@@ -18,7 +19,7 @@ END_SECONDS = 15.0
 ADVICE = "start it with torchrun or several devices, or unset RANK to run in one process"
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 LAUNCHED = "_CLIPBENCH_LAUNCHED"
-"""Variable that is set in the processes of a command with several devices, for which the launcher speaks."""
+"""Variable of the processes of a command with several devices: the file that says that process 0 handles signals."""
 LOST = 75
 """Exit status of such a process that finds another gone. The launcher says which, and why."""
 QUIET = {"TORCH_CPP_LOG_LEVEL": "FATAL"}
@@ -120,6 +121,12 @@ def _end_without(parent: int) -> None:
     os.kill(os.getpid(), signal.SIGTERM)  # what it has in hand is stored
     time.sleep(END_SECONDS)
     os._exit(1)  # what it does cannot be interrupted
+
+
+def tell_launcher() -> None:
+    """Let the launcher know, if there is one, that process 0 handles signals from now on, and says how it ends."""
+    if os.environ.get("RANK") == "0" and (file := os.environ.get(LAUNCHED)):
+        Path(file).touch()
 
 
 def connect(process: ProcessRank) -> Store:

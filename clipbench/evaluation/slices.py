@@ -112,7 +112,7 @@ class _Slicer:
         """Return the slices by groups of images, and make the group of each sample a column."""
         samples, measures = self.evaluation.samples, self.evaluation.measures
         if "image" not in samples:
-            raise ClipbenchError("the task's samples do not name their images")
+            raise ClipbenchError("the task does not record the image of each sample")
         main_data = self.dataset.whole()  # of which the evaluation is
         of_image = np.array([*main_data.groups[self.name].values, ""], object)  # -1, no image, is the last
         of_sample = of_image[samples["image"]]

@@ -145,7 +145,10 @@ def has_results(folder: Path) -> bool:
 
 
 def clear_leftovers(folder: Path) -> None:
-    """Remove a run without results, and what an interrupted or failed run left. Thumbnails may be cut off."""
+    """Remove what an interrupted or failed run left in a folder that ``check_folder`` has allowed to use.
+
+    Its thumbnails go too: the one that was written last may be cut off.
+    """
     if is_file(folder / RESULT):
         (folder / REPORT).unlink(missing_ok=True)  # first: without its result, a report is a foreign file
         (folder / RESULT).unlink()

@@ -107,10 +107,14 @@ def show_code(source: Pinned, folder: Path, options: LoadOptions) -> TrustedCode
     commit = options.options.get("code_commit")
     folders, other = {f"{source.name}@{source.commit}": folder}, None
     if repositories:
-        if len(repositories) > 1 or commit is None or not re.fullmatch(COMMIT, commit):
+        if len(repositories) > 1:
             raise ModelError(
-                f"the code of {source.name} is in {', '.join(repositories)}, which its commit does not pin:"
-                f" add {model_option(code_commit='COMMIT')}, 40 hex digits of that repository"
+                f"the code of {source.name} is in {', '.join(repositories)}: expected one repository besides its own"
+            )
+        if commit is None or not re.fullmatch(COMMIT, commit):
+            raise ModelError(
+                f"the code of {source.name} is in {repositories[0]}, which its commit does not pin:"
+                f" add {model_option(code_commit='COMMIT')}, a commit of that repository (40 hex digits)"
             )
         other = Pinned(repositories[0], commit)
         folders[f"{other.name}@{commit}"] = Path(

@@ -69,7 +69,7 @@ class LoadOptions:
         if text is None:
             return None
         if not text.isdecimal() or not is_int64(text):
-            raise UsageError(f"model option {name}={text}: expected an integer")
+            raise UsageError(f"model option {name}={text}: expected an integer, 0 or more")
         return int(text)
 
     def number(self, name: str) -> float | None:

@@ -86,33 +86,26 @@ def test_every_option_that_a_message_names_is_one_of_the_command_line_and_of_pyt
     written = []
     for folder in (Path(metric.__path__[0]) for metric in (clipbench, clipbench_tasks, clipbench_reports)):
         for path in sorted(folder.rglob("*.py")):
-            tree = ast.parse(path.read_text(encoding="utf-8"))
-            calls = [
-                metric
-                for metric in ast.walk(tree)
-                if isinstance(metric, ast.Call) and ast.unparse(metric.func) == "option"
-            ]
-            option_names |= {str(metric.args[0].value) for metric in calls if isinstance(metric.args[0], ast.Constant)}
+            nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+            calls = [node for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
+            of_options = [call for call in calls if call.func.id == "option"]  # type: ignore[attr-defined]
+            option_names |= {str(call.args[0].value) for call in of_options if isinstance(call.args[0], ast.Constant)}
             if path.relative_to(folder).as_posix().startswith(OF_COMMANDS):
                 continue
-            skipped = {id(metric.value) for metric in ast.walk(tree) if isinstance(metric, ast.Expr)}  # docstrings
-            skipped |= {
-                id(part) for metric in ast.walk(tree) if isinstance(metric, ast.JoinedStr) for part in metric.values
-            }
-            nodes = [
-                metric
-                for metric in ast.walk(tree)
-                if isinstance(metric, ast.Call) and ast.unparse(metric.func) == "on_command_line"
-            ]
-            skipped |= {id(words) for metric in nodes for words in metric.args}
-            compared = [metric.comparators for metric in ast.walk(tree) if isinstance(metric, ast.Compare)]
-            skipped |= {id(words) for sides in compared for words in sides}  # a flag of a recorded command
-            for metric in ast.walk(tree):
-                text = ast.unparse(metric) if isinstance(metric, ast.JoinedStr) else getattr(metric, "value", None)
-                if isinstance(text, str) and id(metric) not in skipped:
+            skipped = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}  # docstrings
+            skipped |= {id(part) for node in nodes if isinstance(node, ast.JoinedStr) for part in node.values}
+            for call in calls:
+                if call.func.id == "on_command_line":  # type: ignore[attr-defined]
+                    skipped |= set(map(id, call.args))
+            for node in nodes:
+                if isinstance(node, ast.Compare):
+                    skipped |= set(map(id, node.comparators))  # a flag of a recorded command
+            for node in nodes:
+                text = ast.unparse(node) if isinstance(node, ast.JoinedStr) else getattr(node, "value", None)
+                if isinstance(text, str) and id(node) not in skipped:
                     matches = re.findall(r"(?<![\w-])--([a-z][a-z-]*)", re.sub("`[^`]*(`|$)", "", text))
                     names = {flag.replace("-option", "-options").replace("-", "_") for flag in matches}
-                    written += [f"{path.name}:{getattr(metric, 'lineno', '')}: {name}" for name in names & keywords]
+                    written += [f"{path.name}:{getattr(node, 'lineno', '')}: {name}" for name in names & keywords]
     assert len(option_names) > 20 and not option_names - keywords
     assert not {f"--{name.replace('_', '-')}" for name in option_names} - flags
     assert not written, "flags that a reader in Python would see"

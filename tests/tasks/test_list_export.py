@@ -75,11 +75,14 @@ def shared_metrics(base: cb.Run, run: cb.Run) -> dict[str, tuple[cb.Metric, cb.M
     }
 
 
-@pytest.mark.parametrize("side", ["text", "image"])
 @pytest.mark.parametrize(
-    ("file_name", "model"),
-    [("lists.trec", DistinctVectors()), ("lists.jsonl", TextVectors()), ("lists.trec.gz", DistinctVectors())],
-    ids=["distinct scores", "equal scores", "compressed"],
+    ("file_name", "model", "side"),
+    [
+        ("lists.trec", DistinctVectors(), "text"),
+        ("lists.jsonl", TextVectors(), "text"),
+        ("lists.trec.gz", DistinctVectors(), "image"),
+    ],
+    ids=["distinct scores", "equal scores", "compressed, of images"],
 )
 def test_an_exported_run_has_the_same_metrics_when_it_is_read(
     photos: Path, tmp_path: Path, file_name: str, model: TextVectors, side: str

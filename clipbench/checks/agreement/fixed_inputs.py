@@ -149,7 +149,7 @@ def write_inputs(folder: Path) -> list[Path]:
     contents[folder / TEXTS_FILE] = "".join(f"{line}\n" for line in lines).encode()
     for path, data in contents.items():
         if path.exists() and path.read_bytes() != data:
-            raise UsageError(f"{path} exists and is another file: choose an empty folder")
+            raise UsageError(f"{path} exists with other content: choose an empty folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -256,10 +256,10 @@ def _with_gate_words(
             rows.append(row)
             continue
         facts = [outcome.rule] if has_several_limits else []
-        if outcome.reason:
-            facts.append(outcome.reason)
         if difference.verdict != "worse":
-            facts.append(outcome.message)
+            facts.append(outcome.message)  # it ends with the reason
+        elif outcome.reason:
+            facts.append(outcome.reason)
         cells = list(row)
         cells[column] = Cell(MARKS[outcome.status], note=note_number(": ".join(facts), notes))
         rows.append(cells)

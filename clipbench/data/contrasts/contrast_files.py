@@ -208,7 +208,8 @@ def _items(file: Path, schema: schemas.Schema, subset: str) -> Iterator[LocatedF
     for row in _rows(file):
         if schemas.find_schema(row.fields) != schema:
             raise DataError(
-                f"{file}, {row.location}: expected the fields of {schema.description}, got {', '.join(row.fields)}"
+                f"{file}, {row.location}: expected the fields of {schema.description}, which the first row has"
+                f" ({', '.join(sorted(schema.fields))}), got {', '.join(row.fields)}"
             )
         if schema.columns:
             for kind, column in schema.columns.items():

@@ -65,7 +65,7 @@ class ImageColumn:
         if cell["bytes"] is not None:
             return bytes(cell["bytes"])
         if self._roots is not None and not any(_is_below(cell["path"], root) for root in self._roots):
-            raise BadImage(name, f"its row names {cell['path']}, a file outside of the data")
+            raise BadImage(name, f"its row points to {cell['path']}, which is outside the folder of the data")
         try:
             return read_bytes(cell["path"])
         except OSError as error:
@@ -164,10 +164,16 @@ def _check_card(folder: Path) -> None:
 
 
 def _check_files(source: str, base: str, files: Sequence[object]) -> None:
+    """Raise DataError if a file of the data is neither in its folder nor in its repository.
+
+    Args:
+        source: the folder, or the name of the repository on the Hub.
+        base: where datasets says that the files are: before its fifth version, a folder also for a repository.
+    """
     for file in map(str, files):
         if Path(source).is_dir():
             is_below = _is_below(file, Path(base))
-        else:  # the library tells the place of a repository since its fifth version
+        else:
             is_below = file.startswith((f"{base}/", f"hf://datasets/{source}@")) and ".." not in file
         if not is_below:
             raise _outside_error(source, file)

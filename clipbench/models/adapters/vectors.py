@@ -268,14 +268,14 @@ def _check_items(arrays: Arrays, parts: VectorItems, holder: str) -> None:
     for array in ("labels", "class_texts"):
         if parts.attacks is not None and array in arrays:
             raise DataError(
-                f"{holder} has {array}, and its items have classes of attacks: expected one list of classes. Put the"
-                " items into a folder without labels and class_texts"
+                f"{holder}: {array} and the attacks of the items both say what the classes are: expected only one of"
+                " them. Put the items into a folder without labels and class_texts"
             )
     for array in ("text_to_image", "group"):
         if parts.captions is not None and array in arrays:
             raise DataError(
-                f"{holder} has {array}, and its items say the image of each long caption: expected one of them. Put the"
-                f" items into a folder without {array}"
+                f"{holder}: {array} and the items both say which image a text belongs to: expected only one of them."
+                f" Put the items into a folder without {array}"
             )
 
 
@@ -324,6 +324,10 @@ def _names(arrays: Arrays, ids: str, rows: str, prefix: str) -> list[str]:
 
 
 def _missing(arrays: Arrays, parts: VectorItems) -> dict[str, str]:
+    """Return what the arrays and items lack for each part of the data set that they do not have.
+
+    Parts that they have may be named too: the reasons are read only for a part that is None.
+    """
     n_images, n_texts = len(arrays.get("images", ())), len(arrays.get("texts", ()))
     if not n_images:
         return dict.fromkeys(PARTS, "images")
@@ -334,12 +338,14 @@ def _missing(arrays: Arrays, parts: VectorItems) -> dict[str, str]:
     if parts.attacks is not None:
         missing |= dict.fromkeys(("captions", "caption_image", "caption_ids"), "text_to_image: its texts are classes")
     elif _text_to_image(arrays) is None:
-        reason = (
-            f"text_to_image (needed because there are {n_images} images and {n_texts} texts)" if n_texts else "texts"
-        )
+        reason = "texts"
+        if n_texts:
+            reason = f"text_to_image (needed because there are {n_images} images and {n_texts} texts)"
         missing |= dict.fromkeys(("captions", "caption_image", "caption_ids"), reason)
     missing_arrays = " and ".join(name for name in ("labels", "class_texts") if name not in arrays)
-    return missing | (dict.fromkeys(("labels", "class_names", "templates"), missing_arrays) if missing_arrays else {})
+    if missing_arrays:
+        missing |= dict.fromkeys(("labels", "class_names", "templates"), missing_arrays)
+    return missing
 
 
 def _select_rows(vectors: Vectors, rows: Int64[np.ndarray, " n_rows"]) -> Float32[np.ndarray, "n_rows dim"]:

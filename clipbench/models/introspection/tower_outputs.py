@@ -96,9 +96,8 @@ def _watched_flow(module: "nn.Module", encode: Callable[[], Rows]) -> _Flow:
     """Return the last sequences that flow through the module while it encodes, the last first."""
     sequences: list[torch.Tensor] = []
     norms: list[str] = []
-    n_rows = []
 
-    def watch(name: str, part: "nn.Module") -> Any:
+    def watch(name: str, watched: "nn.Module") -> Any:
         def note(part: "nn.Module", _: object, output: Any) -> None:
             tensor = _first_tensor(output)
             if type(part).__name__.endswith(("LayerNorm", "RMSNorm", "LayerNormFp32")):
@@ -106,22 +105,28 @@ def _watched_flow(module: "nn.Module", encode: Callable[[], Rows]) -> _Flow:
             if tensor is not None and tensor.ndim == 3 and tensor.is_floating_point():
                 sequences.append(tensor.detach().float())
 
-        return part.register_forward_hook(note)
+        return watched.register_forward_hook(note)
 
     handles = [watch(name, part) for name, part in module.named_modules() if name]
     try:
-        n_rows.append(len(encode()))
+        n_rows = len(encode())
     finally:
         for handle in handles:
             handle.remove()
+    return _Flow(_last_distinct(sequences, n_rows), norms)
+
+
+def _last_distinct(sequences: "Sequence[torch.Tensor]", n_rows: int) -> "list[torch.Tensor]":
+    """Return the last different sequences of one shape with the rows first, the last first, ``N_LAST`` at most."""
     last: list[torch.Tensor] = []
     for tensor in reversed(sequences):
-        rows_first = tensor if tensor.shape[0] == n_rows[0] else tensor.transpose(0, 1)
-        has_width = rows_first.shape[0] == n_rows[0] and (not last or rows_first.shape == last[0].shape)
-        is_new = all(rows_first.shape != other.shape or not bool((rows_first == other).all()) for other in last)
-        if has_width and is_new and len(last) < N_LAST:
+        rows_first = tensor if tensor.shape[0] == n_rows else tensor.transpose(0, 1)
+        if rows_first.shape[0] != n_rows or (last and rows_first.shape != last[0].shape):
+            continue
+        is_new = not any(bool((rows_first == other).all()) for other in last)
+        if is_new and len(last) < N_LAST:
             last.append(rows_first)
-    return _Flow(last, norms)
+    return last
 
 
 def _first_tensor(output: Any) -> "torch.Tensor | None":

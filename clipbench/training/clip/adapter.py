@@ -40,7 +40,7 @@ def load(body: str, options: LoadOptions) -> "TorchModel":
         if not run_checkpoints:
             raise ModelError(
                 f"{path} is not a checkpoint of clipbench train: expected a folder with {checkpoints.CONFIG}"
-                f" and {checkpoints.WEIGHTS}, or a run's folder"
+                f" and {checkpoints.WEIGHTS}, or the folder of a training"
             )
         folder = run_checkpoints[-1]
         notes = (f"the newest checkpoint of the run in {body}: {folder.name}",)

@@ -26,13 +26,14 @@ def _panel_words(name: str, panel: Panel) -> list[str]:
     series = []
     for label, mark in chart_data.series_marks(panel):
         values = _mark_words(mark, panel)
-        is_labelled = label in (panel.title, panel.y.label)
+        is_in_name = label in (panel.title, panel.y.label)
         if values:
-            series.append(values if is_labelled else f"{label} {values}")
+            series.append(values if is_in_name else f"{label} {values}")
     if not series:
         return []
-    title = f"{name}: " if panel.title or panel.y.label else ""
-    return [f"{title}{'; '.join(series)}."]
+    has_name = bool(panel.title or panel.y.label)  # else the name is a number
+    prefix = f"{name}: " if has_name else ""
+    return [f"{prefix}{'; '.join(series)}."]
 
 
 def _mark_words(mark: Mark, panel: Panel) -> str:

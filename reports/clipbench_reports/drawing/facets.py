@@ -301,7 +301,7 @@ def _notes(marks: Mapping[ModelKey, Sequence[Mark]], shared: Sequence[Mark]) -> 
     notes = []
     equal = [mark.name for mark in shared if isinstance(mark, Bars)]
     if equal:
-        notes.append(f"The same for all models: {', '.join(equal)}.")
+        notes.append(f"Bars that are the same for all models: {', '.join(equal)}.")
     lines: list[Line] = []
     for model_marks in marks.values():
         lines += [mark for mark in model_marks if isinstance(mark, Line)]

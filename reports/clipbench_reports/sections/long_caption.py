@@ -74,7 +74,7 @@ def _read_lengths(evidence: Evidence) -> Layer:
     lengths, context = evidence.numbers("image_retrieval/n_tokens"), _context_of(evidence)
     lengths = lengths[np.isfinite(lengths)]
     if not len(lengths):
-        raise MissingEvidence("no caption has a length in tokens")
+        raise MissingEvidence("the number of tokens is unknown for every caption")
     if context is None:
         median = fmt.number(float(np.median(lengths)), "tokens")
         statement = Statement("Median length of the captions", f"{median} tokens")

@@ -150,7 +150,7 @@ def _by_severity(evidence: Evidence, kind: str) -> list[_SeverityRow]:
             cells.append(fmt.value_with_interval(Metric(value=y, low=low, high=high, unit=curve.unit)))
         rows.append(_SeverityRow(disturbance, subset_title(disturbance, evidence.evaluation.subsets), cells))
     if not rows:
-        raise MissingEvidence("the run has no losses")
+        raise MissingEvidence("no disturbance has a measured loss of score")
     return rows
 
 

@@ -418,7 +418,7 @@ def confused_pairs(evidence: Evidence) -> Table:
     answers = read_answers(evidence)
     is_wrong = answers.true != answers.predicted
     if not is_wrong.any():
-        raise MissingEvidence("no sample was taken for another class")
+        raise MissingEvidence("no sample was classified as another class")
     counts, totals = Counter[tuple[str, str]](), Counter[str]()
     for true, answer, size in zip(*answers, strict=True):
         totals[true] += size

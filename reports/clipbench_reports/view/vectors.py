@@ -99,8 +99,8 @@ def find_vectors(run: Run, data: str) -> Vectors:
     row_of = {name: row for row, name in enumerate(samples.tables[0].get("sample_id", ()))}
     if images.shape != texts.shape or not all(name in row_of for name in ids) or len(ids) != len(images):
         raise MissingEvidence(
-            f"The run kept vectors of shapes {images.shape} and {texts.shape} for {len(ids)} pairs, and "
-            f"{len(samples)} samples: they do not fit together"
+            f"The vectors of the run do not match its samples: got images {images.shape}, texts {texts.shape},"
+            f" {len(ids)} pair ids and {len(samples)} samples. Measure it again."
         )
     return Vectors(_unit(images), _unit(texts), [row_of[name] for name in ids], samples)
 

@@ -441,7 +441,9 @@ def test_runs_that_cannot_be_explained_say_why(write: Write) -> None:
     with pytest.raises(UsageError, match=r"no metric 'recal' in common: did you mean 'retrieval@birds/recall"):
         explain(base, base, ExplainOptions(metric="recal"))
     bare = write("bare", hits())
-    with pytest.raises(UsageError, match=r"no groups of 20 samples or more to explain recall by: add columns"):
+    with pytest.raises(
+        UsageError, match=r"no groups of 20 samples or more to explain recall by: add columns to group by"
+    ):
         explain(bare, bare)
 
 

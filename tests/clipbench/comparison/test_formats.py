@@ -210,3 +210,15 @@ def test_annotations_beyond_those_that_github_shows_are_counted(judged: Comparis
     assert len(errors) == 10
     assert errors[0].startswith("::error title=new against old::verdict: ")
     assert errors[-1].startswith("::error title=and 6 more::regression: a@b/8, ")
+
+
+@pytest.mark.parametrize("verdict", ["worse", "not shown"])
+def test_a_note_says_once_why_a_regression_is_known(difference: MakeDifference, verdict: Verdict) -> None:
+    """The note has the gate's numbers where the table alone shows no loss."""
+    numbers, reason = "60 % to 50 %", "known until 2030-12-31: new crop"
+    lost = difference("zero-shot@birds/acc1", 0.6, 0.5, 0.04, verdict=verdict)
+    known = outcome("acknowledged", message=f"{numbers}: {reason}")
+    compared = replace(empty(outcomes=[replace(known, reason=reason, difference=lost)]), differences=[lost])
+    text = terminal([compared])
+    assert text.count(reason) == 1
+    assert (numbers in text) == (verdict == "not shown")

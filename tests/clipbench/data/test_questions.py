@@ -79,7 +79,7 @@ def test_images_that_are_only_asked_about_need_no_caption() -> None:
     ("changes", "message"),
     [
         ({"contrasts": (SINGLE._replace(images=(4,)),)}, r"item 'single' has the images \(4,\), expected rows from 0 to"),
-        ({"contrasts": (SINGLE._replace(captions=("a",)),)}, "lacks the truth of a pair"),
+        ({"contrasts": (SINGLE._replace(captions=("a",)),)}, "has a truth matrix of the wrong size"),
         ({"contrasts": (SINGLE._replace(captions=("a", " ")),)}, "has an empty caption"),
         ({"contrasts": (SINGLE._replace(is_true=((True, True),)),)}, "nothing to choose"),
         ({"attacks": (ATTACK._replace(word=0),)}, "attacked by its own name"),

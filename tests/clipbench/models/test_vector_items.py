@@ -86,10 +86,10 @@ def row_shown(image: Image.Image) -> int:
 
 
 def test_items_and_a_model_of_the_same_vectors_agree_to_the_last_bit(tmp_path: Path) -> None:
-    images, texts = random_vectors(600)
-    items = pairs_of_pairs(300)
+    images, texts = random_vectors(200)
+    items = pairs_of_pairs(100)
     rows = []
-    for row in range(600):
+    for row in range(200):
         Image.new("RGB", (8, 8), (row // 256, row % 256, 0)).save(tmp_path / f"{row}.png")
     for item in items:
         named = {

@@ -225,8 +225,8 @@ def test_wrong_items_end_in_one_line(
 @pytest.mark.parametrize(
     ("item", "array", "fault"),
     [
-        (ATTACK, "labels", "has labels, and its items have classes of attacks: expected one list of classes"),
-        (LONG, "text_to_image", "has text_to_image, and its items say the image of each long caption"),
+        (ATTACK, "labels", "labels and the attacks of the items both say what the classes are: expected only one"),
+        (LONG, "text_to_image", "text_to_image and the items both say which image a text belongs to"),
     ],
 )
 def test_arrays_and_items_may_not_say_the_same(item: Mapping[str, Any], array: str, fault: str) -> None:

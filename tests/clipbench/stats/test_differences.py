@@ -15,7 +15,7 @@ from clipbench.stats import intervals, significance
 from clipbench.stats.differences import NO_BOUNDS, PairedTest, paired_difference
 from clipbench.stats.estimators import Estimator
 
-N_TRIALS = 120
+N_TRIALS = 80
 Samples = dict[str, np.ndarray]
 Both = tuple[Metric, Metric, Samples, Samples]
 
@@ -177,7 +177,7 @@ def test_one_sided_bounds_are_within_the_interval_around_the_value(kind: str) ->
 
 
 @pytest.mark.simulation
-@pytest.mark.parametrize("n_draws", [200, pytest.param(2000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n_draws", [100, pytest.param(2000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("loss", [0.0, 0.02, 0.2])
 @pytest.mark.parametrize(("n", "per_cluster", "is_graded"), LAWS)
 def test_a_one_sided_bound_is_missed_in_one_of_twenty_draws_at_most(

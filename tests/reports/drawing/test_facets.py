@@ -179,7 +179,7 @@ def test_a_histogram_that_is_the_same_for_all_is_drawn_once_and_others_as_outlin
     one, other = (Bars(edges=[0, 1, 2], counts=counts, role="ink") for counts in ([3, 5], [4, 4]))
     same, apart = (drawn_together({"captions": {A: one, B: bars}}) for bars in (one, other))
     assert [(mark.role, mark.name) for mark in marks(same, Bars)] == [("pair", "captions")]
-    assert "The same for all models: captions." in same.reading
+    assert "Bars that are the same for all models: captions." in same.reading
     assert [(mark.role, mark.name, mark.is_filled) for mark in marks(apart, Bars)] == [
         ("m0", "base", False),
         ("m1", "tuned", False),

@@ -90,7 +90,7 @@ def test_tables_have_a_row_for_each_disturbance_with_intervals(evidence: Make, p
     assert losses.rows[0][1] == "12.8 [7.8, 17.8]" and losses.rows[0][-1] == "2.5 [2.2, 2.8]"
     assert losses.rows[1][-1] == "–"
     assert scores.rows[0][1] == "90.0 [85.0, 95.0]" and len(scores.rows[0]) == 7
-    with pytest.raises(MissingEvidence, match="the run has no losses"):
+    with pytest.raises(MissingEvidence, match="no disturbance has a measured loss"):
         loss_table(evidence(metrics={}, curves={}))
 
 

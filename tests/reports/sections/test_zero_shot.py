@@ -32,7 +32,7 @@ def test_pairs_are_counted_by_direction(evidence: Make) -> None:
 
 def test_a_faultless_model_has_no_confused_pairs(evidence: Make) -> None:
     names = np.array(["a", "b"], object)
-    with pytest.raises(MissingEvidence, match="no sample was taken for another class"):
+    with pytest.raises(MissingEvidence, match="no sample was classified as another class"):
         tables.confused_pairs(evidence(samples={"label": names, "predicted": names}))
 
 

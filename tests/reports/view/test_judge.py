@@ -292,8 +292,9 @@ IS_IN_VIEW = """(element) => {
 }"""
 
 
-@pytest.mark.parametrize("is_touch", [False, True], ids=["keys", "touch"])
-@pytest.mark.parametrize(("width", "height"), [(360, 560), (1280, 420)])
+@pytest.mark.parametrize(
+    ("width", "height", "is_touch"), [(360, 560, True), (1280, 420, False)], ids=["phone, touch", "low window, keys"]
+)
 def test_query_progress_and_verdict_stay_in_view(
     open_judge: OpenJudge, pool: Pool, width: int, height: int, is_touch: bool
 ) -> None:

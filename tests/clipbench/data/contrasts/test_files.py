@@ -215,7 +215,9 @@ def test_rows_of_another_kind_are_refused(tmp_path: Path) -> None:
     put(tmp_path, "a.png")
     row = {"image": "a.png", "caption": "a", "negative_caption": "b"}
     file = write(tmp_path / "s.jsonl", [row, {"image": "a.png", "caption": "a"}])
-    with pytest.raises(DataError, match="line 2: expected the fields of SugarCrepe, got image, caption"):
+    with pytest.raises(
+        DataError, match=r"line 2: expected the fields of SugarCrepe, .* \(caption, .*, got image, caption"
+    ):
         read(file)
 
 
@@ -223,7 +225,7 @@ def test_rows_of_another_kind_are_refused(tmp_path: Path) -> None:
     ("row", "message"),
     [
         ({"image": "a.png", "true": ["a"], "false": []}, "nothing to choose"),
-        ({"image": "a.png", "captions": ["a", "b"], "truth": [[1]]}, "lacks the truth of a pair"),
+        ({"image": "a.png", "captions": ["a", "b"], "truth": [[1]]}, "has a truth matrix of the wrong size"),
         ({"sentence": "s", "images": [{"path": "a.png"}]}, "the field 'label' is missing"),
         (
             {"image": "a.png", "true_caption": "a", "false_caption": "b", "bbox": dict.fromkeys("xywh", 1e999)},
