@@ -1,6 +1,7 @@
 """Served models: vectors in order whatever the server does, and one line for each way in which it can be wrong."""
 
 import json
+import logging
 import socket
 import threading
 import time
@@ -167,17 +168,18 @@ def test_a_request_that_fails_for_a_while_is_sent_again(url: str, state: Any, to
     assert model.client.costs["retries"] == 8 and "of them again" in model.costs()[0]
 
 
-def test_a_wait_that_a_person_would_notice_is_shown_once(
-    url: str, state: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_wait_that_a_person_would_notice_is_shown_once(url: str, state: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     model = served(url)
+    messages: list[str] = []
+    logger = logging.getLogger(_http_client.__name__)
+    monkeypatch.setattr(logger, "handle", lambda record: messages.append(record.getMessage()))
     monkeypatch.setattr(_http_client, "LONGEST_SILENT", 0.005)
     start = len(state.bodies)
     state.fault = lambda number: embeddings_server.busy if number == start + 1 else None
 
     model.encode_texts(["a"])
 
-    (line,) = caplog.messages
+    (line,) = messages
     assert line == f"{model.info.ref}: the server answered 429 (slow down): waiting 0 s"
 
 
