@@ -158,7 +158,6 @@ def _sum_of_blocks(block: Callable[[slice], Tensor], n_rows: int, n_columns: int
 
 
 BETAS, EPSILON = (0.9, 0.98), 1e-6
-LARGEST_LOGIT_SCALE = 100.0
 MEASURED_AT_ONCE = 64
 """Pairs that are encoded at a time when a model is measured."""
 CACHE_SIZED = 64
@@ -296,12 +295,6 @@ def learning_rate(step: int, *, lr: float, warmup: int, steps: int) -> float:
     if step < warmup:
         return lr * (step + 1) / warmup
     return lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
-
-
-@torch.no_grad()
-def clamp_logit_scale(model: CLIP) -> None:
-    """Keep the logit scale between 1 and 100, which the paper found necessary for stability."""
-    model.logit_scale.clamp_(0, math.log(LARGEST_LOGIT_SCALE))
 
 
 def fix_temperature(model: CLIP, temperature: float) -> None:

@@ -50,7 +50,6 @@ from clipbench.training.step import (
     LOSSES,
     Towers,
     add_gradients,
-    clamp_logit_scale,
     fix_temperature,
     learning_rate,
     make_optimizer,
@@ -168,7 +167,7 @@ class TrainingLoop:
         norm = float(torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None]))
         self._check_finite(loss, norm)
         optimizer.step()
-        clamp_logit_scale(model)
+        model.clamp_logit_scale()
         bar.set_postfix_str(self._log_step(loss, {"lr": lr, "gradient_norm": norm}), refresh=False)
         bar.update()
         return n_stops > 0

@@ -11,12 +11,16 @@ B batch, S side in pixels, P patches, L tokens, W width of a tower, H heads, D =
 The weights have the names of OpenAI's and open_clip's ViT models, so that checkpoints load both ways. Imports torch.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from clipbench.training.clip.config import ClipConfig, Tower
+
+LARGEST_LOGIT_SCALE = 100.0
 
 
 class CLIP(nn.Module):
@@ -55,6 +59,11 @@ class CLIP(nn.Module):
         x = self.transformer(x)
         ends = x[torch.arange(x.shape[0], device=x.device), tokens.argmax(dim=-1)]  # (B, W)
         return self.ln_final(ends) @ self.text_projection
+
+    @torch.no_grad()
+    def clamp_logit_scale(self) -> None:
+        """Keep the logit scale between 1 and 100, which the paper found necessary for stability."""
+        self.logit_scale.clamp_(0, math.log(LARGEST_LOGIT_SCALE))
 
     def initialize_text_tower(self) -> None:
         """Draw the text tower's weights as OpenAI's code does. The blocks of the image tower keep torch's defaults."""
