@@ -251,16 +251,15 @@ def main(arguments: list[str] | None = None) -> None:
     status: object = DONE
     try:
         # Not cli.main: it takes every EOFError for an interruption, and ends with status 1 where a pipe is closed.
-        with _interrupt_handlers(), _warn_once_per_plug_in():
-            if "RANK" in os.environ:
-                from clipbench.distributed.process_rank import tell_launcher
+        with (
+            _interrupt_handlers(),
+            _warn_once_per_plug_in(),
+            cli.make_context("clipbench", argv, obj=["clipbench", *argv]) as context,
+        ):
+            from clipbench.files import remove_abandoned_folders  # not needed for help
 
-                tell_launcher()
-            with cli.make_context("clipbench", argv, obj=["clipbench", *argv]) as context:
-                from clipbench.files import remove_abandoned_folders  # not needed for help
-
-                remove_abandoned_folders()
-                status = cli.invoke(context)
+            remove_abandoned_folders()
+            status = cli.invoke(context)
     except click.exceptions.Exit as end:
         status = end.exit_code
     except BaseException as error:  # noqa: BLE001  the last line of defence, also against a plug-in's sys.exit(0)
@@ -269,7 +268,10 @@ def main(arguments: list[str] | None = None) -> None:
         except BrokenPipeError:  # nobody reads the line
             _leave_unread_output()
             status = UNREAD
-        sys.exit(status)
+    if status == INTERRUPTED and "RANK" in os.environ:
+        from clipbench.distributed.process_rank import tell_launcher
+
+        tell_launcher()
     sys.exit(status if isinstance(status, int) else DONE)
 
 

@@ -29,14 +29,16 @@ def launch(command: Sequence[str], n: int, advice: str) -> int:
 
     Raises:
         MachineError: another process was lost.
-        KeyboardInterrupt: a signal asked all processes to end, before process 0 could say so.
+        KeyboardInterrupt: a signal asked all processes to end, and process 0 has not said so.
     """
     os.environ.setdefault("OMP_NUM_THREADS", str(threads_per_process(n)))
     os.environ.update(QUIET)
-    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith("torch.distributed"):  # each has a level of its own
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     with temporary_folder("processes") as folder:
-        logs, is_handling = folder / "logs", folder / "process-0-handles-signals"
-        os.environ[LAUNCHED] = str(is_handling)
+        logs, told = folder / "logs", folder / "told"
+        os.environ[LAUNCHED] = str(told)
         config = LaunchConfig(
             min_nodes=1,
             max_nodes=1,
@@ -52,7 +54,7 @@ def launch(command: Sequence[str], n: int, advice: str) -> int:
         try:
             elastic_launch(config, sys.executable)("-P", "-m", "clipbench", *command)
         except SignalException:  # all processes got the signal
-            if is_handling.exists():  # process 0 has said so
+            if told.exists():  # process 0 has said so
                 return INTERRUPTED
             raise KeyboardInterrupt from None
         except ChildFailedError as error:

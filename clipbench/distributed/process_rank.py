@@ -19,7 +19,7 @@ END_SECONDS = 15.0
 ADVICE = "start it with torchrun or several devices, or unset RANK to run in one process"
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 LAUNCHED = "_CLIPBENCH_LAUNCHED"
-"""Variable of the processes of a command with several devices: the file that says that process 0 handles signals."""
+"""Variable of the processes of a command with several devices: the file that says that process 0 has said its end."""
 LOST = 75
 """Exit status of such a process that finds another gone. The launcher says which, and why."""
 QUIET = {"TORCH_CPP_LOG_LEVEL": "FATAL"}
@@ -124,7 +124,7 @@ def _end_without(parent: int) -> None:
 
 
 def tell_launcher() -> None:
-    """Let the launcher know, if there is one, that process 0 handles signals from now on, and says how it ends."""
+    """Let the launcher know, if there is one, that process 0 has said that it was interrupted."""
     if os.environ.get("RANK") == "0" and (file := os.environ.get(LAUNCHED)):
         Path(file).touch()
 
