@@ -53,6 +53,7 @@ def test_winoground_agrees_in_every_example(paths: Mapping[str, Path], tmp_path:
     assert proof.differing_flags(run, [{**row, "text": "1"} for row in proof.read_csv(paths["flags"])]) == 261
 
 
+@pytest.mark.slow
 @at_hand
 def test_three_models_on_imagenet_agree_and_compare_as_by_hand(paths: Mapping[str, Path], tmp_path: Path) -> None:
     (section,) = [section for section in proof.SECTIONS if "imagenet" in section.rows]

@@ -87,7 +87,7 @@ def test_a_folder_without_runs_names_the_runs_that_are_near(call: Call, pair: Pa
     assert "Folders with runs: pair" in call("show", "nothing").err
 
 
-@pytest.mark.parametrize("n_models", [3, 11, 40])
+@pytest.mark.parametrize("n_models", [3, 40])
 def test_show_and_compare_of_many_have_a_line_per_run_and_at_most_forty_more(
     call: Call, tmp_path: Path, n_models: int
 ) -> None:

@@ -121,6 +121,7 @@ def test_vectors_are_refused_by_other_tasks(tmp_path: Path) -> None:
         load(str(path), LoadOptions()).texts(["a cat"])
 
 
+@pytest.mark.slow
 def test_fifty_thousand_predictions_are_compared_as_by_hand_whatever_their_order(tmp_path: Path) -> None:
     base, candidate = drawn(50_000, [0.68, 0.69], n_classes=1000)
     tables = {"base": base, "candidate": candidate[::-1]}

@@ -56,6 +56,7 @@ def die_asking(moment: str, memory: tuple[str, int]) -> NoReturn:
     raise AssertionError
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="the system has no such sockets")
 def test_a_long_folder_of_temporary_files_leaves_room_for_sockets(tmp_path: Path) -> None:
     folder = tmp_path / ("long" * 25)
