@@ -74,11 +74,9 @@ def decode(data: bytes, name: str) -> Image.Image:
     Raises:
         BadImage: they are not an image of ``FORMATS``, or it is damaged, has too many pixels, or has no white.
     """
-    fault = _fault_of_bytes(data)
     try:
-        if fault is None:
-            image = _open_undecoded(data)
-            fault = too_many_pixels(*image.size) or _fault_of_size(image, len(data))
+        image = _open_undecoded(data)
+        fault = too_many_pixels(*image.size) or _fault_of_size(image, len(data))
         if fault is None:
             image.load()
     except UsageError:
@@ -177,7 +175,13 @@ def _decoding_fault(error: BaseException) -> str:
 
 
 def _open_undecoded(data: bytes) -> Image.Image:
-    """Open an image without decoding it or checking its size, which Pillow would only warn about at first."""
+    """Open an image without decoding it or checking its size, which Pillow would only warn about at first.
+
+    Raises:
+        Exception: of many kinds, if the bytes are no image. Pillow would read a long comment for a minute: ValueError.
+    """
+    if (fault := _fault_of_bytes(data)) is not None:
+        raise ValueError(fault)
     with _LOCK:
         before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:

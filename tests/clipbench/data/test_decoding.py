@@ -14,8 +14,18 @@ import PIL
 import pytest
 from PIL import Image, ImageCms, TiffImagePlugin
 
-from clipbench.data.images import FORMATS, FileImage, as_rgb, decode, examine, image_size, reading_notes, reading_of
-from clipbench.data.memory import DecodedImage
+from clipbench.data.images import (
+    FORMATS,
+    FileImage,
+    Reading,
+    as_rgb,
+    decode,
+    examine,
+    image_size,
+    reading_notes,
+    reading_of,
+)
+from clipbench.data.memory import BytesImage, DecodedImage
 from clipbench.errors import BadImage, UsageError
 
 RNG = np.random.default_rng(0)
@@ -310,6 +320,19 @@ def enlarged_header() -> bytes:
 def test_what_pillow_takes_for_an_image_or_reads_for_a_minute_is_refused(data: bytes, fault: str) -> None:
     with pytest.raises(BadImage, match=fault):
         decode(data, "x")
+
+
+def test_no_reader_of_a_header_reads_a_long_comment(monkeypatch: pytest.MonkeyPatch) -> None:
+    def opened(*arguments: object, **keywords: object) -> Image.Image:
+        raise AssertionError("Pillow takes a minute")
+
+    monkeypatch.setattr(Image, "open", opened)
+    data = b"P6\n#" + b"x" * 70_000 + b"\n1 1\n255\n\0\0\0"
+    assert reading_of(data) == Reading()
+    image = BytesImage(data, "x")
+    for read in (image.open, lambda: image_size(image), lambda: image.media_type):
+        with pytest.raises(BadImage, match="comments of more than"):
+            read()
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "RGB"])
