@@ -217,8 +217,17 @@ def rightness(folder: Path, expected: Mapping[str, Any]) -> list[str]:
 def leftovers(world: World) -> list[str]:
     """Return the unfinished and temporary files that are left in a world."""
     left = [path for path in world.folder.rglob(".*.half") if path.is_file()]
-    left += [path for path in world.temporary.iterdir() if not path.name.startswith(CACHE_OF_TORCH)]
+    left += [path for path in world.temporary.iterdir() if not (is_of_torch(path) or is_trial_of_python(path))]
     return [f"left behind: {path.relative_to(world.folder)}" for path in left]
+
+
+def is_of_torch(path: Path) -> bool:
+    return path.name.startswith(CACHE_OF_TORCH)
+
+
+def is_trial_of_python(path: Path) -> bool:
+    """Return whether a file is the one with which Python finds out, at each start, where temporary files may be."""
+    return path.is_file() and path.read_bytes() == b"blat"
 
 
 def stopped_run(bench: Bench, rng: random.Random, *, number: int, workers: int) -> list[str]:
