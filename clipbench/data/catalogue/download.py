@@ -17,9 +17,9 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from clipbench.data.catalogue import shards, web_files
+from clipbench.data.catalogue import resumable_downloads, shards
 from clipbench.data.catalogue.entries import ORIGIN_FILE, CatalogueEntry, Source, origin_in
-from clipbench.data.catalogue.web_files import ByteCounter, RemoteFile
+from clipbench.data.catalogue.resumable_downloads import ByteCounter, RemoteFile
 from clipbench.errors import DataError, Unavailable, UsageError, did_you_mean, option
 from clipbench.files import folder_lock, write_atomic
 from clipbench.hub import HubRequest, load_online
@@ -65,7 +65,7 @@ class Download:
     def request(self) -> HubRequest:
         """The request to the Hub, in words for messages."""
         repository = f"datasets/{self.source.hub}"
-        remedy = f"once the Hub can be reached, {web_files.RESUME_ADVICE}"
+        remedy = f"once the Hub can be reached, {resumable_downloads.RESUME_ADVICE}"
         return HubRequest(subject=f"data set {self.entry.name}", repository=repository, remedy=remedy)
 
     def say(self, text: str) -> None:
@@ -114,7 +114,7 @@ def list_files(download: Download) -> Listing:
     if download.source.hub is None:
         files = []
         for file in download.source.urls:
-            size, tag = web_files.look_up(file.url, download.entry.name)
+            size, tag = resumable_downloads.look_up(file.url, download.entry.name)
             path = str(PurePosixPath(file.into) / PurePosixPath(urlsplit(file.url).path).name)
             remote = RemoteFile(url=file.url, path=path, size=file.size or size, tag=tag or "", sha256=file.sha256)
             files.append(remote)
@@ -128,7 +128,7 @@ def n_bytes_present(download: Download, listing: Listing) -> int:
     """Return how many bytes of a listing an earlier try has left."""
     if not _is_begun(download, listing):
         return 0
-    return sum(web_files.n_bytes_in(download.staging, file) for file in listing.files)
+    return sum(resumable_downloads.n_bytes_in(download.staging, file) for file in listing.files)
 
 
 def fetch(download: Download, listing: Listing | None = None) -> Path:
@@ -167,7 +167,8 @@ def fetch(download: Download, listing: Listing | None = None) -> Path:
         if error.errno is None:
             raise
         raise UsageError(
-            f"cannot write {download.target}: {error.strerror or error}. Fix that, and {web_files.RESUME_ADVICE}"
+            f"cannot write {download.target}: {error.strerror or error}. Fix that, and"
+            f" {resumable_downloads.RESUME_ADVICE}"
         ) from error
 
 
@@ -260,8 +261,8 @@ def _fetch_files(download: Download, files: Sequence[RemoteFile]) -> None:
 
     def fetch_all() -> None:
         for file in files:
-            with nullcontext() if is_of_hub else web_files.client_errors(file.url, download.entry.name):
-                web_files.fetch_file(file, download.staging, download.on_bytes)
+            with nullcontext() if is_of_hub else resumable_downloads.client_errors(file.url, download.entry.name):
+                resumable_downloads.fetch_file(file, download.staging, download.on_bytes)
 
     if is_of_hub:
         load_online(fetch_all, download.request)
@@ -314,8 +315,8 @@ def _check_published_hash(download: Download, files: Sequence[RemoteFile]) -> No
 def _finish(download: Download, listing: Listing) -> Path:
     if download.source.form in ("archive", "urls"):
         for archive in sorted(download.staging.rglob("*")):
-            if archive.name.endswith(web_files.ARCHIVES):
-                web_files.unpack(archive)
+            if archive.name.endswith(resumable_downloads.ARCHIVES):
+                resumable_downloads.unpack(archive)
     sizes = {file.path: file.size for file in listing.files}
     fetched = datetime.now(UTC).isoformat(timespec="seconds")
     _write_origin(download.staging, {**listing.origin, "files": sizes, "fetched": fetched})

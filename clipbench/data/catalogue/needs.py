@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from clipbench.data.catalogue.download import Download, Listing, choose_source, fetch, list_files, n_bytes_present
 from clipbench.data.catalogue.entries import CatalogueEntry, catalogue, find_folder
+from clipbench.data.catalogue.resumable_downloads import ByteCounter
 from clipbench.data.catalogue.shards import SUFFIXES, find_shards, needed_shard_sizes
-from clipbench.data.catalogue.web_files import ByteCounter
 from clipbench.errors import ClipbenchError
 from clipbench.hub import load_online, unreachable_reason
 

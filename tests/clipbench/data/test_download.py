@@ -12,7 +12,7 @@ import pytest
 
 from clipbench.data.catalogue.download import Download, fetch, list_files, n_bytes_present
 from clipbench.data.catalogue.entries import ORIGIN_FILE, CatalogueEntry, Source, WebFile
-from clipbench.data.catalogue.web_files import RemoteFile, fetch_file
+from clipbench.data.catalogue.resumable_downloads import RemoteFile, fetch_file
 from clipbench.data.dataset import DataOptions
 from clipbench.data.dataset_loading import load_data
 from clipbench.errors import ClipbenchError, DataError, Unavailable, UsageError

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from clipbench.data.catalogue import shards
-from clipbench.data.catalogue.web_files import unpack
+from clipbench.data.catalogue.resumable_downloads import unpack
 from clipbench.errors import DataError
 
 

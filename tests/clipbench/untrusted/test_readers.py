@@ -18,7 +18,7 @@ HOMES = {
     "clipbench/models/towers/checkpoint_file.py": "weights: tensors alone",
     "clipbench/models/adapters/vector_arrays.py": "vectors: no objects",
     "clipbench/results/run.py": "tables and arrays of a run: no objects",
-    "clipbench/data/catalogue/web_files.py": "archives of the catalogue: nothing gets out of the folder",
+    "clipbench/data/catalogue/resumable_downloads.py": "archives of the catalogue: nothing gets out of the folder",
     "clipbench/data/readers/webdataset.py": "shards: read member by member, never unpacked",
     "clipbench/data/readers/judged_configs.py": "judged data: columns of text, each different image of a few rows once",
     "clipbench/models/adapters/interpreter_child.py": (
