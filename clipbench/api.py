@@ -28,11 +28,11 @@ from clipbench.data.memory import dataset_in_memory
 from clipbench.errors import KINDS, UsageError
 from clipbench.evaluation.diagnosis import Diagnosis, DoctorOptions, diagnose
 from clipbench.evaluation.explain_runs import explain_runs
+from clipbench.evaluation.output_folders import REPORT, RESULT, Target, Targets, may_be_finished
 from clipbench.evaluation.plan import RunOptions, task_class
 from clipbench.evaluation.progress import Progress
 from clipbench.evaluation.score_causes import Expectation
 from clipbench.evaluation.session import Session, SessionOptions
-from clipbench.evaluation.targets import REPORT, RESULT, Target, Targets, may_be_finished
 from clipbench.evaluation.vector_comparison import (
     ComparisonOptions,
     VectorComparison,

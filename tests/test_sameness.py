@@ -12,7 +12,7 @@ import pytest
 
 from clipbench.comparison.compare_runs import compare
 from clipbench.errors import NotComparable, UsageError
-from clipbench.evaluation import targets
+from clipbench.evaluation import output_folders
 from clipbench.evaluation.plan import Request, RunOptions
 from clipbench.results.export.tables import tables
 from clipbench.results.matching import BY_POSITION, EQUAL_SAMPLES, ON_TRUST, OTHER_ORDER, match
@@ -124,9 +124,9 @@ def by_reuse(base: Run, candidate: Run) -> str:
     (record,) = candidate.result.evaluations
     requests = [Request(task=record.task, data=record.dataset.id)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(targets, "describe", lambda *_: record)
+        patch.setattr(output_folders, "describe", lambda *_: record)
         try:
-            targets.finished_run(
+            output_folders.finished_run(
                 cast(Any, embedder),
                 requests,
                 base.folder,

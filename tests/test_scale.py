@@ -48,9 +48,9 @@ def given(n: int, folder: Path) -> None:
 
 
 def run(embedder: object, data: object, out: Path) -> None:
+    from clipbench.evaluation.output_folders import Target, Targets
     from clipbench.evaluation.plan import RunOptions
     from clipbench.evaluation.session import Session, SessionOptions
-    from clipbench.evaluation.targets import Target, Targets
 
     target = Target("many", "many", out, embedder=embedder)  # type: ignore[arg-type]
     options = SessionOptions(tasks=["retrieval"], data=data, run=RunOptions(n_thumbnails=20))  # type: ignore[arg-type]

@@ -10,8 +10,8 @@ from clipbench.cli.output import echo, echo_json, print_error
 from clipbench.cli.printer import Printer, reserve_stdout
 from clipbench.cli.tables import series_line
 from clipbench.errors import ClipbenchError, UsageError
+from clipbench.evaluation.output_folders import RESULT, Target, Targets, check_folder, slug
 from clipbench.evaluation.session import Session, SessionOptions
-from clipbench.evaluation.targets import RESULT, Target, Targets, check_folder, slug
 from clipbench.models.checkpoints import CHECKPOINT_FORMS, CONFIG, Signature, TrainingCheckpoint, training_checkpoints
 from clipbench.results.run import Run
 from clipbench.untrusted.reading import is_file, is_folder

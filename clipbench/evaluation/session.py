@@ -22,6 +22,16 @@ from clipbench.errors import (
 )
 from clipbench.evaluation.datasets import Datasets
 from clipbench.evaluation.measure import average_of, empty_result, measure, now
+from clipbench.evaluation.output_folders import (
+    REPORT,
+    Target,
+    Targets,
+    check_folder,
+    clear_leftovers,
+    finished_run,
+    has_results,
+    slug,
+)
 from clipbench.evaluation.plan import (
     Request,
     RunOptions,
@@ -33,16 +43,6 @@ from clipbench.evaluation.plan import (
     task_class,
 )
 from clipbench.evaluation.progress import Progress
-from clipbench.evaluation.targets import (
-    REPORT,
-    Target,
-    Targets,
-    check_folder,
-    clear_leftovers,
-    finished_run,
-    has_results,
-    slug,
-)
 from clipbench.evaluation.task import OF_UNIT_VECTORS, can_use_vectors, supports_similarity
 from clipbench.evaluation.tries import tried_texts
 from clipbench.files import check_writable, folder_lock

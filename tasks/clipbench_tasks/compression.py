@@ -175,8 +175,8 @@ class SmallestFormat(Definition):
         margin, n_kinds = self.points / 100, len(self.chains)
         if not verdict.passed and least_lost(n, n_kinds) >= margin:
             return (
-                f"at n = {count(n)} images no format is shown to lose less than {in_points(self.points)}: even one that"
-                f" changes no answer may lose {percent(least_lost(n, n_kinds))} points;"
+                f"{count(n)} images are too few to show that a format loses less than {in_points(self.points)}: even"
+                f" one that changes no answer may lose {percent(least_lost(n, n_kinds))} points."
                 f" {count(least_queries(margin, n_kinds))} images are needed"
             )
         if not self._can_lose(samples):

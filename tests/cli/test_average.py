@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from clipbench.evaluation.output_folders import find_targets
 from clipbench.evaluation.session import Session, SessionOptions
-from clipbench.evaluation.targets import find_targets
 from clipbench.results.run import read_run
 
 SUITE = """

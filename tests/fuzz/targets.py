@@ -307,7 +307,7 @@ def task_reference(text: str) -> None:
 
 
 def targets_of(text: str) -> None:
-    from clipbench.evaluation.targets import find_targets
+    from clipbench.evaluation.output_folders import find_targets
 
     find_targets([text], None)
 
@@ -501,7 +501,7 @@ def read_failure(path: Path) -> None:
     from click.testing import CliRunner
 
     from clipbench.cli.main import cli
-    from clipbench.evaluation.targets import find_targets
+    from clipbench.evaluation.output_folders import find_targets
     from clipbench.results.run import read_run
 
     content, before = str(run_of_vectors()), path.read_bytes()

@@ -244,7 +244,7 @@ UNTOLD = re.compile(
     r"Nothing here is shown to differ from guessing|"
     r"No test here shows .*|neither direction is better|neither more nor less of it is worse|too small to matter|"
     r"\b0 (?:better|worse)|\(?and [\d,]+ more\)?|above the (?:false ones|others)|"
-    r"the runs have values for different samples|no format is shown to lose less|"
+    r"the runs have values for different samples|no format is shown to lose less|too few to show|"
     r"even one that changes no answer may lose .*|"
     r"(?:Bytes of the smallest vectors that lose less than [^:]*|Largest mean loss):(?:;? (?:step-\d+ )?none is shown)+|"
     r"no test shows that the clean score is above chance|\blower-case\b|"

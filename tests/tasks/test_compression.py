@@ -133,7 +133,7 @@ def test_the_smallest_that_will_do_is_named_with_its_bytes() -> None:
     assert set(evaluation.curves["binary/acc1_most_lost"].x) <= {1.0, 2.0}
     strict = metric(evaluate(data, embedder, replace(TASK, points=0.1)), "acc1_smallest")
     assert strict.value is None
-    assert "at n = 600 images no format is shown to lose less than 0.1 points" in str(strict.reason)
+    assert "600 images are too few to show that a format loses less than 0.1 points" in str(strict.reason)
 
 
 def test_a_model_at_chance_has_nothing_to_lose() -> None:

@@ -21,8 +21,8 @@ from clipbench.results.metric_name import names_data
 
 if TYPE_CHECKING:
     from clipbench.cli.printer import Printer
+    from clipbench.evaluation.output_folders import Targets
     from clipbench.evaluation.session import Session, SessionOptions
-    from clipbench.evaluation.targets import Targets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,8 +239,8 @@ def _check(arguments: RunArguments) -> None:
 
 def _run_as_lead(arguments: RunArguments) -> int:
     """Run the command in the process that writes and prints: the only one, or the first of several."""
+    from clipbench.evaluation.output_folders import find_targets
     from clipbench.evaluation.session import Session
-    from clipbench.evaluation.targets import find_targets
 
     targets = find_targets(arguments.models, arguments.out, writes_reports=not arguments.no_report)
     printer = _printer(arguments, several=targets.are_several, is_series=targets.are_series)
@@ -263,7 +263,7 @@ def _run_as_lead(arguments: RunArguments) -> int:
 
 def _write_failures(targets: "Targets", failures: Mapping[str, str]) -> None:
     """Leave the reason in the folder of each model that could not be measured, if a run could be written there."""
-    from clipbench.evaluation.targets import check_folder
+    from clipbench.evaluation.output_folders import check_folder
     from clipbench.files import folder_lock
     from clipbench.results.failure import write_failure
 
@@ -280,7 +280,7 @@ def _write_failures(targets: "Targets", failures: Mapping[str, str]) -> None:
 def _measure_targets(session: "Session", printer: "Printer", arguments: RunArguments) -> int:
     """Measure all models and return the exit status."""
     from clipbench.cli.printer import reserve_stdout
-    from clipbench.evaluation.targets import REPORT
+    from clipbench.evaluation.output_folders import REPORT
     from clipbench.results.run import all_evaluations
 
     targets = session.targets

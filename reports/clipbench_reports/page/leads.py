@@ -19,8 +19,8 @@ from clipbench_reports.page.opening import Sentence
 from clipbench_reports.text import isolated
 
 RULE_OF_SEVERAL = (
-    "For each evaluation, the first headline metric that all models have: the model with the best value against each "
-    "other one, by paired tests, corrected for all tests of these sentences (Holm). "
+    "Each sentence is about the first headline metric of an evaluation that all models have. Paired tests compare the "
+    "model with the best value with each other one, corrected for all tests of these sentences (Holm). "
     "`clipbench compare` tests every metric."
 )
 """The rule, for a reader."""

@@ -18,13 +18,13 @@ TURNS = (0, 0, 1)
 ORDER: tuple[Mark, ...] = ("weak", "blind", "level", "good", "plain")
 
 RULE = (
-    "The sentences at the top are chosen by rule: the two lowest of the results that are not better than chance, or "
-    "than always giving one answer, and "
-    "the one farthest above chance of the others. If one kind has fewer results, the other kind fills up, and results "
-    "without a chance come last. Results of a kind come from different sections where possible. A result that every "
-    "CLIP-style model shows, or that holds by construction, is never chosen. The line over them counts only results "
-    "that a test shows: without a further word, a model reaches at least half of the way from chance to the best "
-    "value. “Sometimes” means better than chance, and “hardly” and “does not” mean less than a tenth of that way."
+    "The sentences at the top are chosen by rule. Two are the lowest results that are not better than chance, or than "
+    "always giving one answer. One is the result farthest above chance. If one kind has fewer results, the other kind "
+    "fills up, and results without a chance come last. Results of a kind come from different sections where possible. "
+    "A result that every CLIP-style model shows, or that holds by construction, is never chosen. The line over them "
+    "counts only results that a test shows: without a further word, a model reaches at least half of the way from "
+    "chance to the best value. “Sometimes” means better than chance, and “hardly” and “does not” mean less than a "
+    "tenth of that way."
 )
 """The rule, for a reader."""
 

@@ -109,7 +109,7 @@ SECTION = Section(
         TEXTS_FIRST: (
             "Vectors of one modality are nearer to each other than to vectors of the other, so any text "
             "beats the right image. Subtract the mean of each modality, of documents and queries alike, and scale to "
-            "length 1 again (GR-CLIP, Li et al. 2025, arXiv:2507.19054): it takes no training, and the figure shows "
+            "length 1 again (GR-CLIP, Li et al. 2025, arXiv:2507.19054). It takes no training, and the figure shows "
             "what it does here. Where that is not enough, "
             "rank images and texts separately and merge the two lists by rank."
         ),

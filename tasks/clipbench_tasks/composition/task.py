@@ -132,8 +132,8 @@ class Composition(Task):
     data_form = "contrasts"
     summary = "a true caption against a false one of the same words, and the same for images, by subset"
     question = (
-        "Each image has a true caption and a false one much like it, and a caption may have a true and a false image: "
-        "does the model know how the parts are put together, or only which parts there are?"
+        "Does the model know how the parts of an image are put together, or only which parts there are? Each image has "
+        "a true caption and a false one much like it, and a caption may have a true and a false image."
     )
     scoring = (
         "An item is right if everything true scores above everything false, and a tie scores as a random choice would. "
