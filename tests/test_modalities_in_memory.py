@@ -147,7 +147,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "rows beyond the texts": (
         lambda: cb.run(Clap(), data={"audio": SOUNDS[:2], "text": WORDS[:1], "audio_to_text": [0, 1]}),
-        "audio_to_text has 2 rows from 0 to 1: expected 2, from 0 to 0",
+        r"audio_to_text has 2 row numbers from 0 to 1: expected 2 \(one per item of audio\), each from 0 to 0",
     ),
     "rows that are none": (
         lambda: cb.run(Clap(), data={"audio": SOUNDS[:1], "text": WORDS[:2], "audio_to_text": ["x"]}),

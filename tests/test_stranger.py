@@ -179,7 +179,7 @@ def test_its_section_has_question_sentence_figure_gallery_table_and_baseline(run
 def test_models_are_compared_by_the_vectors_that_it_keeps(stranger: Stranger) -> None:
     page = words(stranger.compared.read_text(encoding="utf-8"))
     assert "length-bias@cards.jsonl: mutual k-NN and CKA of the two models are not computed" in page
-    assert "the runs kept 4, 4 pairs, 4 of them the same: expected at least 12" in page
+    assert "the runs have 4 pairs in common (they kept 4, 4): expected at least 12" in page
     assert "zero-shot@cards.jsonl: mutual k-NN" not in page
 
 

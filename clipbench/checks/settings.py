@@ -94,7 +94,7 @@ def start_of_text(subject: Subject) -> CheckOutcome:
             f"short texts begin with id {start}, and one that is cut with id {starts[-1]}",
             "truncate texts only at their end",
         )
-    raise NotExamined("texts begin with a word: the tokenizer names no start-of-text token")
+    raise NotExamined("texts begin with different tokens, so they have no common start-of-text token")
 
 
 def _ends_with_padding(subject: Subject, facts: TokenFacts) -> bool:
@@ -257,8 +257,8 @@ def activation(subject: Subject) -> CheckOutcome:
     activations = {tower: names for tower, names in modules.activations(subject.module).items() if names}
     if not activations:
         raise NotExamined(
-            "no part of the module is called GELU or QuickGELU: one that is written by hand, as a function or in a"
-            " forward method, cannot be examined"
+            "no part of the module is called GELU or QuickGELU: an activation that is written by hand, as a function or"
+            " in a forward method, cannot be examined"
         )
     kinds = {name for names in activations.values() for name in names}
     observation = " and ".join(f"{', '.join(names)} in the {tower}" for tower, names in activations.items())
@@ -269,7 +269,7 @@ def activation(subject: Subject) -> CheckOutcome:
     if (pair_separation(subject.ranked_pairs)[1].low or 0) <= 0:
         raise NotExamined(
             f"{observation}, and true pairs do not score higher than shuffled ones, "
-            "so they cannot show which one was trained"
+            "so they cannot show which activation the model was trained with"
         )
     is_better, margins = variant_improves(subject.pairs, other)
     if not is_better:

@@ -38,7 +38,7 @@ def read_ranking(file: Path, queries: Sequence[str]) -> list[ResultList]:
         raise DataError(f"{result.source}: got {fault}")
     if missing := [query for number, query in enumerate(queries, 1) if number not in results]:
         n = counted(len(queries), "query", "queries")
-        raise DataError(f"{file} has results of {len(results)} of {n}: the first without any is {shown(missing[0])}")
+        raise DataError(f"{file} has results of {len(results)} of {n}: the first query without a result is {shown(missing[0])}")
     return [result for _, result in sorted(results.items())]
 
 
@@ -56,7 +56,7 @@ def photograph_names(results: Sequence[ResultList], names: Sequence[str], folder
         for file in result.results:
             matches = full_names.get(file, [])
             if len(matches) != 1:
-                fault = f"which {len(matches)} photographs have" if matches else f"which is not in {folder}"
+                fault = f"the file name of {len(matches)} photographs" if matches else f"which is not in {folder}"
                 expected = f"names relative to {folder}, such as {shown([*matches, *names][0])}"
                 raise DataError(f"{result.source}: got {shown(file)}, {fault}: expected {expected}")
     return [[full_names[file][0] for file in result.results] for result in results]

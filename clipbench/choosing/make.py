@@ -238,7 +238,8 @@ def _check(names: Sequence[str], queries: Sequence[str], folder: Path) -> None:
             raise UsageError(f"two models or rankings are called {name}: remove one, or give it another name")
     if not queries or not all(map(str.strip, queries)) or len(set(queries)) < len(queries):
         raise DataError(
-            f"got {counted(len(queries), 'query', 'queries')}: expected at least one, none empty or repeated"
+            f"got {counted(len(queries), 'query', 'queries')}: expected at least one, and each of them distinct and not"
+            " empty"
         )
     if is_folder(folder) and not is_file(folder / FACTS) and entries(folder, UsageError):
         raise UsageError(f"{folder} is not empty and holds no pool: name another folder")
@@ -252,7 +253,7 @@ def _check_candidates(firsts: Mapping[str, Firsts], queries: Sequence[str], opti
         if not any(rows[row] for rows in firsts.values()):
             raise DataError(
                 f"no ranking has a result of query {shown(query)}: there is nothing to judge. Remove the query, or"
-                " add random photographs to each one"
+                " add random photographs to every query"
             )
 
 

@@ -137,7 +137,8 @@ def read_pool(folder: Path) -> Pool:
     images = {line._id: Path(line.image) for _, line in lines(folder / CORPUS, _Image)}
     if facts.k < 1 or len(facts.models) < 2 or facts.n_images != len(images):
         raise DataError(
-            f"{folder / FACTS}: expected k above 0, two models or more, and the number of images in {CORPUS}. {_ADVICE}"
+            f"{folder / FACTS}: expected k above 0, two models or more, and n_images equal to the number of images in"
+            f" {CORPUS}. {_ADVICE}"
         )
     candidates, batches = dict[str, list[str]](), dict[str, int]()
     for source, line in lines(folder / CANDIDATES, _Candidates):
@@ -178,7 +179,8 @@ def read_rankings(pool: Pool) -> dict[str, Ranking]:
         has_other_images = ranked != set(pool.candidates.get(line.query, ()))
         if line.models.keys() != facts.models.keys() or has_wrong_depth or has_other_images:
             raise DataError(
-                f"{source}: expected the models and k of {FACTS}, and the photographs of {CANDIDATES}. {_ADVICE}"
+                f"{source}: expected the same models and k as in {FACTS}, and the same photographs as in"
+                f" {CANDIDATES}. {_ADVICE}"
             )
         rankings[line.query] = line
     if missing := [query for query in pool.queries if query not in rankings]:

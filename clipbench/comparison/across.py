@@ -335,7 +335,8 @@ def _cost_notes(runs: Sequence[Run], *, names: Sequence[str], axes: tuple[str, s
             few += [label for label, tower in labelled_towers if tower.n_timed < MIN_TIMED_ITEMS]
     if few:
         notes.append(
-            f"Measured over fewer than {count(MIN_TIMED_ITEMS)} items, start included: {', '.join(dict.fromkeys(few))}."
+            f"Speed measured over fewer than {count(MIN_TIMED_ITEMS)} items, including start-up time:"
+            f" {', '.join(dict.fromkeys(few))}."
         )
     return notes
 

@@ -97,7 +97,7 @@ def sample_tables(
     for table in tables:
         if not table.index.is_unique:
             twice = table.index[table.index.duplicated()][0]
-            raise NotComparable(f"samples cannot be paired: '{twice}' appears twice")
+            raise NotComparable(f"samples cannot be paired: the sample id '{twice}' appears twice in one run")
         if not table.index.equals(tables[0].index):
             raise NotComparable("the runs have different samples")
         if ("cluster" in table) != ("cluster" in tables[0]):
@@ -135,7 +135,9 @@ def check_values(run: Run, metrics: Metrics, table: "pandas.DataFrame") -> None:
             continue  # which the test of the difference says
         n = int(is_finite.sum())
         if n < metric.n:
-            raise NotComparable(f"{recorded} of {metric.n:,} samples, but {n:,} have a value: make the run again")
+            raise NotComparable(
+                f"{recorded} over {metric.n:,} samples, but only {n:,} have a value: make the run again"
+            )
         is_held = statistic is not None or metric.column is not None
         if is_held and not abs(value - metric.value) <= 1e-6 * max(1.0, abs(metric.value)):
             raise NotComparable(f"{recorded}, but its samples give {value:g}: the run is damaged, make it again")

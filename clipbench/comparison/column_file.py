@@ -68,8 +68,8 @@ def read_columns(
     row_of_sample = np.array([_find_row(row_of_key, names, key) for names in names_of_samples], np.int64)
     if (row_of_sample < 0).all():
         raise UsageError(
-            f"{path} names none of the {counted(len(sample_ids), 'sample')}: got {key} '{keys[0]}', expected such"
-            f" as '{next(_names_of(sample_ids, item_ids, clusters))[-1]}'"
+            f"{path} names none of the {counted(len(sample_ids), 'sample')}: got {key} '{keys[0]}', expected one"
+            f" such as '{next(_names_of(sample_ids, item_ids, clusters))[-1]}'"
         )
     useful, useless = [], []
     for index, name in enumerate(table.header[1:]):

@@ -68,7 +68,10 @@ def compare(
     if isinstance(base, Values) or isinstance(candidate, Values):
         if labels is not None:
             of_values = base if isinstance(base, Values) else candidate
-            raise NotComparable(f"{of_values.label} has values without samples: other labels need predicted classes")
+            raise NotComparable(
+                f"{of_values.label} has values without samples: a comparison by other labels needs the predicted class"
+                " of each sample"
+            )
         comparison = _compare_values(base, candidate)
     else:
         comparison = _compare_runs(base, candidate, options)

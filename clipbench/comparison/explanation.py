@@ -204,7 +204,7 @@ def _chosen_metric(base: Run, candidate: Run, metric: str | None) -> tuple[align
 
 def _first_headline(pairs: Sequence[align.EvaluationPair], explainable: Named) -> tuple[align.EvaluationPair, str]:
     if not explainable:
-        raise NotComparable("the runs have no metric in common that scores each sample between wrong and right")
+        raise NotComparable("the runs have no metric in common that scores each sample as right, wrong or in between")
     for pair in pairs:
         if pair.base.metrics:
             headline = f"{pair.name}/{first_headline(pair.base.metrics)}"
@@ -226,7 +226,7 @@ def _metric_asked_for(metric: str, metrics: Named, explainable: Named) -> tuple[
         )
     if matches[0] not in explainable:
         raise UsageError(
-            f"{matches[0]} does not score each sample between wrong and right: expected a metric such as"
+            f"{matches[0]} does not score each sample as right, wrong or in between: expected a metric such as"
             f" {next(iter(explainable), 'acc1')}"
         )
     return explainable[matches[0]]

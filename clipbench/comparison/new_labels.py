@@ -46,13 +46,15 @@ def relabelled_differences(base: Run, candidate: Run, labels: LabelFile, alpha: 
 def _relabelled(base: Run, candidate: Run, pair: align.EvaluationPair, labels: LabelFile, alpha: float) -> Relabelled:
     for run, record in zip((base, candidate), pair, strict=True):
         if not run.has_samples(record):
-            raise NotComparable(f"{pair.name} has no samples in {run.label}: other labels need its predicted classes")
+            raise NotComparable(
+                f"{pair.name} has no samples in {run.label}: a comparison by other labels needs their predicted classes"
+            )
     tables = align.align_samples(base, candidate, pair)
     for run, table in zip((base, candidate), tables, strict=True):
         if missing := [name for name in NEEDED if name not in table]:
             raise NotComparable(
-                f"the samples of {pair.name} in {run.label} have no column '{missing[0]}': other labels need recorded"
-                " classes and one predicted class per image"
+                f"the samples of {pair.name} in {run.label} have no column '{missing[0]}': a comparison by other labels"
+                " needs recorded classes and one predicted class per image"
             )
     if tables.base["label"].tolist() != tables.candidate["label"].tolist():
         raise NotComparable(f"the runs have different recorded labels in {pair.name}")
@@ -73,7 +75,8 @@ def _relabelled(base: Run, candidate: Run, pair: align.EvaluationPair, labels: L
     is_kept = has_classes & ~is_tied
     if not is_kept.any():
         raise DataError(
-            f"{labels.file} leaves no image of {pair.name}: all images with other labels are tied for first place"
+            f"{labels.file} leaves no image of {pair.name} to compare: on each image with other labels, classes are"
+            " tied for first place"
         )
     new_credits = []
     for table, credit in zip(tables, credits, strict=True):

@@ -231,8 +231,8 @@ def _common_vectors(pairs_by_run: Sequence[KeptPairs]) -> list[PairVectors]:
     if len(ids) < LEAST_PAIRS:
         counts = ", ".join(f"{len(pairs.row):,}" for pairs in pairs_by_run)
         raise ClipbenchError(
-            f"the runs kept {counts} pairs, {len(ids)} of them the same: expected at least {LEAST_PAIRS}. Runs of one"
-            f" {option('seed')} keep the same pairs, and {option('keep_arrays', True)} keeps all"
+            f"the runs have {len(ids)} pairs in common (they kept {counts}): expected at least {LEAST_PAIRS}. Runs with"
+            f" the same {option('seed')} keep the same pairs, and {option('keep_arrays', True)} keeps all"
         )
     chosen = [ids[row] for row in generator(0, "representations").permutation(len(ids))[:MOST_PAIRS]]
     common: list[PairVectors] = []

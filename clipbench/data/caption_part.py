@@ -76,7 +76,8 @@ class CaptionPart(DataPart):
         for caption, image in zip(self.captions, self.caption_image, strict=True):
             if not 0 <= image < len(self.images):
                 raise DataError(
-                    f"data set {self.id} has a caption of image {image}, expected 0 to {len(self.images) - 1}"
+                    f"data set {self.id} has a caption with the image index {image}, expected 0 to"
+                    f" {len(self.images) - 1}"
                 )
             if not caption.strip():
                 raise DataError(f"data set {self.id} has an empty caption for image '{self.image_ids[image]}'")

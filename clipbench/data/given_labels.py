@@ -37,8 +37,8 @@ def with_given_labels(
     labels = read_label_file(user_path(source))
     if labels.is_by_position and not dataset.has_ids:
         raise DataError(
-            f"{labels.file} numbers the images of ImageNet-val, and the images of {dataset.id} have no ids: expected"
-            " their file names, such as ILSVRC2012_val_00000001.JPEG"
+            f"{labels.file} refers to images by their number in ImageNet-val, but the images of {dataset.id} have no"
+            " ids: expected their file names as ids, such as ILSVRC2012_val_00000001.JPEG"
         )
     return with_labels(dataset, labels, dataset.image_ids, class_names)
 

@@ -97,8 +97,8 @@ def from_rows(split: SplitRows, options: DataOptions, id: str) -> Dataset:
     roles = find_roles(rows.column_names, options.options, source=id, **single_columns)
     if "string" in getattr(rows.features[roles.image], "dtype", ""):
         raise UsageError(
-            f"{id}: column '{roles.image}' holds texts: expected images. Save a list of image files"
-            f" as a table, and name its path"
+            f"{id}: column '{roles.image}' holds texts, expected images. If they are paths of images, save the rows as"
+            " a manifest (.csv, .tsv, .jsonl), and give its path as the data"
         )
     images = huggingface_rows.ImageColumn(split, roles.image)
     missing = set(images.missing())
@@ -163,7 +163,7 @@ def _attacks(split: SplitRows, options: DataOptions, id: str) -> Dataset:
     options.refuse_unknown(("split",), id)
     names, image = split.rows.column_names, _columns_of(split.rows, Image)
     if len(image) != 1:
-        raise UsageError(f"{id}: expected one column of images, got {', '.join(names)}")
+        raise UsageError(f"{id}: expected one column of images, got {len(image)} among the columns {', '.join(names)}")
     column, rows = huggingface_rows.ImageColumn(split, image[0]), range(len(split.rows))
     if missing := column.missing():
         raise DataError(f"{id}, row {missing[0]} has no image ({len(missing)} of {len(rows)} rows)")

@@ -185,7 +185,10 @@ class LabelPart(DataPart):
         n_classes = len(self.class_names)
         if self.multilabels is not None and self.multilabels.shape[1] != n_classes:
             n_labels = self.multilabels.shape[1]
-            raise DataError(f"data set {self.id} has labels for {n_labels} classes, and {n_classes} class names")
+            raise DataError(
+                f"data set {self.id} has labels for {n_labels} classes, but {n_classes} class names: expected one name"
+                " per class"
+            )
         if self.labels is not None:
             _check_range(self, LabelSet(self.labels, self.class_names), "label", minimum=0)
         for column in () if self.right_classes is None else self.right_classes.T:

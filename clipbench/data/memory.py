@@ -195,7 +195,8 @@ def _image(cell: object, location: str) -> ImageRef:
             return DecodedImage(Image.fromarray(cell), location)
         except (TypeError, ValueError) as error:
             raise DataError(
-                f"{location}: an image is an array of {cell.dtype}, {cell.shape}: expected uint8"
+                f"{location}: an image is an array of {cell.dtype} with shape {cell.shape}: expected uint8 with shape"
+                " (height, width) or (height, width, 3)"
             ) from error
     if isinstance(cell, Image.Image):
         return DecodedImage(cell, location)

@@ -184,9 +184,11 @@ def check_modalities(modalities: Modalities, data: str) -> None:
     for (source, target), rows in modalities.pairs.items():
         n = len(modalities.items[target])
         if len(rows) != len(modalities.items[source]) or (len(rows) and not (rows.min() >= 0 and rows.max() < n)):
+            values = f" from {rows.min()} to {rows.max()}" if len(rows) else ""
             raise DataError(
-                f"data set {data}: {source}{LINK}{target} has {len(rows)} rows from {rows.min()} to {rows.max()}:"
-                f" expected {len(modalities.items[source])}, from 0 to {n - 1}"
+                f"data set {data}: {source}{LINK}{target} has {len(rows)} row numbers{values}: expected"
+                f" {len(modalities.items[source])} (one per item of {source}), each from 0 to {n - 1} (a row of"
+                f" {target})"
             )
 
 

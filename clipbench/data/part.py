@@ -115,7 +115,9 @@ def check_length(
 ) -> None:
     """Raise DataError if a column does not have one value per item."""
     if column is not None and len(column) != len(owners):
-        raise DataError(f"data set {data} has {len(column)} {name}, and {len(owners)} {owners_name}")
+        raise DataError(
+            f"data set {data} has {len(column)} {name} for {len(owners)} {owners_name}: expected equal numbers"
+        )
 
 
 def check_unicode(data: str, name: str, texts: Iterable[str]) -> None:

@@ -117,7 +117,9 @@ class ContrastPart(DataPart):
             if not all(caption.strip() for caption in contrast.captions):
                 raise DataError(f"{name} has an empty caption")
             if contrast.truth.all() or not contrast.truth.any():
-                raise DataError(f"{name} has nothing to choose: expected something true and something false")
+                raise DataError(
+                    f"{name} has only true or only false pairs of an image and a caption: expected at least one of each"
+                )
 
     def _limit(self, n: int, rng: np.random.Generator) -> LimitedFields:
         if self.contrasts is None:
@@ -159,7 +161,8 @@ class AttackPart(DataPart):
             name = _checked_name(self, attack)
             if not (0 <= attack.label < n_classes and 0 <= attack.word < n_classes):
                 raise DataError(
-                    f"{name} has the classes {attack.label} and {attack.word}, expected 0 to {n_classes - 1}"
+                    f"{name} has class {attack.label} for its object and class {attack.word} for its word, expected"
+                    f" 0 to {n_classes - 1}"
                 )
             if attack.label == attack.word:
                 raise DataError(f"{name} is attacked by its own name: expected the name of another class")

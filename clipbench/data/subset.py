@@ -63,7 +63,7 @@ def without_images(dataset: Dataset, rows: Int64[np.ndarray, " n_out"]) -> Datas
     if not len(kept_rows):
         first = dataset.image_ids[int(np.min(rows))]
         raise DataError(
-            f"data set {dataset.id} has no image that can be read: none of {len(dataset)}, the first '{first}'"
+            f"data set {dataset.id}: none of its {len(dataset)} images can be read (the first is '{first}')"
         )
     note = f"skipped {len(dataset) - len(kept_rows):,} of {len(dataset):,} images"
     return replace(dataset.take(kept_rows), notes=(*dataset.notes, note))

@@ -54,8 +54,8 @@ def load_splits(load_split: Callable[[DataOptions], Dataset], options: DataOptio
     test_options = without_options(options, OPTION)
     tested = load_split(test_options)
     if tested.split in (None, name):
-        of_what = "not of a split" if tested.split is None else f"also of '{name}'"
-        advice = f"choose another with {data_option(split='NAME')}"
+        of_what = "of no split" if tested.split is None else f"of the split '{name}' too"
+        advice = f"name another split for them with {data_option(split='NAME')}"
         raise UsageError(f"{data_option(train=name)}: the images to test are {of_what}: {advice}")
     split_options = {**test_options.options, "split": name}
     of_training = replace(options, options=split_options, n_images=None, allow_partial=True)
@@ -129,7 +129,7 @@ def join_attacks(tested: Dataset, training: Dataset, name: str) -> Dataset:
         attack_labels[list(attack.images)] = attack.label
     notes = [f"words to read ({n_readings:,}): left out"] if n_readings else []
     if n_labelled > len(training):
-        notes.append(f"images of {name} of classes that no attack has ({n_labelled - len(training):,}): left out")
+        notes.append(f"images of {name} in classes without an attack ({n_labelled - len(training):,}): left out")
     labels = _numbers_in(class_rows, training)
     return _with_training(replace(tested, labels=attack_labels, groups={}), training, labels, name, notes)
 

@@ -88,7 +88,7 @@ def _free_port() -> int:
 
 def _end_of_process(status: int, logs: Path, rank: int) -> str:
     if status < 0:
-        return f"was killed ({signal.Signals(-status).name}), as systems do that run out of memory"
+        return f"was killed ({signal.Signals(-status).name}), as happens when memory runs out"
     texts = [file.read_text(errors="replace") for file in logs.rglob(f"{rank}/stderr.log")]
     lines = "\n".join(texts).splitlines()
     reason = f" ({lines[-1].removeprefix('clipbench: ')})" if lines else ""

@@ -105,7 +105,7 @@ class Datasets:
             )
         task = task_class(request.task)
         if not can_use_vectors(task, embedder.dataset):
-            items = ", or items of vectors for it (items.jsonl)" if task.held_parts else ", not vectors"
+            items = ", or vectors with an items.jsonl for this task" if task.held_parts else ", not vectors"
             raise Unavailable(
                 f"{request.task} encodes images or texts that are not stored: it needs the model itself{items}"
             )

@@ -319,9 +319,9 @@ def _check_published(metric: str | None, measured: Measured) -> None:
     name = full_name(evaluation, metric) if metric else evaluation
     if measured.may_be_part:
         raise UsageError(
-            f"{option('expect', PUBLISHED)}: a published value is of all data, and some may be left out (by"
-            f" {option('limit')} or {option('allow_partial', True)}, or as malformed). Score all data, or give the"
-            f" expected value of {name}"
+            f"{option('expect', PUBLISHED)}: a published value is for the whole data set, but samples may be left out"
+            f" here (by {option('limit')} or {option('allow_partial', True)}, or because they are malformed). Score the"
+            f" whole data set, or give the expected value of {name}"
         )
     raise UsageError(
         f"{option('expect', PUBLISHED)}: no published value of {name} is known for this model, this data and this"

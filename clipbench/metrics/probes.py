@@ -96,7 +96,8 @@ def fit_probe(
     """
     if n_classes < 2 or not len(labels) or labels.min() < 0 or labels.max() >= n_classes:
         raise DataError(
-            f"a probe of {n_classes} classes and {len(labels)} labels: expected 2 classes or more, and labels of them"
+            f"cannot fit a probe to {n_classes} classes and {len(labels)} labels: expected 2 classes or more, and one"
+            f" or more labels, each from 0 to {n_classes - 1}"
         )
     x = vectors.astype(np.float64)
     offsets = None if towards is None else x @ towards.T

@@ -64,12 +64,12 @@ def resolve_source(body: str, reference: str, options: LoadOptions) -> Pinned:
     """
     prefix = reference.partition(":")[0]
     needs = (
-        f"{option('trust_remote_code', True)} runs code at a commit that you have read: expected"
+        f"{option('trust_remote_code', True)} only runs code at a commit that you have read: expected"
         f" {prefix}:ORG/REPO@COMMIT, 40 hex digits"
     )
     if is_folder(body):
         if options.trust_remote_code:
-            raise UsageError(f"{reference} is a folder, whose code no commit fixes, and {needs}")
+            raise UsageError(f"{reference} is a folder, so its code has no commit, but {needs}")
         return Pinned(body)
     match = re.fullmatch(rf"({HUB_NAME})(?:@(.*))?", body)
     if match is None:
@@ -82,7 +82,7 @@ def resolve_source(body: str, reference: str, options: LoadOptions) -> Pinned:
             f"'{reference}' names '{commit}', which may change: expected a commit, {prefix}:ORG/REPO@ and 40 hex digits"
         )
     if commit is None and options.trust_remote_code:
-        raise UsageError(f"{reference} names no commit, and {needs}. The code of a branch may change")
+        raise UsageError(f"{reference} names no commit, but {needs}. The code of a branch may change")
     return Pinned(name, commit)
 
 

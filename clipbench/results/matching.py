@@ -101,7 +101,7 @@ def check_same(records: Sequence[tuple[str, EvaluationRecord]], consequence: str
         same = match(records[0][1], record)
         if not same.is_same:
             raise ClipbenchError(
-                f"{record.name} has other {same.names} in {name} than in {records[0][0]}: {consequence}"
+                f"{record.name} differs between {records[0][0]} and {name} ({same.names}): {consequence}"
             )
 
 

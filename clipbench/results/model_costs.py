@@ -254,7 +254,7 @@ def _tower_cell(tower: TowerRecord, quantity: ModelQuantity, notes: list[str]) -
     elif quantity.key == "flops" and tower.item:
         note = f"of {tower.item}"
     elif quantity.key == "items_per_second" and tower.n_timed < MIN_TIMED_ITEMS:
-        note = f"measured over fewer than {count(MIN_TIMED_ITEMS)} items, start included"
+        note = f"measured over fewer than {count(MIN_TIMED_ITEMS)} items, including start-up time"
     return Cell(_written(quantity, tower), note=note_number(note, notes))
 
 

@@ -139,7 +139,7 @@ def _merge_files(folder: Path, values_by_file: Mapping[Path, Values], model: str
     labels = list(distinct_labels)
     for file, file_values in values_by_file.items():
         if labels and file_values.label == str(file):
-            raise ClipbenchError(f"{file} does not name its model, as other files in {folder} do: move it elsewhere")
+            raise ClipbenchError(f"{file} does not name its model, unlike other files in {folder}: move it elsewhere")
     label = _one_model(labels or [str(folder)], folder, model)
     values_by_file = {
         file: file_values for file, file_values in values_by_file.items() if not labels or file_values.label == label

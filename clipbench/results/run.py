@@ -355,7 +355,7 @@ class Run:
         with self._file(evaluation, name) as file:
             table = pandas.read_parquet(file)
             if "sample_id" in table and not table["sample_id"].map(pandas.api.types.is_hashable).all():
-                raise ValueError("a sample_id is a list or the like, expected texts")
+                raise ValueError("a sample_id is a list or an object, expected text")
             return table
 
     @contextmanager
@@ -368,7 +368,7 @@ class Run:
         if not is_inside(path, self.folder):
             raise ClipbenchError(
                 f"run {self.folder} names {path} for the {kind} of {evaluation.name}, which is outside its folder, and"
-                " is not read: the run is damaged, or not what it seems"
+                " is not read: the run is damaged, or was tampered with"
             )
         if not reading.is_file(path):
             all_arrays = f"run again with {option('keep_arrays', True)} to keep all arrays"

@@ -48,7 +48,9 @@ def confidence_sequence(differences: Values, *, total: int | None = None, alpha:
     if n and not np.abs(differences).max() <= 1:
         raise DataError("cannot bound a mean difference: expected values from -1 to 1")
     if total is not None and n > total:
-        raise DataError(f"cannot bound the mean difference of a list of {total} queries by {n}")
+        raise DataError(
+            f"cannot bound the mean difference of {total} queries: got {n} differences, expected at most {total}"
+        )
     low, high = -1.0, 1.0
     if total is not None:
         low, high = ((float(differences.sum()) + side * (total - n)) / total for side in (-1, 1))

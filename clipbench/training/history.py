@@ -184,8 +184,8 @@ def _match_runs(runs: Sequence[Run]) -> tuple[str, ...]:
             same = match(before, record)
             if not same.is_same:
                 raise UsageError(
-                    f"{record.name} has other {same.names} in {run.folder} than in {other.folder}: its values"
-                    " cannot be in one curve"
+                    f"{record.name} differs between {other.folder} and {run.folder} ({same.names}): its values cannot"
+                    " be in one curve"
                 )
             notes |= dict.fromkeys(f"{record.name}: {note}" for note in same.notes)
     return tuple(notes)

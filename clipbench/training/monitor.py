@@ -135,8 +135,8 @@ class Monitor:
             raise UsageError(f"batch_size is {self.batch_size}: expected 1 or more")
         if (self.images is None) != (self.texts is None):
             raise UsageError(
-                "a monitor needs pairs: got only images or only texts, expected both, or neither and"
-                " a call of vectors(...)"
+                "a monitor needs pairs: got only images or only texts. Give both, or give neither and"
+                " call monitor.vectors(...)"
             )
         if self.images is not None:
             n_images, n_texts = n_inputs(self.images), n_inputs(self.texts)

@@ -66,7 +66,8 @@ class TrainOptions:
                 raise UsageError(f"{_flag(name)} is {value}: expected {smallest} or more")
         if not self.lr > 0 or not self.weight_decay >= 0:
             raise UsageError(
-                f"--lr is {self.lr} and --weight-decay {self.weight_decay}: expected above 0, and 0 or more"
+                f"--lr is {self.lr} and --weight-decay is {self.weight_decay}: expected --lr above 0 and --weight-decay"
+                " of 0 or more"
             )
         if self.temperature is not None and not 0.01 <= self.temperature <= 1:
             raise UsageError(f"--temperature is {self.temperature}: expected 0.01 to 1")

@@ -68,8 +68,8 @@ class LabelFile(NamedTuple):
         has_none = all(classes is None for classes in by_image)
         if has_none and self.is_by_position:
             raise DataError(
-                f"{self.file} numbers the images of ImageNet-val: got the id '{image_ids[0]}' in {data}, expected"
-                " such as 'ILSVRC2012_val_00000001.JPEG'"
+                f"{self.file} labels the images of ImageNet-val by number: got the id '{image_ids[0]}' in {data},"
+                " expected ids such as 'ILSVRC2012_val_00000001.JPEG'"
             )
         if has_none:
             raise DataError(
@@ -90,8 +90,9 @@ class LabelFile(NamedTuple):
         agreement = sum(agrees) / max(1, len(agrees))
         if self.is_by_position and agreement < LEAST_AGREEMENT:
             raise DataError(
-                f"{self.file} is of other images than {data}: it has the recorded class of {agreement:.0%} of them,"
-                f" expected {LEAST_AGREEMENT:.0%} or more. Number the images as ILSVRC2012_val does"
+                f"{self.file} does not match the images of {data}: its labels include the recorded class for"
+                f" {agreement:.0%} of them, expected {LEAST_AGREEMENT:.0%} or more. Number the images as ILSVRC2012_val"
+                " does"
             )
 
 

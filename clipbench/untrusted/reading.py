@@ -233,7 +233,7 @@ def array_header(file: BinaryIO) -> "tuple[tuple[int, ...], bool, np.dtype[Any]]
     if header[2].hasobject:
         raise ValueError("it holds Python objects, which are never read")
     if any(side < 0 for side in header[0]):
-        raise ValueError(f"its shape is {header[0]}")
+        raise ValueError(f"its shape is {header[0]}, expected sizes of 0 or more")
     return header
 
 

@@ -271,7 +271,9 @@ class Compression(Task):
         """Return the formats of each kind, from the largest to the smallest."""
         dims = self.dims or powers_of_two(dim)
         if max(dims, default=0) >= dim and self.dims is not None:
-            raise UsageError(f"task compression: dims = {list(dims)}, expected fewer than the {dim} of the vectors")
+            raise UsageError(
+                f"task compression: dims = {list(dims)}, expected numbers below {dim}, the dimension of the vectors"
+            )
         fewer = sorted(dims, reverse=True)
         dims_by_kind = {"float16": [dim], "int8": [dim, *fewer], "binary": [dim, *fewer]}
         chains = []

@@ -166,8 +166,8 @@ class MixedRetrieval(Task):
         n_without = len(documents.images) - len(np.unique(documents.right))
         if n_without:
             notes.append(
-                f"no caption searches for {counted(n_without, 'document')}: its image has no other caption, or none in"
-                " other words than the first"
+                f"{counted(n_without, 'document')} without a query: the image has no other caption, or only captions"
+                " equal to the first"
             )
         try:
             maps = correction_maps(images, texts, kind="centring")
@@ -220,12 +220,12 @@ def documents_of(dataset: Dataset) -> Documents:
     images, firsts, image_index = np.unique(caption_image, return_index=True, return_inverse=True)
     later_captions = np.setdiff1d(np.arange(len(texts)), firsts)
     if not len(later_captions):
-        raise MissingPart(dataset.id, "a second caption of some image, which looks for the image's document")
+        raise MissingPart(dataset.id, "an image with a second caption, which is the query")
     captions = text_column(texts)
     first_of_image = firsts[image_index]  # of the image of each caption
     queries = later_captions[captions[later_captions] != captions[first_of_image[later_captions]]]
     if not len(queries):
-        raise MissingPart(dataset.id, "second caption in other words than the first")
+        raise MissingPart(dataset.id, "an image with a second caption that differs from the first")
     return Documents(images, firsts, queries, image_index[queries])
 
 

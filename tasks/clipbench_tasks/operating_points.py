@@ -110,8 +110,8 @@ class OperatingPoints(Task):
         inside = all(self.prevalence < precision < 1 for precision in self.precisions)
         if not self.precisions or not inside or list(self.precisions) != sorted(set(self.precisions)):
             raise UsageError(
-                f"task operating-points: precisions = {list(self.precisions)}, expected ascending numbers between the"
-                f" prevalence ({shortest(self.prevalence)}), which accepting everything has, and 1"
+                f"task operating-points: precisions = {list(self.precisions)}, expected ascending numbers below 1 and"
+                f" above the prevalence ({shortest(self.prevalence)}), which is the precision of accepting everything"
             )
 
     def check(self, dataset: Dataset) -> None:
@@ -126,7 +126,7 @@ class OperatingPoints(Task):
             dataset.require("class_names")
             if len(dataset.class_names or ()) < 2:
                 raise DataError(
-                    f"data set {dataset.id} has 1 class: operating points need another that may be named wrongly"
+                    f"data set {dataset.id} has 1 class: operating points need another, so that an answer can be wrong"
                 )
 
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:

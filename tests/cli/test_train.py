@@ -106,7 +106,7 @@ def test_two_processes_train_as_one_does_and_one_that_is_killed_ends_the_other(d
             # Adam's first step is the learning rate in the direction of each gradient's sign, even where that is rounding.
             assert torch.allclose(result[name], value, atol=2e-3), name
     (line,) = _killed_in_training()
-    assert line.startswith("clipbench: process 1 of 2 was killed (SIGKILL), as systems do that run out of memory: ")
+    assert line.startswith("clipbench: process 1 of 2 was killed (SIGKILL), as happens when memory runs out: ")
     assert line.endswith("the same command with --resume continues from the last checkpoint")
 
 

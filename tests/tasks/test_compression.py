@@ -236,5 +236,5 @@ def test_faults_are_named() -> None:
     data, embedder = world()
     with pytest.raises(DataError, match="by hand has 1 image: compression needs two"):
         evaluate(data.take(np.array([0])), embedder)
-    with pytest.raises(UsageError, match=r"dims = \[8, 16\], expected fewer than the 16 of the vectors"):
+    with pytest.raises(UsageError, match=r"dims = \[8, 16\], expected numbers below 16, the dimension of the vectors"):
         evaluate(data, embedder, replace(TASK, dims=(8, 16)))

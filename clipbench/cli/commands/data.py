@@ -45,7 +45,7 @@ def list_(data_root: Path | None) -> None:
     table = Table(columns=columns("name", "present", "download", "licence", "access"), rows=rows)
     echo(*as_text(table, indent="", width=terminal_width()).splitlines())
     root = data_root or "the current folder"
-    echo("", f"present: in {root} (part: some of its shards, unfinished: the download was interrupted)")
+    echo("", f"present: yes if in {root}, part if some of its shards are, unfinished if its download was interrupted")
     echo(f"access: empty if no condition is known.{UNSURE}: not verified. For details: clipbench data show NAME")
 
 

@@ -138,8 +138,8 @@ def _controls(photographs: Sequence[Photograph], data: str) -> dict[tuple[str, s
         if first != number:
             raise DataError(
                 f"data set {data}: '{photographs[first].id}' and '{photograph.id}' are both {photograph.kind}"
-                f" images of {photograph.object_key}: expected one to compare with. "
-                "Put different objects into different sets"
+                f" images of {photograph.object_key}: expected only one per object. "
+                "If they show different objects, put them into different sets"
             )
     return controls
 
@@ -224,7 +224,7 @@ def load_manifest(path: Path, options: DataOptions, id: str) -> Dataset:
     options.refuse_unknown((), id)
     table = text_tables.read_table(file)
     if not is_attack_table(table.columns):
-        raise DataError(f"{file}: its rows have different columns: expected the columns of the first row in each")
+        raise DataError(f"{file}: its rows have different columns: expected each row to have those of the first row")
     column = usual_column("image", table.columns)
     if column is None:
         raise DataError(f"{file} has no column of image files: expected one called path or image")
@@ -284,7 +284,7 @@ def load_named_files(path: Path, options: DataOptions, id: str) -> Dataset:
     for file in sorted(file for file in path.rglob("*") if file.suffix.lower() in EXTENSIONS):
         match = _FILE_NAME.fullmatch(file.stem)
         if match is None:
-            raise DataError(f"{file}: expected a name such as label=dog_text=cat{file.suffix}, as of the other files")
+            raise DataError(f"{file}: expected a name such as label=dog_text=cat{file.suffix}, like the other files")
         object_name = match["object"].replace("_", " ")
         text = match["text"].replace("_", " ") or None
         photograph_id = file.relative_to(path).as_posix()

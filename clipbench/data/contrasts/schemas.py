@@ -113,7 +113,7 @@ def build_dataset(
     notes = []
     valid = {contrast_id: contrast for contrast_id, contrast in contrasts.items() if contrast.is_valid}
     if n_invalid := len(contrasts) - len(valid):
-        reason = "they have nothing to choose, or are invalid by their authors' rule"
+        reason = "they have no right or no wrong answer, or are invalid by their authors' rule"
         notes.append(f"{n_invalid:,} of {len(contrasts):,} items are not scored: {reason}")
     if not valid:
         raise DataError(f"data set {id} has no item to score: {notes[0] if notes else 'expected one or more'}")

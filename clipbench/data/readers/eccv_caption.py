@@ -94,7 +94,7 @@ def _choose(options: DataOptions, name: str, choices: Sequence[str], default: st
     chosen = options.options.get(name, default)
     if chosen is None:
         one, other = (data_option(**{name: choice}) for choice in choices)
-        raise UsageError(f"judgements go both ways: choose {one} or {other}")
+        raise UsageError(f"the data has judgements for both directions of search: choose {one} or {other}")
     if chosen not in choices:
         raise UsageError(f"{data_option(**{name: chosen})}: {did_you_mean(chosen, choices)}")
     return chosen
@@ -196,13 +196,16 @@ def _match_coco(
     if not absent:
         return present, []
     if not options.allow_partial:
-        role = "searches" if searches else "is searched"
+        role = "is a query" if searches else "is searched"
         raise DataError(
-            f"{file} has no {kind} {absent[0]}, which {role}: expected val2014."
-            f" {option('allow_partial', True)} leaves it out"
+            f"{file} has no {kind} {absent[0]}, which {role}: expected COCO's captions of val2014."
+            f" {option('allow_partial', True)} leaves out each missing {kind}"
         )
     if searches and not present:
-        raise DataError(f"{file} has no {kind} that searches, such as {absent[0]}: expected COCO's captions of val2014")
+        raise DataError(
+            f"{file} has none of the {kind}s that are queries, such as {kind} {absent[0]}: expected COCO's captions of"
+            " val2014"
+        )
     role = "search" if searches else "are searched"
     return present, [f"{kind}s that {role} and are not in {file.name} ({len(absent):,}): left out"]
 

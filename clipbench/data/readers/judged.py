@@ -141,10 +141,11 @@ def select_judged(
             unknown.append(f"document '{judgement.document}'")
         else:
             valid_judgements.append(judgement)
-    problem = f"{len(unknown):,} of {len(all_judgements):,} judgements of {qrels} are of items that the data set lacks"
+    counts = f"{len(unknown):,} of {len(all_judgements):,} judgements"
+    problem = f"{counts} in {qrels} name a query or document that the data set lacks"
     if unknown and not (valid_judgements and options.allow_partial):
-        advice = f"fix it, or leave them out with {option('allow_partial', True)}" if valid_judgements else "fix it"
-        raise DataError(f"{problem}, the first of {unknown[0]}: {advice}")
+        advice = f"fix them, or leave them out with {option('allow_partial', True)}" if valid_judgements else "fix them"
+        raise DataError(f"{problem}, the first is {unknown[0]}: {advice}")
     judged_ids = {judgement.query for judgement in valid_judgements}
     notes = []
     if n_left := len(queries - judged_ids):

@@ -171,7 +171,10 @@ def _label_set(imagenet: Dataset, classes: object, templates: object, location: 
         isinstance(number, int) and 0 <= number < n_classes for number in numbers
     )
     if not numbers or not is_sound or len(set(numbers)) != len(numbers) or len(_texts(names, location)) != len(numbers):
-        raise DataError(f"{location}: expected numbers of classes, below {n_classes}, and a name for each")
+        raise DataError(
+            f"{location}: expected a list of distinct class numbers below {n_classes}, and a list with one name for"
+            " each"
+        )
     class_rows = np.full(n_classes, -1, np.int64)
     class_rows[numbers] = np.arange(len(numbers))
     texts = ["{}"] if templates is None else _texts(templates, f"{BABEL_PROMPTS}, {location}")

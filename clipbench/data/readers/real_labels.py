@@ -52,8 +52,9 @@ def _image_numbers(imagenet: Dataset, file: Path) -> Sequence[str]:
     foreign = [image_id for image_id in imagenet.image_ids if not SHARD_KEY.fullmatch(image_id)]
     if foreign or not imagenet.has_ids:
         raise DataError(
-            f"the ReaL labels number the images of ImageNet-val: got the id '{(foreign or imagenet.image_ids)[0]}',"
-            " expected such as 'ILSVRC2012_val_00000001.JPEG', or the keys of CLIP_benchmark's shards"
+            "the ReaL labels refer to images by their number in ImageNet-val: got the id"
+            f" '{(foreign or imagenet.image_ids)[0]}', expected ids such as 'ILSVRC2012_val_00000001.JPEG', or the keys"
+            " of CLIP_benchmark's shards"
         )
     synsets = read_text(file, DataError).split()
     row_of_synset = {synset: row for row, synset in enumerate(sorted(set(synsets)))}

@@ -310,8 +310,8 @@ def _groups(table: ColumnTable, name: str, owner: Owners, captions: Sequence[_Ca
     if not captions:
         group_names = sorted(next(image_groups for image_groups in by_image.values() if len(image_groups) > 1))
         raise DataError(
-            f"column '{name}' gives an image several groups, such as {' and '.join(group_names[:2])}: expected one for"
-            " each image, or captions"
+            f"column '{name}' gives an image several groups, such as {' and '.join(group_names[:2])}: expected one"
+            " group per image, because the images have no captions"
         )
     return Groups([values[caption.row] for caption in captions], of_captions=True)
 

@@ -227,11 +227,14 @@ def _labels(samples: Sequence[_Sample], *, has_several: bool) -> dict[str, Any]:
     for sample in samples:
         vector = _array(sample)
         if vector.ndim != 1 or vector.dtype.kind not in "biuf" or not np.isin(vector, (0, 1)).all():
-            raise DataError(f"{sample.location}: .npy has shape {vector.shape}, expected one 0 or 1 per class")
+            raise DataError(
+                f"{sample.location}: .npy holds an array of {vector.dtype} with shape {vector.shape}, expected a vector"
+                " with one 0 or 1 per class"
+            )
         vectors.append(vector)
         if len(vector) != len(vectors[0]):
             raise DataError(
-                f"{sample.location}: .npy has {len(vector)} classes, expected {len(vectors[0])} as in the first"
+                f"{sample.location}: .npy has {len(vector)} classes, expected {len(vectors[0])} as in the first sample"
             )
     return {"multilabels": np.array(vectors, bool).reshape(len(vectors), len(vectors[0]) if vectors else 0)}
 
@@ -295,7 +298,7 @@ def _columns(samples: Sequence[_Sample], name: str, option_text: str | None) -> 
         column, _, digits = part.strip().rpartition(":")
         if not column or not digits.isdecimal():
             raise UsageError(
-                f"{data_option(**{name: option_text})}: expected NAME:INDEX in each .npy, such as region:0"
+                f"{data_option(**{name: option_text})}: expected NAME:INDEX, such as region:0 for index 0 of each .npy"
             )
         positions[column] = int(digits)
     column_values: dict[str, list[str]] = {column: [] for column in positions}

@@ -310,8 +310,8 @@ def _probe_graphs(
         except Exception as error:  # onnxruntime has an error class for each status, all below Exception
             raise ModelError(
                 f"{paths[tower]} does not accept the inputs of its processor and tokenizer files"
-                f" ({first_line(error)}): check that they belong to it, "
-                "and that it is exported for any number of rows"
+                f" ({first_line(error)}): check that these files belong to the graph, "
+                "and that it was exported with a dynamic batch size"
             ) from error
         if batched.ndim != 2:
             raise ModelError(
@@ -323,8 +323,8 @@ def _probe_graphs(
         change = np.max(np.linalg.norm(batched - single, axis=1) / np.linalg.norm(single, axis=1))
         if not change < BATCH_NOISE:
             notes.append(
-                f"the vector of one of the {tower} changes by up to {change:.1%} of its length with the other"
-                " items of its batch, as with dynamic quantization: compare only runs of one batch size"
+                f"vectors of {tower} depend on the other items of their batch: one changes by up to {change:.1%} of its"
+                " length, as with dynamic quantization. Compare only runs with the same batch size"
             )
     if len(set(dims.values())) != 1:
         raise ModelError(

@@ -327,7 +327,9 @@ def _find_weights(folder: Path, reference: str) -> Path:
     checkpoints = sorted(path for path in entries(folder, ModelError) if path.suffix.lower() in CHECKPOINT_SUFFIXES)
     if len(checkpoints) != 1:
         names = ", ".join(path.name for path in checkpoints) or "none"
-        raise ModelError(f"{reference} has no {FOLDER_WEIGHTS[0]}, and not exactly one other checkpoint: found {names}")
+        raise ModelError(
+            f"{reference} has no {FOLDER_WEIGHTS[0]}, so exactly one other checkpoint is expected: found {names}"
+        )
     return checkpoints[0]
 
 

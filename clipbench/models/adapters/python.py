@@ -126,8 +126,8 @@ class PythonModel(Model):
         count = getattr(self.encoders, "count_tokens", None)
         if not callable(count):
             raise NoTokenCounts(
-                f"{self.info.id} does not say how many tokens a text takes: give the object count_tokens(texts), the"
-                " number of tokens of each text before any is cut off, start and end among them"
+                f"{self.info.id} does not say how many tokens a text takes: add a method count_tokens(texts) that"
+                " returns the number of tokens of each text before truncation, with start and end"
             )
         return _count_tokens(f"{self.info.id}: count_tokens", count, list(texts))
 
@@ -159,7 +159,7 @@ def load(body: str, options: LoadOptions) -> PythonModel:
     for name, value, default in (("device", options.device, "auto"), ("precision", options.precision, "fp32")):
         if value != default:
             raise UsageError(
-                f"{option(name, value)} has no effect on {reference}, which chooses its own: remove it, or"
+                f"{option(name, value)} has no effect on {reference}, which chooses its own {name}: remove it, or"
                 f" pass it to the factory as {model_option(**{name: value})}"
             )
     module_name, _, factory_name = body.rpartition(":")
@@ -432,7 +432,9 @@ def _encode_batch(
     vectors = _as_floats(_call_method(label, encode, batch), label)
     is_right = vectors.ndim == 2 and len(vectors) == len(batch) and vectors.shape[1] == (dim or vectors.shape[1])
     if not is_right or not vectors.size:
-        raise ModelError(f"{label} gave shape {vectors.shape} for {len(batch)}: expected ({len(batch)}, {dim or 'd'})")
+        raise ModelError(
+            f"{label} gave shape {vectors.shape} for a batch of {len(batch)}: expected ({len(batch)}, {dim or 'd'})"
+        )
     return vectors
 
 

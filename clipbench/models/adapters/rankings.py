@@ -135,8 +135,8 @@ class FinishedRankings(SearchEmbedder):
         if dataset.judgements is not None:
             if self.direction is not None:
                 raise UsageError(
-                    f"{model_option(direction=self.direction)} has no effect on {dataset.id}, whose judgements"
-                    " have the queries: remove it"
+                    f"{model_option(direction=self.direction)} has no effect on {dataset.id}, because its judgements"
+                    " already define the queries: remove it"
                 )
             queries, documents = dataset.judgements.queries, dataset.judgements.documents
             return SearchDirection(
@@ -173,8 +173,9 @@ class FinishedRankings(SearchEmbedder):
         is_image = [name in by_image.queries.rows for name in query_names]
         if all(is_caption) and all(is_image):
             raise UsageError(
-                f"{self.file}: its queries name captions and images of {dataset.id} alike: add"
-                f" {model_option(direction='text')} for captions, or {model_option(direction='image')} for images"
+                f"{self.file}: its queries match both captions and images of {dataset.id}: add"
+                f" {model_option(direction='text')} if they are captions, or {model_option(direction='image')} if they"
+                " are images"
             )
         only_captions = sum(caption and not image for caption, image in zip(is_caption, is_image, strict=True))
         only_images = sum(image and not caption for caption, image in zip(is_caption, is_image, strict=True))
@@ -196,8 +197,8 @@ class FinishedRankings(SearchEmbedder):
             n = f"{count(len(needed) - len(missing))} of {needed_count}"
             first = shown(_query_name(dataset, sides.side, missing[0]))
             raise DataError(
-                f"{self.file} has lists of {n}: the first without one is {first}."
-                f" Add an empty list for each that found nothing, or set {model_option(missing='empty')}"
+                f"{self.file} has lists for {n}: the first query without a list is {first}."
+                f" Add an empty list for each query without results, or set {model_option(missing='empty')}"
             )
         return len(missing)
 

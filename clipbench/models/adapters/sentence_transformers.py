@@ -178,7 +178,8 @@ def load(body: str, options: LoadOptions) -> SentenceModel:
         dim = int(module.encode([item], show_progress_bar=False, **prompts[NAMES[tower], None]).shape[1])
     if module.truncate_dim is not None and module.truncate_dim != dim:
         raise UsageError(
-            f"model option truncate_dim={module.truncate_dim}: the vectors of {reference} have {dim} dimensions"
+            f"model option truncate_dim={module.truncate_dim}: expected at most {dim}, the dimension of the vectors"
+            f" of {reference}"
         )
     files = sorted(path for path in folder.rglob("*") if path.name.endswith(SETTINGS_SUFFIXES) and path.is_file())
     hashes = [f"{path.relative_to(folder)} {file_digest(path)}" for path in files]

@@ -147,7 +147,7 @@ def torch_model(  # noqa: PLR0913  what a module lacks to be measured, each by i
     if names is None:
         raise ModelError(
             f"clipbench.torch_model got an object of type {type(net).__name__} without"
-            f" {' and without '.join(' and '.join(methods) for methods in TOWERS)}: give it methods of these names"
+            f" {' and without '.join(' and '.join(methods) for methods in TOWERS)}: expected one of these pairs"
         )
     if not callable(preprocess) or not callable(tokenizer):
         raise ModelError("clipbench.torch_model needs two functions, preprocess(image) and tokenizer(texts)")

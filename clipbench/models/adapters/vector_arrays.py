@@ -149,8 +149,8 @@ def checked_arrays(raw: Arrays, source: str) -> Arrays:
     _refuse_unknown(raw, source)
     if len(modalities_of(raw)) < 2 and not {_array_name_in("image", raw), "class_texts"} <= set(raw):
         raise DataError(
-            f"{source} has {', '.join(raw) or 'no arrays'}: expected 'images', and 'texts' or 'class_texts'"
-            " or both, or vectors of two modalities or more, each under its name"
+            f"{source} has {', '.join(raw) or 'no arrays'}: expected 'images' with 'texts' or 'class_texts' (or both),"
+            " or vectors of at least two modalities, each array named after its modality"
         )
     table = _array_table(raw)
     arrays = {name: _cast(name, array, table.kinds[name], source) for name, array in raw.items()}
@@ -222,7 +222,7 @@ def _read_npz(path: Path) -> Arrays:
             raise DataError(
                 f"{path} holds one array, of shape {archive.shape}, and both images and texts are needed: write them to"
                 " one file, np.savez('vectors.npz', images=x, texts=y), "
-                "or as images.npy and texts.npy into one folder, and name that"
+                "or as images.npy and texts.npy into one folder, and give embeddings:FOLDER"
             )
         # A member that is no array comes as bytes.
         return {name: np.asarray(array) for name, array in archive.items()}
@@ -326,8 +326,8 @@ def _check_right_classes(
     n_classes = len(arrays[target_name]) if target_name in arrays else right.shape[1]
     if right.shape[1] != n_classes or not np.isin(right, (0, 1)).all():
         raise DataError(
-            f"{source}: '{name}' has shape {right.shape} and values from {right.min()} to {right.max()}: expected a row"
-            f" number per image, or 0 or 1 for each of {n_classes} classes"
+            f"{source}: '{name}' has shape {right.shape} and values from {right.min()} to {right.max()}: expected one"
+            f" class number per image, or {n_classes} columns of 0 and 1, one per class"
         )
 
 
@@ -339,7 +339,7 @@ def _check_vectors(vectors: Vectors, name: str, ids: Shaped[np.ndarray, " n"] | 
             row = start + int(bad[0])
             row_id = "" if ids is None else f" ('{ids[row]}')"
             fault = "zero" if not vectors[row].any() else "not finite"
-            raise VectorError(f"row {row}{row_id} of '{name}' is {fault}: no number can be made from it")
+            raise VectorError(f"row {row}{row_id} of '{name}' is {fault}: no metric can be computed from it")
 
 
 def _check_rows(rows: Int64[np.ndarray, " n"], name: str, target_name: str, arrays: Arrays, source: str) -> None:

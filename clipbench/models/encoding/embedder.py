@@ -131,8 +131,8 @@ class StoreEmbedder(SharingEmbedder):
         vectors = np.array(combined, np.float32)
         if vectors.shape != (len(combined), self.info.embed_dim) or not np.isfinite(vectors).all():
             raise ModelError(
-                f"model {self.info.ref} combined prompts to shape {vectors.shape[1:]}, or to NaN or infinity:"
-                f" expected a vector of {self.info.embed_dim} finite numbers"
+                f"model {self.info.ref} combined the prompts of a class into a vector of shape {vectors.shape[1:]}, or"
+                f" with NaN or infinity: expected a vector of {self.info.embed_dim} finite numbers"
             )
         return vectors
 

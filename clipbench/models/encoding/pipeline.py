@@ -196,7 +196,7 @@ def _check_batch(model: Model, vectors: Vectors, items: Sequence[EncodeItem]) ->
     if len(bad):
         row = int(bad[0])
         fault = "a zero vector" if not vectors[row].any() else "a vector that is not finite"
-        raise VectorError(f"model {ref} gave {fault} for {items[row].name}: no number can be made from it")
+        raise VectorError(f"model {ref} gave {fault} for {items[row].name}: no metric can be computed from it")
 
 
 # -- loading

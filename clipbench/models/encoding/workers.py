@@ -52,8 +52,8 @@ def load_in_workers(dataset: Any, *, workers: int, **options: Any) -> Iterator[A
         if not str(error).startswith("DataLoader worker"):
             raise
         raise MachineError(
-            "a worker process that decodes images was killed, as systems do that run out of memory: run the same"
-            f" command again, with fewer {option('workers')} if it comes back"
+            "a worker process that decodes images was killed, as happens when memory runs out: run the same"
+            f" command again, with fewer {option('workers')} if it happens again"
         ) from error
 
 

@@ -53,8 +53,8 @@ def price_in_subprocess(reference: str, options: LoadOptions) -> PriceRecord:
         try:
             return process.submit(_price, reference, options).result()
         except BrokenProcessPool as error:
-            needs = "it needs memory for the model, and a script that calls this needs if __name__ == '__main__'"
-            raise MachineError(f"the process that measures the price of {reference} was ended: {needs}") from error
+            advice = "check the free memory, and in a script, call this only under if __name__ == '__main__'"
+            raise MachineError(f"the process that measures the price of {reference} ended early: {advice}") from error
 
 
 def _price(reference: str, options: LoadOptions) -> PriceRecord:

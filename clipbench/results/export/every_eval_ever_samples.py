@@ -72,7 +72,8 @@ def sample_lines(run: Run, record: EvaluationRecord, results: Metrics, identity:
     is_open = OPEN_LICENCE.match(licence) is not None
     if not is_open:
         notes.append(
-            f"{record.name}: hashes replace the texts of the data, whose licence does not allow it ({licence})"
+            f"{record.name}: hashes replace the texts of the data, whose licence does not allow publishing them"
+            f" ({licence})"
         )
     lines = []
     for name, metric in credits.items():

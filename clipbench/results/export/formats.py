@@ -127,7 +127,8 @@ def export(
         _refuse_choice(to, choice)
     if make_table is not None and form.render_table is None:
         raise UsageError(
-            f"{to} has no table with a row per model: got {option('rows', 'models')}, expected latex, markdown or csv"
+            f"{to} has no table with a row per model: remove {option('rows', 'models')}, or export to latex, markdown"
+            " or csv"
         )
     runs = runs_of(sources)
     try:

@@ -206,13 +206,13 @@ def _as_json_lines(lists: KeptLists, depth: int) -> WrittenLists:
     if n_longer:
         lists_are = f"{counted(n_longer, 'list')} {'is' if n_longer == 1 else 'are'}"
         notes.append(
-            f"{lists_are} longer than {count(depth)}, and results beyond that have equal scores: read the file with"
-            f" {model_option(depth=depth)}"
+            f"{lists_are} longer than {count(depth)} results, because results that tie with number {count(depth)} are"
+            f" kept: read the file with {model_option(depth=depth)}"
         )
     n_cut = int((np.diff(starts, append=len(query)) >= lists.depth + MOST_TIED).sum())
     if n_cut:
         notes.append(
-            f"{counted(n_cut, 'list')} of equal scores {'ends' if n_cut == 1 else 'end'} before the last of them, so"
+            f"{counted(n_cut, 'list')} {'is' if n_cut == 1 else 'are'} cut off between results with equal scores, so"
             " metrics of the file differ from metrics of the run"
         )
     return WrittenLists("".join(lines).encode(), notes)

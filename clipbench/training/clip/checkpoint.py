@@ -150,7 +150,7 @@ def load_model(folder: Path) -> tuple[CLIP, ClipTokenizer]:
     tokenizer = load_tokenizer(folder, config.context_length)
     if tokenizer.vocab_size != config.vocab_size:
         raise ModelError(
-            f"{folder} has a vocabulary of {tokenizer.vocab_size} tokens, but weights for {config.vocab_size}"
+            f"the tokenizer in {folder} has {tokenizer.vocab_size} tokens, expected {config.vocab_size} as in {CONFIG}"
         )
     state = read_weights(folder / WEIGHTS)
     model = CLIP(config)

@@ -58,7 +58,9 @@ class ClipConfig:
                 raise ModelError(f"a tower's width of {tower.width} is not a multiple of its {tower.heads} heads")
         for size in sizes:
             if not 1 <= size <= MOST:
-                raise ModelError(f"a model with a size of {size:,}: expected all sizes to be 1 to {MOST:,}")
+                raise ModelError(
+                    f"a size of the model, such as a width or a number of layers, is {size:,}: expected 1 to {MOST:,}"
+                )
         if self.image_size % self.patch_size:
             raise ModelError(f"image size {self.image_size} is not a multiple of patch size {self.patch_size}")
 

@@ -67,7 +67,8 @@ def _pairs(evidence: Evidence) -> tuple[Vectors, Vectors, list[str]]:
     images, texts = evidence.matrix("images"), evidence.matrix("texts")
     if images.shape != texts.shape or len(images) < 2:
         raise MissingEvidence(
-            f"the kept vectors have shapes {images.shape} and {texts.shape}, expected two or more pairs"
+            f"the kept vectors of images and texts have shapes {images.shape} and {texts.shape}, expected equal shapes"
+            " and two or more pairs"
         )
     rows = evenly_spaced(len(images), MAX_POINTS)
     return images[rows], texts[rows], _ids(evidence, "pair_id", len(images), "pairs")[rows].astype(str).tolist()
@@ -77,7 +78,9 @@ def _ids(evidence: Evidence, name: str, n: int, noun: str) -> np.ndarray:
     """Return the kept ids of pairs or groups, or their numbers if the run kept none."""
     ids = evidence.array(name) if evidence.has_array(name) else np.arange(n)
     if ids.shape != (n,):
-        raise evidence.damaged(f"{n} {noun}, and the array {quoted(name)} of shape {ids.shape}")
+        raise evidence.damaged(
+            f"the array {quoted(name)} has shape {ids.shape}, expected one id for each of the {n} {noun}"
+        )
     return ids
 
 

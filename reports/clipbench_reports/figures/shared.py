@@ -26,7 +26,7 @@ MAX_LINES, HEAD = 70, 2.8
 def refuse_judged(evidence: Evidence) -> None:
     """Raise NotAsked for data with judgements, which have figures of their own."""
     if evidence.curves_of("relevance"):
-        raise NotAsked("data with judgements have nDCG and recall of relevant documents instead")
+        raise NotAsked("data with judgements has nDCG and recall of relevant documents instead of this figure")
 
 
 def ends_of(values: Iterable[Metric | Difference]) -> list[float]:

@@ -97,7 +97,7 @@ def _restrict_history(history: History, data: str | None) -> History:
         return history
     if data not in data_sets:
         held = ", ".join(data_sets) or "a log, which names no data"
-        raise UsageError(f"{option('data', data)}: {history.label} has no such data, but {held}")
+        raise UsageError(f"{option('data', data)}: {history.label} has no such data. It holds {held}")
     return replace(history, values={name: history.values[name] for name in names if name.data == data})
 
 
@@ -148,7 +148,7 @@ def _restrict_runs(runs: Sequence[Run], data: str | None) -> list[Run]:
         evaluations = [evaluation for evaluation in run.result.evaluations if evaluation.dataset.id == data]
         if not evaluations:
             held = ", ".join(dict.fromkeys(evaluation.dataset.id for evaluation in run.result.evaluations)) or "nothing"
-            raise UsageError(f"{option('data', data)}: run {run.label} has no such data, but {held}")
+            raise UsageError(f"{option('data', data)}: run {run.label} has no such data. It holds {held}")
         runs_of_data.append(replace(run, result=replace(run.result, evaluations=evaluations)))
     return runs_of_data
 

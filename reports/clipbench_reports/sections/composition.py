@@ -232,7 +232,7 @@ def _cosines(evidence: Evidence) -> list[Distribution]:
         if len(values):
             distributions.append(Distribution(side.words, side.role, *histogram_shares(values), float(values.mean())))
     if not distributions:
-        raise MissingEvidence("no captions of one item were compared")
+        raise MissingEvidence("the run kept no cosines between captions")
     return distributions
 
 

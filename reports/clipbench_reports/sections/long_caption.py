@@ -70,7 +70,7 @@ def token_lengths(models: Models) -> Chart:
 
 def _read_lengths(evidence: Evidence) -> Layer:
     if "caption_tokens" not in evidence.evaluation.metrics:
-        raise MissingEvidence(f"the lengths of captions in tokens ({_reason_of(evidence)})")
+        raise MissingEvidence(f"the run has no lengths of captions in tokens ({_reason_of(evidence)})")
     lengths, context = evidence.numbers("image_retrieval/n_tokens"), _context_of(evidence)
     lengths = lengths[np.isfinite(lengths)]
     if not len(lengths):

@@ -267,7 +267,9 @@ def read_samples(runs: Sequence[Run], evaluation: str) -> Samples:
     tables = [run.samples(record) for run, record in zip(runs, records, strict=True)]
     for table, run in zip(tables, runs, strict=True):
         if not table.columns.is_unique or (len(tables) > 1 and "sample_id" not in table.columns):
-            raise ClipbenchError(f"the samples in {run.folder} have no column sample_id, or two of one name")
+            raise ClipbenchError(
+                f"the samples in {run.folder} have no column sample_id, or two columns with the same name"
+            )
     notes = list(same.notes)
     if len(tables) > 1:
         first, other = (table.drop_duplicates("sample_id").set_index("sample_id", drop=False) for table in tables)

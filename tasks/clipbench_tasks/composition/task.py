@@ -265,7 +265,7 @@ def _contrasts(dataset: Dataset, *, can_shuffle: bool) -> tuple[Sequence[Contras
         raise MissingPart(dataset.id, "contrasts")
     contrasts = order_contrasts(*captions_of(dataset), dataset.caption_names())
     if not contrasts:
-        raise MissingPart(dataset.id, "captions whose words have another order")
+        raise MissingPart(dataset.id, "captions whose words can be put in another order")
     note = (
         "the data has only captions, so each must beat word-shuffled copies of itself, as in ARO. The shuffles use a"
         " list of function words instead of a tagger, so numbers are near ARO's published ones but not comparable"

@@ -138,7 +138,7 @@ class Perturbation(Task):
                     responses.append(_respond(name, side, copies))
         if not responses:
             reason = "; ".join(notes) or "prompts by class have no class names to change"
-            raise DataError(f"data set {dataset.id} stays as it is: {reason}. Choose other disturbances.")
+            raise DataError(f"no disturbance changes data set {dataset.id}: {reason}. Choose other disturbances.")
         return _evaluation(responses, notes, len(dataset))
 
 

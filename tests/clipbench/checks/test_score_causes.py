@@ -159,7 +159,7 @@ def test_the_value_that_was_published_is_expected_where_it_is_known(
     [
         (None, False, "no published value of zero-shot@.* is known for this model"),
         ("acc5", False, "no published value of zero-shot@.*/acc5 is known"),
-        (None, True, "of all data, and some may be left out .by limit"),
+        (None, True, "for the whole data set, but samples may be left out here .by limit"),
     ],
 )
 def test_where_no_value_was_published_nothing_is_scored(

@@ -166,7 +166,7 @@ def test_a_result_is_named_by_its_path_or_its_last_part_and_copies_count_once(
     assert line.models["short"][0] == items == line.models["whole"][0] and len({*line.models["short"]}) == K
     (photographs / "other").mkdir()
     (photographs / "other/photo-01.png").write_bytes(b"another with this name")
-    with pytest.raises(DataError, match=r"got 'photo-01.png', which 2 photographs have: expected names relative to"):
+    with pytest.raises(DataError, match=r"'photo-01.png', the file name of 2 photographs: expected names relative to"):
         make(photographs, tmp_path / "again", [], {"short": files["short"], "whole": files["whole"]})
 
 
@@ -244,7 +244,7 @@ def test_a_text_counts_before_the_number_of_another_query(tmp_path: Path) -> Non
         (TREC.replace("2 0.5", "2 9.5"), r"query q1: scores contradict ranks: got 9\.5 at rank 2 after 0\.9"),
         (TREC.replace("2 0.5", "2 nan"), "scores contradict ranks: got nan at rank 2 after 0"),
         ("q1 Q0 a.png 1\n", "line 1: got 'q1 Q0 a.png 1', expected QUERY Q0 FILE RANK SCORE TAG, or"),
-        ('{"query": "one", "results": ["x"]}', "results of 1 of 2 queries: the first without any is 'two'"),
+        ('{"query": "one", "results": ["x"]}', "results of 1 of 2 queries: the first query without a result is 'two'"),
         ('{"query": "one", "results": ["x"]}\n' * 2, "line 2: got query 'one' again, after .*line 1"),
         ('{"query": "one", "results": "x"}', "line 1: results is 'x', expected a list. Write {\"query\": "),
         ('{"query": ', "line 1 is not JSON"),

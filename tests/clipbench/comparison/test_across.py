@@ -73,7 +73,7 @@ def test_checkpoints_of_one_training_have_no_interval_and_no_test() -> None:
 
 def test_runs_of_other_samples_and_names_of_several_metrics_are_refused() -> None:
     other = run_of("other", 0.5, 0.5, data=replace(COCO, fingerprint="g", n_samples=90))
-    with pytest.raises(ClipbenchError, match=r"modality-gap@coco has other .* in runs/other than in runs/m0"):
+    with pytest.raises(ClipbenchError, match=r"modality-gap@coco differs between runs/m0 and runs/other \(.*\)"):
         cb.across(*models(3), other, x="gap", y="mrr")
     runs = models(3)
     flickr = [replace(evaluation, dataset=replace(COCO, id="flickr")) for evaluation in runs[0].result.evaluations]
@@ -149,7 +149,7 @@ def test_speed_and_memory_are_said_to_be_of_a_machine_and_which_facts_of_it_diff
     assert cb.across(*runs, x="image_flops", y="mrr").notes == []
     assert cb.across(*runs, x="mrr", y="image_per_second").notes == [
         f"{own}, and these runs differ in number of processes.",
-        "Measured over fewer than 1,000 items, start included: m0.",
+        "Speed measured over fewer than 1,000 items, including start-up time: m0.",
     ]
     other = timed(1, models(4)[3], device="cuda", python="3.12")
     assert cb.across(*runs[1:], other, x="image_memory", y="mrr").notes == [

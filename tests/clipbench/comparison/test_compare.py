@@ -430,7 +430,7 @@ def test_samples_that_are_there_twice_are_not_paired(is_twice: tuple[bool, bool]
     record, table = evaluation({"acc": mean_of(np.array([1.0, 0.0]))}, {"hit": np.array([1.0, 0.0])})
     base, candidate = (held((record, table.assign(sample_id=["s1", "s1"]) if twice else table)) for twice in is_twice)
     with pytest.raises(
-        NotComparable, match=r"^mine@birds is not comparable: samples cannot be paired: 's1' appears tw"
+        NotComparable, match=r"^mine@birds is not comparable: samples cannot be paired: the sample id 's1' appears tw"
     ):
         compare(base, candidate)
 

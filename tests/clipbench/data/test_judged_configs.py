@@ -197,7 +197,8 @@ def changed(config: str, **columns: Sequence[Any]) -> dict[str, tuple[str, Colum
 OTHER = {**LAYOUTS["languages"], "german-corpus": ("test", {"id": ["d0", "d9"], "image": [0, 1]})}
 BAD: dict[str, tuple[Any, dict[str, str], type[ClipbenchError], str]] = {
     "unknown": (changed("corpus", id=["d0", "d9", "d2", "d3"]), {}, DataError,
-        "1 of 3 judgements of the split test are of items that the data set lacks, the first of document 'd1': fix it, or leave them out with allow_partial=True"),
+        ("1 of 3 judgements in the split test name a query or document that the data set lacks, the first is document"
+        " 'd1': fix them, or leave them out with allow_partial=True")),
     "neither": (changed("corpus", title=(), text=(), image=()), {}, DataError,
         r"corpus/test-.*parquet has no column of texts or images: expected title, text or image, got id"),
     "empty": (changed("corpus", image=[0, 1, None, 3]), {}, DataError, "parquet, row 2: expected a text or an image, and both are empty"),

@@ -130,9 +130,9 @@ def test_the_split_is_test_unless_another_is_named(tmp_path: Path) -> None:
         ({"qrels": {"qrels/test.tsv": BEIR + "q1\td1\t1\n"}}, "'d1' has grade 1 for query 'q1', and 2 before"),
         ({"qrels": {"qrels/test.tsv": "query-id\tcorpus-id\tscore\n"}}, r"test\.tsv has no judgements"),
         ({"qrels": {"qrels/readme.md": ""}}, "qrels has no judgements: expected files such as"),
-        ({"qrels": {"qrels/test.tsv": BEIR + "q9\td1\t1\n"}}, "1 of 4 judgements of test.tsv are of items that the data set lacks"),
+        ({"qrels": {"qrels/test.tsv": BEIR + "q9\td1\t1\n"}}, "1 of 4 judgements in test.tsv name a query or"),
         ({"qrels": {"qrels/test.tsv": "q1\td1\t1.0\nq1\td2\t1\n"}}, "line 1: the grade is '1.0', expected an integer"),
-        ({"qrels": {"qrels/test.tsv": "q9\td1\t1\n"}}, "the first of query 'q9': fix it$"),
+        ({"qrels": {"qrels/test.tsv": "q9\td1\t1\n"}}, "the first is query 'q9': fix them$"),
         ({"corpus": [{"_id": "d1", "body": "x"}]}, "has no column of texts or images: expected title, text or image, got _id, body"),
         ({"corpus": [*CORPUS, {"_id": "d4", "text": " "}]}, r"corpus\.jsonl, line 4: expected a text or an image"),
         ({"corpus": [*CORPUS, {"_id": "d1", "text": "x"}]}, "document id 'd1' twice"),
@@ -150,7 +150,7 @@ def test_what_is_malformed_is_named(changes: dict[str, object], message: str, tm
 def test_a_part_may_be_left_out_where_that_is_allowed(tmp_path: Path) -> None:
     path = folder(tmp_path, qrels={"qrels/test.tsv": BEIR + "q9\td1\t1\n"})
     notes = load(path, allow_partial=True).notes
-    assert "1 of 4 judgements of test.tsv are of items that the data set lacks: left out" in notes
+    assert "1 of 4 judgements in test.tsv name a query or document that the data set lacks: left out" in notes
     (path / "images" / "b.png").unlink()
     (path / "qrels" / "test.tsv").write_text(BEIR)
     with pytest.raises(Unavailable, match=r"1 of 2 images of .* are missing"):

@@ -117,7 +117,7 @@ def test_vectors_have_a_column_per_class() -> None:
     vectors = cb.vectors(images=np.eye(4), labels=matrix, class_texts=np.eye(4)[:3], class_names=NAMES)
     assert sets_of(vectors.dataset) == [named(rows) for rows in SETS]
     for wrong in (np.array(matrix) * 2, np.array(matrix)[:, :2]):
-        with pytest.raises(DataError, match="expected a row number per image, or 0 or 1 for each of 3 classes"):
+        with pytest.raises(DataError, match="expected one class number per image, or 3 columns of 0 and 1"):
             cb.vectors(images=np.eye(4), labels=wrong, class_texts=np.eye(4)[:3])
 
 
@@ -300,10 +300,10 @@ def test_real_labels_find_images_by_their_names(imagenet: Path) -> None:
 def test_real_labels_of_other_images_are_refused(imagenet: Path) -> None:
     file = imagenet / "imagenet-real" / "real.json"
     file.write_text("[[1], [1], [2], [1], [0], [2]]")
-    with pytest.raises(DataError, match="it has the recorded class of 0% of them, expected 50% or more"):
+    with pytest.raises(DataError, match="its labels include the recorded class for 0% of them, expected 50% or more"):
         load(imagenet / "imagenet", labels=str(file))
     frame = pd.DataFrame({"image": [Image.new("RGB", (8, 8)) for _ in range(2)], "label": ["cat", "dog"]})
-    with pytest.raises(DataError, match="have no ids: expected their file names"):
+    with pytest.raises(DataError, match="have no ids: expected their file names as ids"):
         cb.load_data(frame, data_options={"labels": str(file)})
 
 

@@ -86,5 +86,5 @@ def test_bad_images_are_left_out_and_said() -> None:
 
 
 def test_when_no_image_is_left_that_is_an_error() -> None:
-    with pytest.raises(DataError, match="has no image that can be read: none of 2, the first '0000'"):
+    with pytest.raises(DataError, match=r"none of its 2 images can be read \(the first is '0000'\)"):
         without_images(captioned(2), np.arange(2))

@@ -48,7 +48,7 @@ def test_both_splits_are_there_with_marks_on_the_images_to_train_on(tmp_path: Pa
         (
             {"split": "train", "train": "train"},
             UsageError,
-            "'train': 'train'}: the images to test are also of 'train': choose",
+            "'train': 'train'}: the images to test are of the split 'train' too: name another",
         ),
         ({"split": "test", "train": "trian"}, UsageError, "trian"),
         ({"split": "test", "train": "val"}, DataError, "the split 'val' has the class 'emu', which the tested images"),
@@ -71,6 +71,6 @@ def test_images_beside_attacks_go_by_the_names_of_their_classes_whatever_their_c
     training = Dataset(id="y", images=images, image_ids=ids, class_names=("Dog", "emu"), labels=np.array([0, 1]))
     data = join_attacks(tested, training, "photos")
     assert labels_of(data) == [0, 1] and data.image_ids == ["a", "photos: a"]
-    assert data.notes == ("images of photos of classes that no attack has (1): left out",)
+    assert data.notes == ("images of photos in classes without an attack (1): left out",)
     with pytest.raises(DataError, match=r"the classes 'Cat' and 'cat' differ only in upper and lower case"):
         join_attacks(tested, replace(training, class_names=("Cat", "cat")), "photos")

@@ -95,7 +95,7 @@ def test_numbers_beside_a_label_are_groups_where_they_are_named(
     assert load(tmp_path).groups == {}
     with pytest.raises(DataError, match=r"0.tar, sample 's0000000': .npy has shape \(3,\), expected a number at"):
         load(tmp_path, group="region:3")
-    with pytest.raises(UsageError, match=r"'group': 'region'}: expected NAME:INDEX in each \.npy"):
+    with pytest.raises(UsageError, match=r"'group': 'region'}: expected NAME:INDEX, such as"):
         load(tmp_path, group="region")
 
 
@@ -158,12 +158,12 @@ def test_the_split_is_test_unless_named(labelled: Path, image_bytes: ImageBytes)
         (
             {"png": b"x", "npy": npy_of([0, 2])},
             {"dataset_type": "multilabel"},
-            r".npy has shape \(2,\), expected one 0 or",
+            r".npy holds an array of .* with shape \(2,\), expected a vector with one 0 or",
         ),
         (
             {"png": b"x", "npy": npy_of([0, 1])},
             {"dataset_type": "multilabel", "classnames": "a\nb\nc"},
-            r"labels for 2 classes, and 3 class names",
+            r"labels for 2 classes, but 3 class names",
         ),
     ],
 )

@@ -136,5 +136,5 @@ def test_another_similarity_is_refused_wherever_it_is_said() -> None:
 def test_a_way_to_combine_prompts_must_give_one_vector(photos: pandas.DataFrame) -> None:
     model = recipe()
     model.combine_prompts = lambda vectors: vectors[:, :-1]
-    with pytest.raises(ModelError, match=r"combine_prompts gave shape \(1, 1, 6\) for 1: expected \(1, 7\)"):
+    with pytest.raises(ModelError, match=r"combine_prompts gave shape \(1, 1, 6\) for a batch of 1: expected \(1, 7\)"):
         cb.run(model, ["zero-shot"], data=photos)

@@ -108,7 +108,7 @@ def test_of_few_vectors_all_vote_and_those_at_the_border_share_the_places_left()
 
 
 def test_a_probe_needs_two_classes_and_labels_of_them() -> None:
-    with pytest.raises(DataError, match="a probe of 1 classes and 2 labels: expected 2 classes or more"):
+    with pytest.raises(DataError, match="cannot fit a probe to 1 classes and 2 labels: expected 2 classes or more"):
         fit_probe(np.eye(2, dtype=np.float32), np.array([0, 0]), 1)
-    with pytest.raises(DataError, match="and labels of them"):
+    with pytest.raises(DataError, match="and one or more labels, each from 0 to 1"):
         fit_probe(np.eye(2, dtype=np.float32), np.array([0, 2]), 2)

@@ -180,7 +180,7 @@ def test_what_the_file_has_no_vector_for_is_an_error(tmp_path: Path) -> None:
         ({"images": np.ones(5, np.float32)}, r"'images' is float32 of shape \(5,\): expected floating-point vectors, one per row"),
         ({"images": np.ones((2, 5), int)}, r"'images' is int64 of shape \(2, 5\): expected floating-point"),
         ({"images": np.ones((0, 5), np.float32)}, r"'images' is float32 of shape \(0, 5\): expected"),
-        ({"images": None}, r"expected 'images', and 'texts' or 'class_texts' or both"),
+        ({"images": None}, r"expected 'images' with 'texts' or 'class_texts' \(or both\)"),
         ({"texts": np.ones((4, 6), np.float32)}, r"'images' has dimension 5 and 'texts' 6: expected the same for both"),
         ({"text_to_image": np.array([0, 0, 1])}, r"'text_to_image' has 3 rows: expected 4, as 'texts' has"),
         ({"text_to_image": np.array([0, 0, 1, 2])}, r"'text_to_image' has 2 in row 3: expected 0 to 1, a row of 'images'"),
@@ -337,7 +337,7 @@ def test_images_and_texts_stay_what_they_are_beside_other_modalities(tmp_path: P
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"text": None, "video": None, "audio_to_text": None}, r"has audio, audio_ids: expected 'images', .*, or vectors of two"),
+        ({"text": None, "video": None, "audio_to_text": None}, r"has audio, audio_ids: expected 'images' .*, or vectors of at least two"),
         ({"audio": np.ones((3, 4))}, r"'audio' has dimension 4 and 'text' 5"),
         ({"audio_to_text": np.array([0, 0])}, r"'audio_to_text' has 2 rows: expected 3, as 'audio' has"),
         ({"audio_to_text": np.array([0, 0, 2])}, r"'audio_to_text' has 2 in row 2: expected 0 to 1, a row of 'text'"),

@@ -191,7 +191,7 @@ def test_a_vector_that_depends_on_its_batch_is_said(copy: Path) -> None:
 
     (note,) = load(str(copy), LoadOptions()).info.notes
 
-    assert "changes by up to" in note and "compare only runs of one batch size" in note
+    assert "changes by up to" in note and "Compare only runs with the same batch size" in note
 
 
 def test_files_of_weights_beside_the_graph_are_part_of_the_fingerprint(copy: Path) -> None:

@@ -515,7 +515,7 @@ def test_a_folder_that_is_not_whole_says_what_it_lacks(small_clip_folder: Path, 
     with pytest.raises(ModelError, match="has no integer embed_dim, or no objects vision_cfg and text_cfg"):
         load_folder(str(tmp_path), LoadOptions())
     (tmp_path / "open_clip_config.json").write_text((small_clip_folder / "open_clip_config.json").read_text())
-    with pytest.raises(ModelError, match=r"no open_clip_model.safetensors, and not exactly one other"):
+    with pytest.raises(ModelError, match=r"no open_clip_model.safetensors, so exactly one other checkpoint"):
         load_folder(str(tmp_path), LoadOptions())
     for name in ("one.pt", "two.pt"):
         (tmp_path / name).touch()

@@ -163,9 +163,9 @@ def test_a_module_that_fails_is_told_from_one_that_is_not_there(module_folder: P
 @pytest.mark.parametrize(
     ("method", "message"),
     [
-        ("def encode_texts(self, texts): return np.ones((len(texts), 4))", r"encode_texts gave shape \(1, 4\) for 1: expected \(1, 3\)"),
-        ("def encode_images(self, images): return np.ones(3)", r"encode_images gave shape \(3,\) for 1: expected \(1, d\)"),
-        ("def encode_images(self, images): return np.ones((len(images) + 1, 3))", r"encode_images gave shape \(2, 3\) for 1: expected \(1, d\)"),
+        ("def encode_texts(self, texts): return np.ones((len(texts), 4))", r"encode_texts gave shape \(1, 4\) for a batch of 1: expected \(1, 3\)"),
+        ("def encode_images(self, images): return np.ones(3)", r"encode_images gave shape \(3,\) for a batch of 1: expected \(1, d\)"),
+        ("def encode_images(self, images): return np.ones((len(images) + 1, 3))", r"encode_images gave shape \(2, 3\) for a batch of 1: expected \(1, d\)"),
         ("def encode_texts(self, texts): return [None]", r"encode_texts gave shape|encode_texts gave an object of type list: expected an array of real numbers"),
         ("def encode_texts(self, texts): return {'a': 1}", r"encode_texts gave an object of type dict: expected an array of real numbers"),
         ("def encode_texts(self, texts): return np.ma.masked_array(np.ones((len(texts), 3)), True)", "gave an object of type MaskedArray of float64: expected"),
@@ -188,7 +188,7 @@ def test_a_fault_in_a_later_batch_is_found_too(module_folder: Path) -> None:
     reference = with_method(module_folder, "def encode_texts(self, texts): return np.ones((min(3, len(texts)), 3))")
     model = load(reference, LoadOptions(batch_size=4))
 
-    with pytest.raises(ModelError, match=r"encode_texts gave shape \(3, 3\) for 4: expected \(4, 3\)"):
+    with pytest.raises(ModelError, match=r"encode_texts gave shape \(3, 3\) for a batch of 4: expected \(4, 3\)"):
         model.encode_texts(["a", "b", "c", "d", "e"])
 
 
@@ -300,7 +300,7 @@ def test_the_versions_there_are_part_of_the_fingerprint(far: Callable[..., Pytho
         ("sys.exit(3)", r"encode_texts failed \(sys.exit\(3\)\)\. Its output ends with: .*last words$"),
         ("1 / 0", r"encode_texts failed \(ZeroDivisionError: division by zero\)\. Its output ends with"),
         ("np.array([object()])", r"gave an object of type ndarray of object: expected an array of real numbers"),
-        ("np.ones((2, 5))", r"encode_texts gave shape \(2, 5\) for 2: expected \(2, 6\)"),
+        ("np.ones((2, 5))", r"encode_texts gave shape \(2, 5\) for a batch of 2: expected \(2, 6\)"),
         ("write_everywhere(b'hello' * 9)", "the other interpreter sent b'hellohellohelloh' where a frame begins"),
         ("write_everywhere(b'clipbench pipe 1' + bytes(7) + b'9')", r"sent a frame of 4,107,\d{3},[\d,]* bytes"),
         ("write_everywhere(b'clipbench pipe 1' + b'2' + bytes(7) + b'[' * 50)", "sent 50 bytes that are not a message"),

@@ -95,12 +95,12 @@ def test_other_code_is_another_model(stranger: Path, cache: Path) -> None:
     [
         ("org/own", False, ModelError, "needs Python code from its repository, which is not run by default"),
         (f"org/own@{COMMIT}", False, ModelError, r"give trust_remote_code=True with ORG/REPO@COMMIT"),
-        ("org/own", True, UsageError, r"names no commit, and trust_remote_code=True runs code at a commit that you have read"),
+        ("org/own", True, UsageError, r"names no commit, but trust_remote_code=True only runs code at a commit that you have read"),
         ("org/own@main", True, UsageError, "names 'main', which may change: expected a commit"),
         ("org/own@main", False, UsageError, "names 'main', which may change: expected a commit"),
         (f"org/own@{COMMIT[:7]}", True, UsageError, "expected a commit, hf:ORG/REPO@ and 40 hex digits"),
         (f"org/own@{OTHER}", True, Unavailable, "cannot get hf:org/own@b"),
-        ("FOLDER", True, UsageError, "is a folder, whose code no commit fixes"),
+        ("FOLDER", True, UsageError, "is a folder, so its code has no commit"),
     ],
 )  # fmt: skip
 def test_code_does_not_run_otherwise(

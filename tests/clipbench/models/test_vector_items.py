@@ -158,7 +158,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a flat table": ({"truth": [1, 0, 0, 1]}, "line 1: truth is [1, 0, 0, 1], expected 2 lists of 2"),
     "a short line": ({"truth": [[1, 0], [0]]}, "expected 2 lists of 2"),
     "a probability": ({"truth": [[0.9, 0], [0, 1]]}, "line 1: truth holds 0.9, expected 1 for true and 0 for false"),
-    "nothing false": ({"truth": [[1, 1], [1, 1]]}, "item 'a' has nothing to choose"),
+    "nothing false": ({"truth": [[1, 1], [1, 1]]}, "item 'a' has only true or only false pairs"),
     "a typo": ({"caption": [0, 1]}, "line 1: unknown key 'caption': did you mean 'captions'?"),
     "no truth": ({"truth": None}, "line 1: no field 'truth': got id, images, captions"),
     "an id twice": ({"id": "b"}, "the item 'b' twice"),

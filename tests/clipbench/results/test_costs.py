@@ -21,7 +21,7 @@ def test_the_table_has_what_is_known_and_says_why_the_rest_is_not() -> None:
     assert [column.header for column in table.columns] == ["tower", "parameters", "FLOPs", "per second"]
     assert "| Image | 87.8 M | 8.82 G (1) | 812 |" in as_markdown(table)
     assert "of an image of 224 x 224 pixels" in table.notes and "the model does not show this tower" in table.notes
-    assert "measured over fewer than 1,000 items, start included" in table.notes
+    assert "measured over fewer than 1,000 items, including start-up time" in table.notes
     assert table.warnings[0] == "peak memory: known only on CUDA devices"
     assert cost_facts(result) == ["8.82 GFLOPs per image"]
 

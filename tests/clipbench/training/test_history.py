@@ -101,7 +101,7 @@ def test_runs_that_do_not_belong_into_one_curve_are_refused(tmp_path: Path) -> N
     first = run(tmp_path / "a", 5)
     with pytest.raises(UsageError, match="both of step 5 and of different weights"):
         history_of_runs([first, run(tmp_path / "b", 5, weights="other")])
-    with pytest.raises(UsageError, match=r"zero-shot@birds has other contents of the data in .*c than in .*a"):
+    with pytest.raises(UsageError, match=r"zero-shot@birds differs between .*a and .*c \(contents of the data\)"):
         history_of_runs([first, run(tmp_path / "c", 6, data="other")])
     with pytest.raises(UsageError, match="zero-shot@birds has other k in"):
         history_of_runs([first, run(tmp_path / "d", 6, params={"k": 2})])

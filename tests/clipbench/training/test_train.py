@@ -248,7 +248,7 @@ def test_a_run_is_not_resumed_with_other_arguments(options: Options) -> None:
         ({"precision": "fp16"}, UsageError, "unknown precision 'fp16'"),
         ({"steps": 0}, UsageError, "--steps is 0: expected 1 or more"),
         ({"micro_batch_size": 0}, UsageError, "--micro-batch-size is 0: expected 1 or more"),
-        ({"lr": 0.0}, UsageError, r"--lr is 0\.0 .* expected above 0"),
+        ({"lr": 0.0}, UsageError, r"--lr is 0\.0 .* expected --lr above 0"),
         ({"lr": float("nan")}, UsageError, "--lr is nan"),
         ({"warmup": 7}, UsageError, "--warmup is 7: expected at most --steps 6"),
         ({"temperature": 3.0}, UsageError, r"--temperature is 3\.0: expected 0\.01 to 1"),

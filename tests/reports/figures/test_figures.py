@@ -257,7 +257,7 @@ def test_a_track_says_text_to_image_recall_of_that_direction_alone() -> None:
 
 def test_vectors_that_are_no_pairs_are_not_drawn(evidence: Make) -> None:
     one = np.ones((1, 4), np.float32) / 2
-    with pytest.raises(MissingEvidence, match=r"shapes \(1, 4\) and \(1, 4\), expected two or more pairs"):
+    with pytest.raises(MissingEvidence, match=r"\(1, 4\) and \(1, 4\), expected equal shapes and two or more pairs"):
         maps.gap(alone(evidence(arrays={"images": one, "texts": one})))
 
 

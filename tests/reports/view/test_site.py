@@ -239,7 +239,7 @@ def test_ids_that_are_lists_are_said_to_be_damage(viewed: Path, ask: Ask, tmp_pa
         table.assign(sample_id=table["sample_id"].map(lambda each: [each])).to_parquet(path)
     name = Runs(tmp_path).rows()[0].id
     answer = ask(application(tmp_path), f"/samples?run={name}")
-    assert answer.status == 422 and "a sample_id is a list or the like" in answer.text
+    assert answer.status == 422 and "a sample_id is a list or an object" in answer.text
 
 
 def test_a_connection_without_a_whole_request_is_closed() -> None:

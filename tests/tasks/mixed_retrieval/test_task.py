@@ -62,13 +62,13 @@ def test_a_query_says_what_it_looks_for_and_what_came_first() -> None:
 
 
 def test_no_query_is_a_document() -> None:
-    with pytest.raises(MissingPart, match="the task needs a second caption of some image"):
+    with pytest.raises(MissingPart, match="the task needs an image with a second caption, which is the query"):
         evaluate(dataset(["the sea", "a wood"], np.array([0, 1])))
-    with pytest.raises(MissingPart, match="second caption in other words than the first"):
+    with pytest.raises(MissingPart, match="an image with a second caption that differs from the first"):
         evaluate(dataset(["the sea", "a wood", "the sea"], np.array([0, 1, 0])))
     evaluation, metrics = evaluate(dataset(["the sea", "a wood", "the sea", "waves"], np.array([0, 1, 0, 0])))
     assert evaluation.samples["caption"].tolist() == ["waves"] and metrics["texts=0/ndcg@2"].n == 1
-    assert evaluation.notes[0].startswith("no caption searches for 1 document: its image has no other caption")
+    assert evaluation.notes[0].startswith("1 document without a query: the image has no other caption")
 
 
 def test_a_constant_model_scores_chance_and_cannot_be_centred() -> None:

@@ -294,7 +294,7 @@ def test_images_that_are_too_small_for_a_severity_stay_as_they_are(tmp_path: Pat
 def test_images_that_are_too_small_for_every_severity_are_one_line(tmp_path: Path) -> None:
     data = photos(tmp_path, 6, (64, 48))
     with pytest.raises(
-        DataError, match="data set photos stays as it is: downscale changes none of the 6 images: left out"
+        DataError, match="no disturbance changes data set photos: downscale changes none of the 6 images: left out"
     ):
         evaluate(data, StoreEmbedder(ToyModel(), tmp_path / "store"), "downscale")
     both = evaluate(data, StoreEmbedder(ToyModel(), tmp_path / "store"), "downscale", "grey")
@@ -310,7 +310,7 @@ def test_texts_of_one_character_are_left_alone(tmp_path: Path) -> None:
     loss = evaluation.samples["word-order/loss"]
     assert (loss[[6, 7, 9, 11]] == 0).all()
     only = photos(tmp_path, 3, captions=["x", "y", "z"], caption_image=np.arange(3))
-    with pytest.raises(DataError, match="stays as it is: typos changes none of the 3 captions"):
+    with pytest.raises(DataError, match="data set photos: typos changes none of the 3 captions"):
         evaluate(only, StoreEmbedder(ToyModel(), tmp_path / "store"), "typos")
 
 
@@ -319,7 +319,7 @@ def test_prompts_that_are_written_for_each_class_leave_class_names_alone(tmp_pat
     data, embedder = photos(tmp_path), StoreEmbedder(ToyModel(), tmp_path / "store")
     evaluation = evaluate(data, embedder, "blur", "typos", prompts=prompts)
     assert set(evaluation.samples["condition"]) == {"blur"}
-    with pytest.raises(DataError, match="stays as it is: prompts by class have no class names to change"):
+    with pytest.raises(DataError, match="data set photos: prompts by class have no class names to change"):
         evaluate(data, embedder, "typos", prompts=prompts)
 
 

@@ -160,7 +160,7 @@ def test_other_images_are_trained_on_where_the_data_name_some(tmp_path: Path) ->
     assert record.metrics["knn_attacked_acc"].chance == 1 / 2
     notes = " ".join(record.notes)
     assert "among 2 classes of equal weight, trained on images of their own (4 without a word, 2 a class)" in notes
-    assert "of classes that no attack has (2): left out" in notes
+    assert "in classes without an attack (2): left out" in notes
 
 
 def test_an_image_that_an_attack_shows_trains_no_probe(tmp_path: Path) -> None:

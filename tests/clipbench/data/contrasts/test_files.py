@@ -79,7 +79,7 @@ def test_nlvr_has_one_sentence_for_several_images_and_passes_over_what_is_no_cho
     dataset = read(write(tmp_path / "manifest.jsonl", rows).parent)
     assert contrasts(dataset) == [Contrast("9", "", (0, 1), ("two boxes",), ((True,), (False,)))]
     assert dataset.notes == (
-        "1 of 2 items are not scored: they have nothing to choose, or are invalid by their authors' rule",
+        "1 of 2 items are not scored: they have no right or no wrong answer, or are invalid by their authors' rule",
     )
 
 
@@ -224,7 +224,7 @@ def test_rows_of_another_kind_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"image": "a.png", "true": ["a"], "false": []}, "nothing to choose"),
+        ({"image": "a.png", "true": ["a"], "false": []}, "has only true or only false pairs"),
         ({"image": "a.png", "captions": ["a", "b"], "truth": [[1]]}, "has a truth matrix of the wrong size"),
         ({"sentence": "s", "images": [{"path": "a.png"}]}, "the field 'label' is missing"),
         (

@@ -248,7 +248,7 @@ def test_texts_that_may_not_be_published_are_hashes_and_a_note_says_so(make_run:
     digest = hashlib.sha256(CAPTION.encode()).hexdigest()
     assert f"text sha256:{digest}" in text
     reason = licence or "it is not recorded"
-    note = f"hashes replace the texts of the data, whose licence does not allow it ({reason})"
+    note = f"hashes replace the texts of the data, whose licence does not allow publishing them ({reason})"
     assert [f"{task}@birds: {note}" in notes for task in ("zero-shot", "retrieval", "composition")] == [True] * 3
     assert CAPTION in json.dumps(archived(sampled_run(lambda **facts: make_run("open", **facts)))[2])
 
