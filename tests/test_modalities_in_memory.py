@@ -149,6 +149,10 @@ MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
         lambda: cb.run(Clap(), data={"audio": SOUNDS[:2], "text": WORDS[:1], "audio_to_text": [0, 1]}),
         r"audio_to_text has 2 row numbers from 0 to 1: expected 2 \(one per item of audio\), each from 0 to 0",
     ),
+    "no rows": (
+        lambda: cb.run(Clap(), data={"audio": SOUNDS[:2], "text": WORDS, "audio_to_text": np.zeros(0, np.int64)}),
+        r"audio_to_text has 0 row numbers: expected 2 \(one per item of audio\)",
+    ),
     "rows that are none": (
         lambda: cb.run(Clap(), data={"audio": SOUNDS[:1], "text": WORDS[:2], "audio_to_text": ["x"]}),
         "'audio_to_text' is an array of <U1 with shape",

@@ -38,7 +38,9 @@ def read_ranking(file: Path, queries: Sequence[str]) -> list[ResultList]:
         raise DataError(f"{result.source}: got {fault}")
     if missing := [query for number, query in enumerate(queries, 1) if number not in results]:
         n = counted(len(queries), "query", "queries")
-        raise DataError(f"{file} has results of {len(results)} of {n}: the first query without a result is {shown(missing[0])}")
+        raise DataError(
+            f"{file} has results of {len(results)} of {n}: the first query without a result is {shown(missing[0])}"
+        )
     return [result for _, result in sorted(results.items())]
 
 
