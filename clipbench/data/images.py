@@ -178,7 +178,8 @@ def _open_undecoded(data: bytes) -> Image.Image:
     """Open an image without decoding it or checking its size, which Pillow would only warn about at first.
 
     Raises:
-        Exception: of many kinds, if the bytes are no image. Pillow would read a long comment for a minute: ValueError.
+        Exception: of many kinds, if the bytes are not an image.
+        ValueError: the header has a comment that Pillow would read for a minute.
     """
     if (fault := _fault_of_bytes(data)) is not None:
         raise ValueError(fault)

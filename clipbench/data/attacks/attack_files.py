@@ -224,7 +224,7 @@ def load_manifest(path: Path, options: DataOptions, id: str) -> Dataset:
     options.refuse_unknown((), id)
     table = text_tables.read_table(file)
     if not is_attack_table(table.columns):
-        raise DataError(f"{file}: its rows have different columns: expected each row to have those of the first row")
+        raise DataError(f"{file}: its rows have different columns: expected the columns of the first row in each row")
     column = usual_column("image", table.columns)
     if column is None:
         raise DataError(f"{file} has no column of image files: expected one called path or image")
