@@ -47,7 +47,7 @@ def too_long(paragraphs: list[str], most_words: int, *, by_sentence: bool) -> li
 def test_no_sentence_of_the_example_report_is_long() -> None:
     html = REPORT.read_text(encoding="utf-8")
     sentences = [*findings(html), *paragraphs(html)]
-    assert len(findings(html)) > 15 and len(paragraphs(html)) > 60
+    assert len(findings(html)) > 15 and len(paragraphs(html)) > 40
     assert not too_long(sentences, MOST_WORDS_OF_A_SENTENCE, by_sentence=True)
 
 

@@ -40,7 +40,7 @@ ASCENDING = "expected ascending numbers from 2 up"
             for given in ((), (0.95, 0.9), (0.5,), (1.0,))
         ),
         *((OperatingPoints, {"prevalence": p}, "task operating-points: prevalence = ") for p in (0.0, 1.0, -0.1)),
-        (OperatingPoints, {"prevalence": 0.92}, r"between the prevalence \(0.92\)"),
+        (OperatingPoints, {"prevalence": 0.92}, r"above the prevalence \(0.92\)"),
         (LongCaption, {"ks": ()}, r"task long-caption: ks = \[\]"),
         (LongCaption, {"tokens": ()}, r"task long-caption: tokens = \[\]"),
         (LongCaption, {"tokens": (0,)}, r"task long-caption: tokens = \[0\]"),
