@@ -103,7 +103,7 @@ def test_runs_that_do_not_belong_into_one_curve_are_refused(tmp_path: Path) -> N
         history_of_runs([first, run(tmp_path / "b", 5, weights="other")])
     with pytest.raises(UsageError, match=r"zero-shot@birds differs between .*a and .*c \(contents of the data\)"):
         history_of_runs([first, run(tmp_path / "c", 6, data="other")])
-    with pytest.raises(UsageError, match="zero-shot@birds differs between .* \(k\)"):
+    with pytest.raises(UsageError, match=r"zero-shot@birds differs between .* \(k\)"):
         history_of_runs([first, run(tmp_path / "d", 6, params={"k": 2})])
     with pytest.raises(UsageError, match="has no training step"):
         history_of_runs([first, run(tmp_path / "e", None)])
