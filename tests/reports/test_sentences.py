@@ -19,16 +19,21 @@ def texts(html: str, pattern: str) -> list[str]:
     return [*dict.fromkeys(" ".join(unescape(re.sub(r"<[^>]+>", " ", match)).split()) for match in matches)]
 
 
+def without_marks(html: str) -> str:
+    """Return HTML without the words of the marks before findings, such as "Not shown"."""
+    return re.sub(r'<span class="sign.*?<span class="unseen">: </span></span>', "", html)
+
+
 def findings(html: str) -> list[str]:
     """Return what the report says of each evaluation, without the words of the mark."""
-    html = re.sub(r'<span class="sign.*?<span class="unseen">: </span></span>', "", html)
+    html = without_marks(html)
     lists = "".join(re.findall(r'<ul class="findings">(.*?)</ul>', html, re.DOTALL))
     return texts(lists, r"<li>(.*?)</li>") + texts(html, r'class="finding"[^>]*>(.*?)</p>')
 
 
 def paragraphs(html: str) -> list[str]:
     """Return all paragraphs but captions: questions, rules, advice and notes among them."""
-    return texts(html, r'<p(?![^>]*class="reading")(?: [^>]*)?>(.*?)</p>')
+    return texts(without_marks(html), r'<p(?![^>]*class="reading")(?: [^>]*)?>(.*?)</p>')
 
 
 def captions(html: str) -> list[str]:
@@ -40,7 +45,7 @@ def too_long(paragraphs: list[str], most_words: int, *, by_sentence: bool) -> li
     """Return the paragraphs, or their sentences, with more words."""
     pieces = paragraphs
     if by_sentence:
-        pieces = [piece for text in paragraphs for piece in re.split(r"(?<=[.?!;])\s+(?=[A-Z])", text)]
+        pieces = [piece for text in paragraphs for piece in re.split(r"(?<=[.?!;])\s+(?=[A-Z“])", text)]
     return [f"{len(piece.split())} words: {piece}" for piece in pieces if len(piece.split()) > most_words]
 
 
