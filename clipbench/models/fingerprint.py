@@ -4,9 +4,8 @@ vectors are part of a model's fingerprint (design/fingerprint.md).
 
 import hashlib
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float32
@@ -15,9 +14,6 @@ from PIL import Image
 from clipbench.errors import VectorError
 from clipbench.metrics.similarity import Vectors
 from clipbench.untrusted.reading import open_file
-
-if TYPE_CHECKING:
-    import torch
 
 TEXTS = ("a photo of a dog", "two red cubes on a table", "the sea at night")
 SIZES = ((64, 64), (96, 64), (64, 128))
@@ -52,23 +48,6 @@ def array_digest(array: np.ndarray) -> str:
     contiguous = np.ascontiguousarray(array)
     hasher = hashlib.blake2b(f"{array.dtype.str} {array.shape} ".encode(), digest_size=16)
     hasher.update(contiguous.reshape(-1).view(np.uint8).data)
-    return hasher.hexdigest()
-
-
-def weights_digest(module: "torch.nn.Module") -> str:
-    """Return 32 hex digits of the names, types, shapes and bytes of all weights of a module of torch."""
-    state = module.state_dict()
-    with ThreadPoolExecutor() as pool:  # hashing releases the interpreter lock
-        digests = pool.map(_tensor_digest, state.values())
-        return digest(*zip(state, digests, strict=True))
-
-
-def _tensor_digest(tensor: "torch.Tensor") -> str:
-    import torch
-
-    flat = tensor.detach().cpu().contiguous().reshape(-1)
-    hasher = hashlib.blake2b(f"{tensor.dtype} {tuple(tensor.shape)} ".encode(), digest_size=16)
-    hasher.update(flat.view(torch.uint8).numpy().data)
     return hasher.hexdigest()
 
 

@@ -30,7 +30,7 @@ from clipbench.models.checkpoints import (
     step_in_name,
     training_settings,
 )
-from clipbench.models.fingerprint import digest, weights_digest
+from clipbench.models.fingerprint import digest
 from clipbench.models.foreign_code import no_foreign_code
 from clipbench.models.hub_files import hub_file, settings_folder
 from clipbench.models.model_settings import check_model
@@ -61,6 +61,7 @@ from clipbench.models.towers.torch_model import (
     probe,
     resolve_placement,
     scale_and_bias,
+    weights_digest,
 )
 from clipbench.untrusted.reading import entries, is_file, is_folder, read_json
 

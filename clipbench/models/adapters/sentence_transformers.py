@@ -17,7 +17,7 @@ from clipbench.data.images import rgb
 from clipbench.data.modalities import IMAGE, JOINT, TEXT
 from clipbench.errors import ModelError, NoTokenCounts, UsageError, did_you_mean, model_option
 from clipbench.hub import cache_only, cached_first, local_folder, model_request
-from clipbench.models.fingerprint import digest, file_digest, weights_digest
+from clipbench.models.fingerprint import digest, file_digest
 from clipbench.models.foreign_code import TrustedCode, no_foreign_code, only_shown_code, show_code
 from clipbench.models.hub_files import Pinned, resolve_source, snapshot_folder
 from clipbench.models.model_settings import check_settings
@@ -33,6 +33,7 @@ from clipbench.models.towers.torch_model import (
     probe,
     resolve_placement,
     scale_and_bias,
+    weights_digest,
 )
 from clipbench.plugins import import_optional
 from clipbench.untrusted.reading import read_json, refuse_special_files

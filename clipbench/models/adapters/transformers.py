@@ -21,7 +21,7 @@ from clipbench.data.images import rgb
 from clipbench.errors import ModelError
 from clipbench.hub import cache_only, cached_first, local_folder, model_request
 from clipbench.models.checkpoints import step_in_name
-from clipbench.models.fingerprint import digest, weights_digest
+from clipbench.models.fingerprint import digest
 from clipbench.models.foreign_code import TrustedCode, is_code_request, no_foreign_code, only_shown_code, show_code
 from clipbench.models.hub_files import Pinned, resolve_source, settings_folder, snapshot_folder
 from clipbench.models.model_settings import check_model
@@ -62,6 +62,7 @@ from clipbench.models.towers.torch_model import (
     probe,
     resolve_placement,
     scale_and_bias,
+    weights_digest,
 )
 from clipbench.untrusted.reading import is_folder, shown
 

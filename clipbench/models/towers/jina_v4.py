@@ -16,12 +16,12 @@ import transformers
 from clipbench.data.images import rgb
 from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.errors import ModelError, UsageError, did_you_mean, model_option
-from clipbench.models.fingerprint import digest, weights_digest
+from clipbench.models.fingerprint import digest
 from clipbench.models.options import LoadOptions, with_options
 from clipbench.models.protocol import ROLES, Internals, Model, ModelInfo, Role, TokenCounts, Vectors, encode_in_batches
 from clipbench.models.towers.checkpoint_file import read_weights
 from clipbench.models.towers.text_tower import check_vocabulary, token_counts, tokenizer_identity
-from clipbench.models.towers.torch_model import Placement, freeze, n_parameters, resolve_placement
+from clipbench.models.towers.torch_model import Placement, freeze, n_parameters, resolve_placement, weights_digest
 from clipbench.untrusted.reading import read_json, shown
 
 JINA_ADAPTER = "jina-embeddings-v4 adapter 1"

@@ -5,11 +5,13 @@ images or texts go together, and a stored vector must be the one that another ru
 batches while it computes, its vectors are fetched together, and batches are made smaller where its memory runs out.
 """
 
+import hashlib
 import logging
 import math
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -25,6 +27,7 @@ from safetensors import SafetensorError
 from clipbench.data.images import rgb
 from clipbench.data.modalities import TEXT
 from clipbench.errors import FOREIGN, ClipbenchError, ModelError, UsageError, did_you_mean, option
+from clipbench.models.fingerprint import digest
 from clipbench.models.foreign_code import is_code_request, needs_code_error
 from clipbench.models.options import DEFAULT_BATCH_SIZE, PRECISIONS
 from clipbench.models.protocol import Internals, Model, ModelInfo, Notes, Preprocess, Role, TokenCounts, Tokens, Vectors
@@ -306,6 +309,14 @@ def freeze(module: torch.nn.Module, placement: Placement) -> None:
     module.eval().requires_grad_(False).to(placement.device, placement.dtype)
 
 
+def weights_digest(module: torch.nn.Module) -> str:
+    """Return a hash of the names, types, shapes and bytes of all weights, equal in every process."""
+    state = module.state_dict()
+    with ThreadPoolExecutor() as pool:  # hashing releases the interpreter lock
+        digests = pool.map(_tensor_digest, state.values())
+        return digest(*zip(state, digests, strict=True))
+
+
 def n_parameters(module: torch.nn.Module) -> int:
     """Return the number of the module's parameters."""
     return sum(parameter.numel() for parameter in module.parameters())
@@ -417,3 +428,10 @@ def _parse_device(name: str) -> torch.device:
             f"device '{name}' cannot be used here ({first_line(error)}): expected auto, cpu, cuda, cuda:0, mps, ..."
         ) from error
     return device
+
+
+def _tensor_digest(tensor: torch.Tensor) -> str:
+    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    hasher = hashlib.blake2b(f"{tensor.dtype} {tuple(tensor.shape)} ".encode(), digest_size=16)
+    hasher.update(flat.view(torch.uint8).numpy().data)
+    return hasher.hexdigest()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from clipbench.errors import ModelError
 from clipbench.models import checkpoints
-from clipbench.models.fingerprint import digest, weights_digest
+from clipbench.models.fingerprint import digest
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import ModelInfo, Notes
 from clipbench.untrusted.reading import is_file
@@ -59,6 +59,7 @@ def _build(folder: Path, options: LoadOptions, notes: Notes, *, files: tuple[Pat
         pixel_tower,
         probe,
         resolve_placement,
+        weights_digest,
     )
     from clipbench.training.clip.checkpoint import load_model
     from clipbench.training.clip.inputs import ClipPreprocess
